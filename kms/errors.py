@@ -1,0 +1,134 @@
+"""The errors of the KMS. Services raise them; the server maps `kind` to a gRPC status, by one table.
+
+The message reaches the caller: it names limits, fields and states, never a secret, a key or a reason for a
+denial. `metadata` becomes the metadata of `google.rpc.ErrorInfo`; `reason` its reason.
+"""
+
+from enum import Enum
+from typing import ClassVar
+
+
+class Kind(Enum):
+    """What sort of refusal it is; kms.server.status maps each to one gRPC status."""
+
+    UNAUTHENTICATED = "unauthenticated"
+    DENIED = "denied"
+    INVALID = "invalid"
+    STATE = "state"
+    CONFLICT = "conflict"
+    ALREADY_EXISTS = "already exists"
+    EXHAUSTED = "exhausted"
+    UNAVAILABLE = "unavailable"
+    INTERNAL = "internal"
+
+
+class KmsError(Exception):
+    """Base: a refusal with a stable machine-readable reason (UPPER_SNAKE_CASE)."""
+
+    kind: ClassVar[Kind] = Kind.INTERNAL
+    reason: ClassVar[str] = "INTERNAL"
+    hint: ClassVar[str] = ""
+
+    def __init__(self, message: str, **metadata: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.metadata = metadata
+
+
+class Unauthenticated(KmsError):
+    """No acceptable certificate: none, expired, revoked, or not an identity of this KMS."""
+
+    kind = Kind.UNAUTHENTICATED
+    reason = "UNAUTHENTICATED"
+    hint = "Renew or enrol the identity again."
+
+
+class Denied(KmsError):
+    """Not allowed, or not there: one text, so that nobody learns which."""
+
+    kind = Kind.DENIED
+    reason = "DENIED"
+    hint = "Ask a policy author; `explain` shows those who may read policies why."
+
+    def __init__(self) -> None:
+        super().__init__("permission denied, or the resource does not exist")
+
+
+class InvalidField(KmsError):
+    """Bad input, with the field at fault."""
+
+    kind = Kind.INVALID
+    reason = "INVALID_FIELD"
+
+    def __init__(self, field: str, description: str) -> None:
+        super().__init__(f"{field}: {description}", field=field)
+        self.field = field
+        self.description = description
+
+
+class LimitExceeded(InvalidField):
+    """An input above a named limit."""
+
+    reason = "LIMIT_EXCEEDED"
+
+
+class WrongState(KmsError):
+    """The resource exists and is the caller's, but its state does not permit this."""
+
+    kind = Kind.STATE
+    reason = "WRONG_STATE"
+
+
+class EtagMismatch(KmsError):
+    """Somebody else wrote in between."""
+
+    kind = Kind.CONFLICT
+    reason = "ETAG_MISMATCH"
+    hint = "Read the resource again, merge, and repeat with its new etag."
+
+
+class AlreadyExists(KmsError):
+    """A create call for a name that is taken."""
+
+    kind = Kind.ALREADY_EXISTS
+    reason = "ALREADY_EXISTS"
+
+
+class RateLimited(KmsError):
+    """Too many calls; `retry_after_seconds` says when the next may succeed."""
+
+    kind = Kind.EXHAUSTED
+    reason = "RATE_LIMITED"
+
+    def __init__(self, retry_after_seconds: float) -> None:
+        super().__init__(f"rate limit reached; retry after {retry_after_seconds:.3f} s")
+        self.retry_after_seconds = retry_after_seconds
+
+
+class BudgetExhausted(KmsError):
+    """A cryptographic budget is used up, such as 2^32 evaluations under one exponent."""
+
+    kind = Kind.EXHAUSTED
+    reason = "BUDGET_EXHAUSTED"
+    hint = "Rotate the key, and reseal to its new version."
+
+
+class Unavailable(KmsError):
+    """The server cannot serve now: starting, stopping, locked, or its disk failed."""
+
+    kind = Kind.UNAVAILABLE
+    reason = "UNAVAILABLE"
+
+
+class StoreTampered(KmsError):
+    """A stored row or event fails its authentication, is missing, or is older than a checkpoint."""
+
+    kind = Kind.UNAVAILABLE
+    reason = "STORE_TAMPERED"
+    hint = "Stop the server and compare the store with a backup; do not delete the checkpoint file."
+
+
+class ConfigError(KmsError):
+    """The KMS cannot start as configured; for the operator, never on the wire."""
+
+    reason = "CONFIGURATION"

@@ -1,0 +1,106 @@
+"""Resource names. Whoever holds one knows that it is well-formed (kms.md, "Names")."""
+
+import re
+from dataclasses import dataclass, fields
+from typing import ClassVar, Self
+
+from kms.errors import InvalidField
+
+_ID = r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?"
+_ID_PATTERN = re.compile(_ID, re.ASCII)
+_NUMBER = r"[1-9][0-9]{0,9}"
+
+
+def check_id(value: str, field: str) -> str:
+    """Return value if it is an id: 1 to 63 of a-z, 0-9 and -, first a letter, last no dash.
+
+    Raises `InvalidField`.
+    """
+    if not _ID_PATTERN.fullmatch(value):
+        raise InvalidField(field, "must match [a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+    return value
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ResourceName:
+    """Base of all names. A subclass gives `PATTERN` and a field for each variable in it."""
+
+    PATTERN: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type in (int, "int"):
+                if not 1 <= value < 2**32:
+                    raise InvalidField(field.name, "must be a number from 1 to 4294967295")
+            else:
+                check_id(value, field.name)
+
+    @classmethod
+    def parse(cls, text: str, field: str = "name") -> Self:
+        """Parse the whole of text. Raises `InvalidField`."""
+        expression = re.escape(cls.PATTERN).replace(r"\{", "{").replace(r"\}", "}")
+        for item in fields(cls):
+            kind = _NUMBER if item.type in (int, "int") else _ID
+            expression = expression.replace("{" + item.name + "}", f"(?P<{item.name}>{kind})")
+        match = re.fullmatch(expression, text, re.ASCII)
+        if match is None:
+            raise InvalidField(field, f"must have the form {cls.PATTERN}")
+        return cls(
+            **{
+                item.name: int(match[item.name]) if item.type in (int, "int") else match[item.name]
+                for item in fields(cls)
+            }
+        )
+
+    def __str__(self) -> str:
+        return self.PATTERN.format(**{field.name: getattr(self, field.name) for field in fields(self)})
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TenantName(ResourceName):
+    PATTERN: ClassVar[str] = "tenants/{tenant}"
+    tenant: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class NamespaceName(ResourceName):
+    PATTERN: ClassVar[str] = "tenants/{tenant}/namespaces/{namespace}"
+    tenant: str
+    namespace: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SecretPolicyName(ResourceName):
+    PATTERN: ClassVar[str] = "tenants/{tenant}/namespaces/{namespace}/secretPolicies/{policy}"
+    tenant: str
+    namespace: str
+    policy: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class IdentityName(ResourceName):
+    PATTERN: ClassVar[str] = "tenants/{tenant}/namespaces/{namespace}/identities/{identity}"
+    tenant: str
+    namespace: str
+    identity: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SiteName(ResourceName):
+    PATTERN: ClassVar[str] = "tenants/{tenant}/sites/{site}"
+    tenant: str
+    site: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class OperatorName(ResourceName):
+    PATTERN: ClassVar[str] = "operators/{operator}"
+    operator: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class BlindfoldKeyName(ResourceName):
+    PATTERN: ClassVar[str] = "tenants/{tenant}/blindfoldKeys/{version}"
+    tenant: str
+    version: int

@@ -1,0 +1,103 @@
+"""The store as the rest of the KMS sees it. One contract suite runs for each implementation.
+
+A row is (kind, name) -> (counter, body). The counter rises by one with every write and is what a writer
+states to have read, so that a lost race is seen. Every row carries an HMAC under a key derived from the
+root key; a row that fails it, or is older than or missing from what this process last knew, raises
+`StoreTampered`. Changes and audit events are committed in one transaction, in groups; a commit returns
+only after the data is durable. No event, no answer.
+"""
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol
+
+from kms.errors import Kind, KmsError
+from kms.model.audit_event import AuditEvent
+
+MISSING = 0
+
+
+class WriteConflict(KmsError):
+    """A row's counter is not the one the writer had read. Nothing of the unit was written."""
+
+    kind = Kind.CONFLICT
+    reason = "WRITE_CONFLICT"
+    hint = "Repeat the call."
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A stored row, already verified."""
+
+    kind: str
+    name: str
+    counter: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write body at (kind, name). `expected` is the counter the writer read, `MISSING` to create."""
+
+    kind: str
+    name: str
+    body: bytes
+    expected: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove the row at (kind, name), overwriting its bytes. `expected` as in `Put`."""
+
+    kind: str
+    name: str
+    expected: int
+
+
+Change = Put | Delete
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Where a unit's events stand in the chain: the sequence number of the last, and the chain hash there."""
+
+    sequence: int
+    chain_hash: bytes
+
+
+class Store(Protocol):
+    """See the module's text."""
+
+    def get(self, kind: str, name: str) -> Row | None:
+        """The row, verified, or None. Raises `StoreTampered`."""
+        ...
+
+    def scan(self, kind: str, prefix: str = "", after: str = "", limit: int = 1000) -> list[Row]:
+        """Rows of a kind whose names start with prefix and sort after `after`, in name order, verified."""
+        ...
+
+    def commit(self, changes: Sequence[Change], events: Iterable[AuditEvent]) -> "Future[Receipt]":
+        """Write all changes and append all events (at least one), or nothing.
+
+        The future resolves when the data is durable; it fails with `WriteConflict`, with `Unavailable`
+        (disk full, read-only, failed fsync) or with `StoreTampered`.
+        """
+        ...
+
+    def events(self, after: int = 0, limit: int = 1000) -> list["StoredEvent"]:
+        """Events with a sequence number above `after`, in order, verified."""
+        ...
+
+    def close(self) -> None:
+        """Commit what is waiting, write a last checkpoint, release the lock."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event as the chain holds it: its sequence number, canonical bytes (RFC 8785) and chain hash."""
+
+    sequence: int
+    body: bytes
+    chain_hash: bytes
