@@ -1,0 +1,1 @@
+"""The composition root: builds a KMS by hand from its parts."""
