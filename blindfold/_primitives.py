@@ -37,6 +37,7 @@ __all__ = [
     "next_prime",
     "power",
     "random_bytes",
+    "random_prime",
     "random_unit",
     "release_gil_in_this_thread",
     "secret_inverse",
@@ -134,6 +135,15 @@ def is_prime(value: "int | Integer", rounds: int = 25) -> bool:
 def next_prime(value: "int | Integer") -> "Integer":
     """The smallest (probable) prime above value."""
     return gmpy2.next_prime(value)
+
+
+def random_prime(bits: int) -> "Integer":
+    """A random prime from the operating system's randomness, its top bit set; for fault checks, not for keys.
+
+    It is the first prime above a random number, so not uniform, and above bits in size with negligible
+    probability.
+    """
+    return gmpy2.next_prime(secrets.randbits(bits) | 1 << (bits - 1))
 
 
 def release_gil_in_this_thread() -> None:
