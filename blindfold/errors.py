@@ -107,3 +107,9 @@ class EvaluationFault(BlindfoldError):
 
     def __init__(self) -> None:
         super().__init__("the private operation failed its own check")
+
+
+class GenerationFailed(BlindfoldError):
+    """Key generation ended without a key."""
+
+    hint = "Look for the worker processes' messages on standard error, and for a lack of memory; then retry."
