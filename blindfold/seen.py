@@ -1,0 +1,97 @@
+"""What a sealer remembers, so that nobody can serve it yesterday's documents.
+
+Per tenant the highest key version with its fingerprint, per policy uid the highest revision with its
+digest. The same number with other content is refused too: that is a fork, not an update.
+"""
+
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from blindfold import _canonical
+from blindfold.documents import KeyDocument, PolicyDocument
+from blindfold.errors import DocumentInvalid, DocumentStale
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An immutable memory; `accept` returns the next one."""
+
+    keys: dict[str, tuple[int, str]] = field(default_factory=dict)
+    policies: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    def accept(self, key: KeyDocument, policy: PolicyDocument) -> Self:
+        """The memory with both documents in it. Raises `DocumentStale`."""
+        keys = _accept(
+            self.keys, f"{key.tenant}", key.key_version, key.fingerprint.hex(), f"key of tenant {key.tenant}"
+        )
+        policies = _accept(
+            self.policies, policy.uid.hex(), policy.revision, policy.digest.hex(), policy.resource_name
+        )
+        return type(self)(keys, policies)
+
+    def to_bytes(self) -> bytes:
+        return _canonical.dump(
+            {
+                "keys": {name: list(entry) for name, entry in self.keys.items()},
+                "policies": {name: list(entry) for name, entry in self.policies.items()},
+            }
+        )
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """Raises `DocumentInvalid`: a damaged memory is not an empty one."""
+        obj = _canonical.load(data, "seen documents")
+        _canonical.expect_fields(obj, frozenset({"keys", "policies"}), "seen documents")
+        return cls(_entries(obj["keys"]), _entries(obj["policies"]))
+
+
+def load(path: Path) -> Seen:
+    """The memory in a file, or an empty one where there is no file. Raises `DocumentInvalid`, `OSError`."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return Seen()
+    return Seen.parse(data)
+
+
+def store(path: Path, seen: Seen) -> None:
+    """Write atomically: a reader sees the old or the new memory. Raises `OSError`."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(seen.to_bytes())
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def default_path(environment: "os._Environ[str] | dict[str, str]") -> Path:
+    """`$XDG_STATE_HOME/blindfold/seen.json`, by default under `~/.local/state`."""
+    base = environment.get("XDG_STATE_HOME") or Path(environment.get("HOME", "/")) / ".local" / "state"
+    return Path(base) / "blindfold" / "seen.json"
+
+
+def _accept(
+    entries: dict[str, tuple[int, str]], name: str, number: int, digest: str, what: str
+) -> dict[str, tuple[int, str]]:
+    known, known_digest = entries.get(name, (0, ""))
+    if number < known:
+        raise DocumentStale(f"{what}: version {number} is offered, but {known} was used here before")
+    if number == known and digest != known_digest:
+        raise DocumentStale(f"{what}: version {number} differs from the one used here before")
+    return {**entries, name: (number, digest)}
+
+
+def _entries(value: object) -> dict[str, tuple[int, str]]:
+    if isinstance(value, dict) and all(
+        isinstance(entry, list) and [type(item) for item in entry] == [int, str] for entry in value.values()
+    ):
+        return {name: (entry[0], entry[1]) for name, entry in value.items()}
+    raise DocumentInvalid("seen documents: not a table of versions")
