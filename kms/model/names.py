@@ -79,6 +79,17 @@ class SecretPolicyName(ResourceName):
 
 
 @dataclass(frozen=True, slots=True, order=True)
+class SecretPolicyRevisionName(ResourceName):
+    PATTERN: ClassVar[str] = (
+        "tenants/{tenant}/namespaces/{namespace}/secretPolicies/{policy}/revisions/{revision}"
+    )
+    tenant: str
+    namespace: str
+    policy: str
+    revision: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
 class IdentityName(ResourceName):
     PATTERN: ClassVar[str] = "tenants/{tenant}/namespaces/{namespace}/identities/{identity}"
     tenant: str
