@@ -24,20 +24,20 @@ class EnrolRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TOKEN_FIELD_NUMBER: _builtins.int
-    CSR_PEM_FIELD_NUMBER: _builtins.int
+    CSR_FIELD_NUMBER: _builtins.int
     token: _builtins.str
     """The join token."""
-    csr_pem: _builtins.str
-    """PEM of a PKCS#10 request (RFC 2986). Its key is certified; names in it are ignored."""
+    csr: _builtins.bytes
+    """A PKCS#10 request (RFC 2986), PEM or DER: up to 16 KiB. Its key is certified; its subject is ignored."""
     def __init__(
         self,
         *,
         token: _builtins.str = ...,
-        csr_pem: _builtins.str = ...,
+        csr: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["csr_pem", b"csr_pem", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["csr", b"csr", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -243,17 +243,17 @@ class RenewCertificateRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    CSR_PEM_FIELD_NUMBER: _builtins.int
-    csr_pem: _builtins.str
-    """PEM of a PKCS#10 request (RFC 2986). Its key is certified; names in it are ignored."""
+    CSR_FIELD_NUMBER: _builtins.int
+    csr: _builtins.bytes
+    """A PKCS#10 request (RFC 2986), PEM or DER: up to 16 KiB. Its key is certified; its subject is ignored."""
     def __init__(
         self,
         *,
-        csr_pem: _builtins.str = ...,
+        csr: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["csr_pem", b"csr_pem"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["csr", b"csr"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

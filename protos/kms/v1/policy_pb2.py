@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aprotos/kms/v1/policy.proto\x12\x06kms.v1\x1a\x1fgoogle/api/field_behavior.proto\"\x98\x03\n\x04Rule\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12$\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x0e.kms.v1.ActionB\x04\xe2\x41\x01\x02\x12\x19\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0b\x63lient_name\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x36\n\x13\x63lient_name_matcher\x18\x05 \x01(\x0b\x32\x13.kms.v1.NameMatcherB\x04\xe2\x41\x01\x01\x12\x34\n\x0f\x63lient_selector\x18\x06 \x01(\x0b\x32\x15.kms.v1.LabelSelectorB\x04\xe2\x41\x01\x01\x12\x31\n\rlabel_matcher\x18\x07 \x01(\x0b\x32\x14.kms.v1.LabelMatcherB\x04\xe2\x41\x01\x01\x12\x13\n\x05roles\x18\x08 \x03(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0bip_prefixes\x18\t \x03(\tB\x04\xe2\x41\x01\x01\x12 \n\x12ip_prefixes_except\x18\n \x03(\tB\x04\xe2\x41\x01\x01\x12-\n\x0btime_window\x18\x0b \x01(\x0b\x32\x12.kms.v1.TimeWindowB\x04\xe2\x41\x01\x01\"v\n\x0bNameMatcher\x12\x1a\n\x0c\x65xact_values\x18\x01 \x03(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cregex_values\x18\x02 \x03(\tB\x04\xe2\x41\x01\x01\x12/\n\x0ctransformers\x18\x03 \x03(\x0e\x32\x13.kms.v1.TransformerB\x04\xe2\x41\x01\x01\"*\n\rLabelSelector\x12\x19\n\x0b\x65xpressions\x18\x01 \x03(\tB\x04\xe2\x41\x01\x02\"\"\n\x0cLabelMatcher\x12\x12\n\x04keys\x18\x01 \x03(\tB\x04\xe2\x41\x01\x02\"\x9e\x01\n\nTimeWindow\x12\x18\n\nnot_before\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tnot_after\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04\x64\x61ys\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nstart_time\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x16\n\x08\x65nd_time\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\ttime_zone\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01*C\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x41\x43TION_ALLOW\x10\x01\x12\x0f\n\x0b\x41\x43TION_DENY\x10\x02*\x96\x01\n\rRuleCombining\x12\x1e\n\x1aRULE_COMBINING_UNSPECIFIED\x10\x00\x12\x1e\n\x1aRULE_COMBINING_FIRST_MATCH\x10\x01\x12!\n\x1dRULE_COMBINING_DENY_OVERRIDES\x10\x02\x12\"\n\x1eRULE_COMBINING_ALLOW_OVERRIDES\x10\x03*\xad\x02\n\x0bTransformer\x12\x1b\n\x17TRANSFORMER_UNSPECIFIED\x10\x00\x12\x1a\n\x16TRANSFORMER_LOWER_CASE\x10\x01\x12\x1a\n\x16TRANSFORMER_UPPER_CASE\x10\x02\x12\x14\n\x10TRANSFORMER_TRIM\x10\x03\x12\x19\n\x15TRANSFORMER_TRIM_LEFT\x10\x04\x12\x1a\n\x16TRANSFORMER_TRIM_RIGHT\x10\x05\x12!\n\x1dTRANSFORMER_REMOVE_WHITESPACE\x10\x06\x12\x1a\n\x16TRANSFORMER_URL_DECODE\x10\x07\x12\x1d\n\x19TRANSFORMER_BASE64_DECODE\x10\x08\x12\x1e\n\x1aTRANSFORMER_NORMALIZE_PATH\x10\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aprotos/kms/v1/policy.proto\x12\x06kms.v1\x1a\x1fgoogle/api/field_behavior.proto\"\x99\x03\n\x04Rule\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12$\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x0e.kms.v1.ActionB\x04\xe2\x41\x01\x02\x12\x19\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0b\x63lient_name\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x36\n\x13\x63lient_name_matcher\x18\x05 \x01(\x0b\x32\x13.kms.v1.NameMatcherB\x04\xe2\x41\x01\x01\x12\x35\n\x0f\x63lient_selector\x18\x06 \x01(\x0b\x32\x16.kms.v1.ClientSelectorB\x04\xe2\x41\x01\x01\x12\x31\n\rlabel_matcher\x18\x07 \x01(\x0b\x32\x14.kms.v1.LabelMatcherB\x04\xe2\x41\x01\x01\x12\x13\n\x05roles\x18\x08 \x03(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0bip_prefixes\x18\t \x03(\tB\x04\xe2\x41\x01\x01\x12 \n\x12ip_prefixes_except\x18\n \x03(\tB\x04\xe2\x41\x01\x01\x12-\n\x0btime_window\x18\x0b \x01(\x0b\x32\x12.kms.v1.TimeWindowB\x04\xe2\x41\x01\x01\"v\n\x0bNameMatcher\x12\x1a\n\x0c\x65xact_values\x18\x01 \x03(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cregex_values\x18\x02 \x03(\tB\x04\xe2\x41\x01\x01\x12/\n\x0ctransformers\x18\x03 \x03(\x0e\x32\x13.kms.v1.TransformerB\x04\xe2\x41\x01\x01\"+\n\x0e\x43lientSelector\x12\x19\n\x0b\x65xpressions\x18\x01 \x03(\tB\x04\xe2\x41\x01\x02\"\"\n\x0cLabelMatcher\x12\x12\n\x04keys\x18\x01 \x03(\tB\x04\xe2\x41\x01\x02\"\x9e\x01\n\nTimeWindow\x12\x18\n\nnot_before\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tnot_after\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04\x64\x61ys\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nstart_time\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x16\n\x08\x65nd_time\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\ttime_zone\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01*C\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x41\x43TION_ALLOW\x10\x01\x12\x0f\n\x0b\x41\x43TION_DENY\x10\x02*\x96\x01\n\rRuleCombining\x12\x1e\n\x1aRULE_COMBINING_UNSPECIFIED\x10\x00\x12\x1e\n\x1aRULE_COMBINING_FIRST_MATCH\x10\x01\x12!\n\x1dRULE_COMBINING_DENY_OVERRIDES\x10\x02\x12\"\n\x1eRULE_COMBINING_ALLOW_OVERRIDES\x10\x03*\xad\x02\n\x0bTransformer\x12\x1b\n\x17TRANSFORMER_UNSPECIFIED\x10\x00\x12\x1a\n\x16TRANSFORMER_LOWER_CASE\x10\x01\x12\x1a\n\x16TRANSFORMER_UPPER_CASE\x10\x02\x12\x14\n\x10TRANSFORMER_TRIM\x10\x03\x12\x19\n\x15TRANSFORMER_TRIM_LEFT\x10\x04\x12\x1a\n\x16TRANSFORMER_TRIM_RIGHT\x10\x05\x12!\n\x1dTRANSFORMER_REMOVE_WHITESPACE\x10\x06\x12\x1a\n\x16TRANSFORMER_URL_DECODE\x10\x07\x12\x1d\n\x19TRANSFORMER_BASE64_DECODE\x10\x08\x12\x1e\n\x1aTRANSFORMER_NORMALIZE_PATH\x10\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -60,8 +60,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NAMEMATCHER'].fields_by_name['regex_values']._serialized_options = b'\342A\001\001'
   _globals['_NAMEMATCHER'].fields_by_name['transformers']._loaded_options = None
   _globals['_NAMEMATCHER'].fields_by_name['transformers']._serialized_options = b'\342A\001\001'
-  _globals['_LABELSELECTOR'].fields_by_name['expressions']._loaded_options = None
-  _globals['_LABELSELECTOR'].fields_by_name['expressions']._serialized_options = b'\342A\001\002'
+  _globals['_CLIENTSELECTOR'].fields_by_name['expressions']._loaded_options = None
+  _globals['_CLIENTSELECTOR'].fields_by_name['expressions']._serialized_options = b'\342A\001\002'
   _globals['_LABELMATCHER'].fields_by_name['keys']._loaded_options = None
   _globals['_LABELMATCHER'].fields_by_name['keys']._serialized_options = b'\342A\001\002'
   _globals['_TIMEWINDOW'].fields_by_name['not_before']._loaded_options = None
@@ -76,20 +76,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TIMEWINDOW'].fields_by_name['end_time']._serialized_options = b'\342A\001\001'
   _globals['_TIMEWINDOW'].fields_by_name['time_zone']._loaded_options = None
   _globals['_TIMEWINDOW'].fields_by_name['time_zone']._serialized_options = b'\342A\001\001'
-  _globals['_ACTION']._serialized_start=843
-  _globals['_ACTION']._serialized_end=910
-  _globals['_RULECOMBINING']._serialized_start=913
-  _globals['_RULECOMBINING']._serialized_end=1063
-  _globals['_TRANSFORMER']._serialized_start=1066
-  _globals['_TRANSFORMER']._serialized_end=1367
+  _globals['_ACTION']._serialized_start=845
+  _globals['_ACTION']._serialized_end=912
+  _globals['_RULECOMBINING']._serialized_start=915
+  _globals['_RULECOMBINING']._serialized_end=1065
+  _globals['_TRANSFORMER']._serialized_start=1068
+  _globals['_TRANSFORMER']._serialized_end=1369
   _globals['_RULE']._serialized_start=72
-  _globals['_RULE']._serialized_end=480
-  _globals['_NAMEMATCHER']._serialized_start=482
-  _globals['_NAMEMATCHER']._serialized_end=600
-  _globals['_LABELSELECTOR']._serialized_start=602
-  _globals['_LABELSELECTOR']._serialized_end=644
-  _globals['_LABELMATCHER']._serialized_start=646
-  _globals['_LABELMATCHER']._serialized_end=680
-  _globals['_TIMEWINDOW']._serialized_start=683
-  _globals['_TIMEWINDOW']._serialized_end=841
+  _globals['_RULE']._serialized_end=481
+  _globals['_NAMEMATCHER']._serialized_start=483
+  _globals['_NAMEMATCHER']._serialized_end=601
+  _globals['_CLIENTSELECTOR']._serialized_start=603
+  _globals['_CLIENTSELECTOR']._serialized_end=646
+  _globals['_LABELMATCHER']._serialized_start=648
+  _globals['_LABELMATCHER']._serialized_end=682
+  _globals['_TIMEWINDOW']._serialized_start=685
+  _globals['_TIMEWINDOW']._serialized_end=843
 # @@protoc_insertion_point(module_scope)

@@ -141,11 +141,11 @@ class Rule(_message.Message):
     IP_PREFIXES_EXCEPT_FIELD_NUMBER: _builtins.int
     TIME_WINDOW_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Unique in its policy."""
+    """Unique in its policy: up to 128 bytes."""
     action: Global___Action.ValueType
     """What it says when it decides."""
     description: _builtins.str
-    """For people."""
+    """For people, up to 2,048 bytes of UTF-8."""
     client_name: _builtins.str
     """One of the caller's names equals it: up to 256 bytes."""
     @_builtins.property
@@ -153,7 +153,7 @@ class Rule(_message.Message):
         """One of the caller's names fits it."""
 
     @_builtins.property
-    def client_selector(self) -> Global___LabelSelector:
+    def client_selector(self) -> Global___ClientSelector:
         """One of its expressions holds on the caller's labels."""
 
     @_builtins.property
@@ -184,7 +184,7 @@ class Rule(_message.Message):
         description: _builtins.str = ...,
         client_name: _builtins.str = ...,
         client_name_matcher: Global___NameMatcher | None = ...,
-        client_selector: Global___LabelSelector | None = ...,
+        client_selector: Global___ClientSelector | None = ...,
         label_matcher: Global___LabelMatcher | None = ...,
         roles: _abc.Iterable[_builtins.str] | None = ...,
         ip_prefixes: _abc.Iterable[_builtins.str] | None = ...,
@@ -236,7 +236,7 @@ class NameMatcher(_message.Message):
 Global___NameMatcher: _TypeAlias = NameMatcher  # noqa: Y015
 
 @_typing.final
-class LabelSelector(_message.Message):
+class ClientSelector(_message.Message):
     """Holds when one of its expressions holds."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -244,8 +244,8 @@ class LabelSelector(_message.Message):
     EXPRESSIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def expressions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Kubernetes label selectors: `in`, `notin`, `=`, `==`, `!=`, `key`, `!key`; a comma means and. Up to
-        4,096 characters.
+        """Kubernetes label selectors: `in`, `notin`, `=`, `==`, `!=`, `key`, `!key`; a comma means and. Up to 16,
+        of 4,096 characters together.
         """
 
     def __init__(
@@ -259,7 +259,7 @@ class LabelSelector(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___LabelSelector: _TypeAlias = LabelSelector  # noqa: Y015
+Global___ClientSelector: _TypeAlias = ClientSelector  # noqa: Y015
 
 @_typing.final
 class LabelMatcher(_message.Message):

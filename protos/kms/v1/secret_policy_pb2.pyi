@@ -170,7 +170,7 @@ class SecretPolicyContent(_message.Message):
     rule_combining: _policy_pb2.RuleCombining.ValueType
     """How the rules make one decision."""
     description: _builtins.str
-    """For people, up to 1,024 bytes of UTF-8. Everybody who seals can read it."""
+    """For people, up to 2,048 bytes of UTF-8. Everybody who seals can read it."""
     binding: Global___Binding.ValueType
     """What secrets are bound to. The same in all revisions of a policy."""
     @_builtins.property
@@ -183,7 +183,7 @@ class SecretPolicyContent(_message.Message):
 
     @_builtins.property
     def decrypt_cache_timeout(self) -> _duration_pb2.Duration:
-        """How long a sidecar may keep an opened secret, in whole seconds; 0 if unset."""
+        """How long a sidecar may keep an opened secret, in whole seconds: up to 30 days, 0 if unset."""
 
     def __init__(
         self,

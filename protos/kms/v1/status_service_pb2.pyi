@@ -47,13 +47,15 @@ class ServerStatus(_message.Message):
     LOCKED_FIELD_NUMBER: _builtins.int
     ROOT_OF_TRUST_FIELD_NUMBER: _builtins.int
     STORE_FIELD_NUMBER: _builtins.int
-    COUNTS_FIELD_NUMBER: _builtins.int
+    TENANT_COUNT_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The version of the software, as in `kms --version`."""
     ready: _builtins.bool
     """Whether it serves every call now."""
     locked: _builtins.bool
     """Whether it waits for its root of trust to be unlocked."""
+    tenant_count: _builtins.int
+    """Tenants of the platform; nothing that tells one tenant's load."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When the process began to serve."""
@@ -66,10 +68,6 @@ class ServerStatus(_message.Message):
     def store(self) -> Global___StoreStatus:
         """Where rows and events are kept."""
 
-    @_builtins.property
-    def counts(self) -> Global___ServerCounts:
-        """Figures of the whole platform; nothing that tells one tenant's load."""
-
     def __init__(
         self,
         *,
@@ -79,11 +77,11 @@ class ServerStatus(_message.Message):
         locked: _builtins.bool = ...,
         root_of_trust: Global___RootOfTrust | None = ...,
         store: Global___StoreStatus | None = ...,
-        counts: Global___ServerCounts | None = ...,
+        tenant_count: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "root_of_trust", b"root_of_trust", "start_time", b"start_time", "store", b"store"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["root_of_trust", b"root_of_trust", "start_time", b"start_time", "store", b"store"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "locked", b"locked", "ready", b"ready", "root_of_trust", b"root_of_trust", "start_time", b"start_time", "store", b"store", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["locked", b"locked", "ready", b"ready", "root_of_trust", b"root_of_trust", "start_time", b"start_time", "store", b"store", "tenant_count", b"tenant_count", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -173,29 +171,3 @@ class StoreStatus(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StoreStatus: _TypeAlias = StoreStatus  # noqa: Y015
-
-@_typing.final
-class ServerCounts(_message.Message):
-    """Figures that name nobody."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    TENANTS_FIELD_NUMBER: _builtins.int
-    CALLS_IN_FLIGHT_FIELD_NUMBER: _builtins.int
-    tenants: _builtins.int
-    """Tenants of the platform."""
-    calls_in_flight: _builtins.int
-    """Calls being served now."""
-    def __init__(
-        self,
-        *,
-        tenants: _builtins.int = ...,
-        calls_in_flight: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls_in_flight", b"calls_in_flight", "tenants", b"tenants"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ServerCounts: _TypeAlias = ServerCounts  # noqa: Y015
