@@ -1,0 +1,223 @@
+"""From a presented certificate to a `Caller` (docs/spec/identity.md, "What is checked at each call")."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
+
+from kms.errors import InvalidField, Unauthenticated
+from kms.identity.extension import ATTRIBUTES_OID, Attributes, decode_attributes
+from kms.identity.grant import MAX_DNS_NAMES
+from kms.identity.revocation import DenyList
+from kms.identity.spiffe import SpiffeId, check_dns_name
+from kms.identity.trust import TrustAnchor
+from kms.model.caller import Caller
+from kms.model.validity import Validity
+
+MAX_CERTIFICATE = 32 * 1024
+CACHE_ENTRIES = 4096
+
+_PEM_START = b"-----BEGIN CERTIFICATE-----"
+_KNOWN_CRITICAL = frozenset(
+    {
+        ExtensionOID.BASIC_CONSTRAINTS,
+        ExtensionOID.KEY_USAGE,
+        ExtensionOID.EXTENDED_KEY_USAGE,
+        ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+    }
+)
+_LEAF_USAGES = frozenset({ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH})
+
+_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """What a leaf certificate says. `attributes` is None if it has no labels-and-roles extension."""
+
+    spiffe_id: SpiffeId
+    dns_names: tuple[str, ...]
+    attributes: Attributes | None
+    serial: int
+    validity: Validity
+
+
+def load_certificate(data: bytes) -> x509.Certificate:
+    """Exactly one certificate, PEM or DER, of at most 32 KiB. Raises `Unauthenticated`."""
+    if len(data) > MAX_CERTIFICATE:
+        raise Unauthenticated(f"the certificate has {len(data)} bytes, at most {MAX_CERTIFICATE} are allowed")
+    try:
+        if _PEM_START in data:
+            certificates = x509.load_pem_x509_certificates(data)
+        else:
+            certificates = [x509.load_der_x509_certificate(data)]
+    except (ValueError, x509.InvalidVersion):
+        certificates = []
+    if len(certificates) != 1:
+        raise Unauthenticated("not one X.509 certificate in PEM or DER")
+    return certificates[0]
+
+
+def parse_leaf(certificate: x509.Certificate) -> Leaf:
+    """Check the profile and read the fields; signatures and time are not looked at.
+
+    Raises `Unauthenticated`, saying what the certificate breaks.
+    """
+    try:
+        extensions = certificate.extensions
+        validity = Validity(certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, InvalidField):
+        raise Unauthenticated("the certificate's extensions or dates cannot be read") from None
+    _check_profile(extensions)
+    spiffe_id, dns_names = _subject_names(extensions)
+    return Leaf(spiffe_id, dns_names, _attributes(extensions), certificate.serial_number, validity)
+
+
+def _find(extensions: x509.Extensions, kind: type[_Extension]) -> _Extension | None:
+    try:
+        return extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _check_profile(extensions: x509.Extensions) -> None:
+    for extension in extensions:
+        if extension.critical and extension.oid not in _KNOWN_CRITICAL:
+            raise Unauthenticated(f"the certificate has the critical extension {extension.oid.dotted_string}")
+    constraints = _find(extensions, x509.BasicConstraints)
+    if constraints is not None and constraints.ca:
+        raise Unauthenticated("the certificate is a certificate authority's, not an identity's")
+    usage = _find(extensions, x509.KeyUsage)
+    if usage is None or not usage.digital_signature:
+        raise Unauthenticated("the certificate's key usage lacks digitalSignature")
+    if usage.key_cert_sign or usage.crl_sign:
+        raise Unauthenticated("the certificate's key usage has keyCertSign or cRLSign")
+    extended = frozenset(_find(extensions, x509.ExtendedKeyUsage) or ())
+    if ExtendedKeyUsageOID.CLIENT_AUTH not in extended:
+        raise Unauthenticated("the certificate's extended key usage lacks clientAuth")
+    if not extended <= _LEAF_USAGES:
+        raise Unauthenticated("the certificate's extended key usage has more than clientAuth and serverAuth")
+
+
+def _subject_names(extensions: x509.Extensions) -> tuple[SpiffeId, tuple[str, ...]]:
+    names = list(_find(extensions, x509.SubjectAlternativeName) or ())
+    uris = [name.value for name in names if isinstance(name, x509.UniformResourceIdentifier)]
+    hosts = [name.value for name in names if isinstance(name, x509.DNSName)]
+    if len(uris) != 1:
+        raise Unauthenticated(f"the certificate names {len(uris)} URIs; an identity is exactly one")
+    if len(uris) + len(hosts) != len(names):
+        raise Unauthenticated("the certificate has subject alternative names besides one URI and DNS names")
+    if len(hosts) > MAX_DNS_NAMES:
+        raise Unauthenticated(f"the certificate has {len(hosts)} DNS names, at most {MAX_DNS_NAMES} count")
+    try:
+        dns_names = tuple(check_dns_name(host.lower(), "DNS name") for host in hosts)
+        return SpiffeId.parse(uris[0]), dns_names
+    except InvalidField as error:
+        reason = error.message
+    raise Unauthenticated(f"the certificate's names: {reason}")
+
+
+def _attributes(extensions: x509.Extensions) -> Attributes | None:
+    for extension in extensions:
+        if extension.oid == ATTRIBUTES_OID and isinstance(extension.value, x509.UnrecognizedExtension):
+            return decode_attributes(extension.value.value)
+    return None
+
+
+def verify_leaf(certificate: x509.Certificate, anchors: Sequence[TrustAnchor], now: datetime) -> Leaf:
+    """The leaf, of which profile, time, signatures up to an anchor and the anchor's policy are verified.
+
+    Its `validity` ends with the first of its chain to expire. Of several anchors, the first that
+    admits it decides. Raises `Unauthenticated`. Revocation is not looked at.
+    """
+    leaf = parse_leaf(certificate)
+    leaf.validity.check(now)
+    refusal = Unauthenticated("the certificate is of no authority this KMS trusts")
+    for anchor in anchors:
+        try:
+            # `check` has let a leaf through that begins within the skew; the verifier knows no skew.
+            chain = anchor.chain(certificate, max(now, leaf.validity.not_before))
+        except Unauthenticated:
+            continue
+        try:
+            anchor.policy.admit(leaf.spiffe_id, leaf.attributes)
+        except Unauthenticated as error:
+            refusal = error
+            continue
+        end = min(item.not_valid_after_utc for item in chain)
+        return replace(leaf, validity=Validity(leaf.validity.not_before, end))
+    raise refusal
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    leaf: Leaf
+    tenant: str | None
+    caller: Caller
+
+
+class Authenticator:
+    """Turns the certificate that a connection presented into a `Caller`, at every call.
+
+    Signatures are verified once for a certificate's exact bytes and then remembered, least recently used
+    first forgotten; time and revocation are looked at in every call. `deny_list` gives the list now in
+    force for a tenant, or for the platform's operators (None). Make a new one when the anchors change.
+    """
+
+    def __init__(
+        self,
+        anchors: Sequence[TrustAnchor],
+        deny_list: Callable[[str | None], DenyList],
+        entries: int = CACHE_ENTRIES,
+    ) -> None:
+        self._anchors = tuple(anchors)
+        self._deny_list = deny_list
+        self._limit = entries
+        self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def authenticate(self, certificate: bytes, address: str, now: datetime) -> Caller:
+        """The caller. `address` is the client's IP address in text. Raises `Unauthenticated`."""
+        caller = self._admitted(certificate, now).caller
+        return Caller(caller.identity, caller.spiffe_id, caller.names, caller.labels, caller.roles, address)
+
+    def leaf(self, certificate: bytes, now: datetime) -> Leaf:
+        """The same checks, for those who need serial and dates, as a renewal does."""
+        return self._admitted(certificate, now).leaf
+
+    def _admitted(self, certificate: bytes, now: datetime) -> _Entry:
+        with self._lock:
+            entry = self._entries.get(certificate)
+            if entry is not None:
+                self._entries.move_to_end(certificate)
+        if entry is None:
+            entry = _entry(verify_leaf(load_certificate(certificate), self._anchors, now))
+            self._remember(certificate, entry)
+        leaf = entry.leaf
+        leaf.validity.check(now)
+        self._deny_list(entry.tenant).check(leaf.serial, entry.caller.spiffe_id, leaf.validity.not_before)
+        return entry
+
+    def _remember(self, certificate: bytes, entry: _Entry) -> None:
+        with self._lock:
+            self._entries[certificate] = entry
+            while len(self._entries) > self._limit:
+                self._entries.popitem(last=False)
+
+
+def _entry(leaf: Leaf) -> _Entry:
+    spiffe_id = str(leaf.spiffe_id)
+    attributes = leaf.attributes or Attributes()
+    caller = Caller(
+        identity=leaf.spiffe_id.identity,
+        spiffe_id=spiffe_id,
+        names=(spiffe_id, *leaf.dns_names),
+        labels=attributes.labels,
+        roles=attributes.roles,
+    )
+    return _Entry(leaf, caller.tenant, caller)
