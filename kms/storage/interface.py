@@ -4,7 +4,7 @@ A row is (kind, name) -> (counter, body). The counter rises by one with every wr
 states to have read, so that a lost race is seen. Every row carries an HMAC under a key derived from the
 root key; a row that fails it, or is older than or missing from what this process last knew, raises
 `StoreTampered`. Changes and audit events are committed in one transaction, in groups; a commit returns
-only after the data is durable. No event, no answer.
+only after the data is durable. No event, no answer. Formats: `docs/spec/store.md`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,8 +12,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
-from kms.errors import Kind, KmsError
+from kms.errors import Kind, KmsError, StoreTampered
 from kms.model.audit_event import AuditEvent
+from kms.model.chain import SignedCheckpoint
 
 MISSING = 0
 
@@ -24,6 +25,16 @@ class WriteConflict(KmsError):
     kind = Kind.CONFLICT
     reason = "WRITE_CONFLICT"
     hint = "Repeat the call."
+
+
+class StoreRolledBack(StoreTampered):
+    """The store is older than the checkpoint kept outside it, or that checkpoint is gone or damaged."""
+
+    reason = "STORE_ROLLED_BACK"
+    hint = (
+        "Bring back the newest store and checkpoint file. If a restored backup is what you want, start once "
+        "with --accept-rollback: the audit chain will say so."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +49,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Write body at (kind, name). `expected` is the counter the writer read, `MISSING` to create."""
+    """Write body at (kind, name). `expected` is the counter the writer read, `MISSING` to create.
+
+    With `destroys` the bytes of the old body are gone from the store's files when the future resolves.
+    """
 
     kind: str
     name: str
     body: bytes
     expected: int
+    destroys: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +70,16 @@ class Delete:
     expected: int
 
 
-Change = Put | Delete
+@dataclass(frozen=True, slots=True)
+class Require:
+    """Write nothing, but fail the unit with `WriteConflict` unless the row's counter is `expected`."""
+
+    kind: str
+    name: str
+    expected: int
+
+
+Change = Put | Delete | Require
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +104,23 @@ class Store(Protocol):
     def commit(self, changes: Sequence[Change], events: Iterable[AuditEvent]) -> "Future[Receipt]":
         """Write all changes and append all events (at least one), or nothing.
 
-        The future resolves when the data is durable; it fails with `WriteConflict`, with `Unavailable`
-        (disk full, read-only, failed fsync) or with `StoreTampered`.
+        A row appears in at most one change of a unit. The future resolves when the data is durable; it
+        fails with `WriteConflict`, with `StoreTampered`, with `InvalidField` (an event without a canonical
+        form) or with `Unavailable` (disk full, read-only, failed fsync, queue full, closed). As with any
+        commit, after `Unavailable` the unit may yet turn out to be written. Never blocks.
         """
         ...
 
     def events(self, after: int = 0, limit: int = 1000) -> list["StoredEvent"]:
         """Events with a sequence number above `after`, in order, verified."""
+        ...
+
+    def checkpoint(self) -> "Future[SignedCheckpoint]":
+        """Write a checkpoint now, inside and outside. The future fails as that of `commit`."""
+        ...
+
+    def checkpoints(self, after: int = 0, limit: int = 1000) -> list[SignedCheckpoint]:
+        """Checkpoints with a sequence number above `after`, in order, their signatures verified."""
         ...
 
     def close(self) -> None:

@@ -1,0 +1,68 @@
+"""What authenticates the store's rows, events and state: pure functions of keys and public bytes.
+
+Each key is 32 bytes, derived from the root key for one use (`docs/spec/store.md`, "Keys").
+"""
+
+import hmac
+from dataclasses import dataclass, field
+from typing import Any
+
+from blindfold._encoding import lp, u64
+from kms.errors import StoreTampered
+from kms.model.chain import HASH_SIZE
+from kms.storage.interface import Row
+
+
+@dataclass(frozen=True, slots=True)
+class StoreKeys:
+    """The four keys of a store. `element` and `state` make the state digest."""
+
+    row: bytes = field(repr=False)
+    element: bytes = field(repr=False)
+    state: bytes = field(repr=False)
+    event: bytes = field(repr=False)
+
+
+def encode_row(row: Row) -> bytes:
+    """lp(kind) || lp(name) || u64(counter) || body. Injective: only the last field has no length."""
+    return lp(row.kind.encode()) + lp(row.name.encode()) + u64(row.counter) + row.body
+
+
+def row_mac(keys: StoreKeys, row: Row) -> bytes:
+    return hmac.digest(keys.row, encode_row(row), "sha256")
+
+
+def verify_row(keys: StoreKeys, kind: str, name: str, record: tuple[Any, ...]) -> tuple[Row, bytes]:
+    """The row of (counter, body, mac) as read from the disk, and its mac. Raises `StoreTampered`."""
+    counter, body, mac = record
+    if type(counter) is int and type(body) is bytes and type(mac) is bytes and 1 <= counter < 2**63:
+        row = Row(kind, name, counter, body)
+        if hmac.compare_digest(mac, row_mac(keys, row)):
+            return row, mac
+    raise StoreTampered(f"the row {kind} {name} fails its authentication")
+
+
+def row_element(keys: StoreKeys, row: Row) -> int:
+    """The row's term in the state accumulator, as an integer of 256 bits."""
+    return int.from_bytes(hmac.digest(keys.element, encode_row(row), "sha256"), "big")
+
+
+def state_digest(keys: StoreKeys, accumulator: int, rows: int, sequence: int) -> bytes:
+    """The digest of all live rows at an event.
+
+    A multiset hash in the manner of MSet-XOR-Hash (Clarke et al., ASIACRYPT 2003): the accumulator is the
+    XOR over all rows' elements, here never published but under a second HMAC, with the number of rows and
+    the event's sequence number.
+    """
+    message = accumulator.to_bytes(HASH_SIZE, "big") + u64(rows) + u64(sequence)
+    return hmac.digest(keys.state, message, "sha256")
+
+
+def event_mac(keys: StoreKeys, chain_hash: bytes) -> bytes:
+    return hmac.digest(keys.event, chain_hash, "sha256")
+
+
+def verify_event_mac(keys: StoreKeys, sequence: int, chain_hash: bytes, mac: Any) -> None:
+    """Raise `StoreTampered` unless the event was written by a holder of the key."""
+    if type(mac) is not bytes or not hmac.compare_digest(mac, event_mac(keys, chain_hash)):
+        raise StoreTampered(f"event {sequence} fails its authentication")

@@ -1,0 +1,39 @@
+"""What the store takes from outside itself: time, randomness, and its limits."""
+
+import os
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Clocks and randomness: `monotonic` in seconds, `random_bytes(size)` fit for keys."""
+
+    now: Callable[[], datetime] = _utc_now
+    monotonic: Callable[[], float] = time.monotonic
+    random_bytes: Callable[[int], bytes] = os.urandom
+
+    def new_id(self) -> str:
+        """A random UUID (RFC 9562, version 4) as 32 hex digits."""
+        return uuid.UUID(bytes=self.random_bytes(16), version=4).hex
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`queue` units wait at most, `group` of them share a transaction.
+
+    A unit that only appends events is covered by an outside checkpoint within `checkpoint_seconds` or
+    `checkpoint_events` more events, whichever is first.
+    """
+
+    queue: int = 10_000
+    group: int = 512
+    checkpoint_seconds: float = 10.0
+    checkpoint_events: int = 10_000

@@ -1,0 +1,138 @@
+"""The checks at start: every row, the chain since the outside checkpoint, and whether both fit together.
+
+`docs/spec/store.md`, "At start", lists what they detect.
+"""
+
+import sqlite3
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from kms.errors import ConfigError, StoreTampered
+from kms.model.chain import Malformed, SignedCheckpoint, state_digest_of
+from kms.storage import events
+from kms.storage.authentication import StoreKeys, row_element, state_digest, verify_row
+from kms.storage.checkpoint_file import CheckpointFile
+from kms.storage.index import Head, Index, Known, Published
+from kms.storage.interface import StoreRolledBack
+
+_ROWS = "SELECT kind, name, counter, body, mac FROM rows"
+_FRAGMENT = "SELECT chain_hash FROM events WHERE sequence = ?"
+
+
+class CheckpointSigner(Protocol):
+    """The audit key. `verify` raises `StoreTampered` unless the key made the signature."""
+
+    def sign(self, message: bytes) -> bytes: ...
+
+    def verify(self, message: bytes, signature: bytes) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A store that passed. `rollback` is "" or says which rollback was accepted."""
+
+    published: Published
+    rollback: str = ""
+
+
+def examine(
+    connection: sqlite3.Connection,
+    *,
+    store_id: bytes,
+    keys: StoreKeys,
+    signer: CheckpointSigner,
+    outside: CheckpointFile,
+    accept_rollback: bool,
+) -> Opened:
+    """Verify a store that has at least its first event.
+
+    Raises `StoreTampered`; `StoreRolledBack`, unless accepted; `ConfigError` for another store's checkpoint.
+    With an accepted rollback nothing outside vouches for the store, so the chain is verified from event 1.
+    """
+    index, counted = _load_rows(connection, keys)
+    rollback = ""
+    try:
+        anchor = _outside_anchor(connection, store_id, signer, outside)
+    except StoreRolledBack as refused:
+        if not accept_rollback:
+            raise
+        anchor, rollback = None, refused.message
+    head = _verify_chain(connection, store_id, keys, anchor, counted)
+    return Opened(Published(keys, index, head), rollback)
+
+
+def _load_rows(connection: sqlite3.Connection, keys: StoreKeys) -> tuple[Index, Head]:
+    index = Index()
+    accumulator = rows = 0
+    for kind, name, *record in connection.execute(_ROWS):
+        row, mac = verify_row(keys, kind, name, tuple(record))
+        index.put(kind, name, Known(row.counter, mac))
+        accumulator ^= row_element(keys, row)
+        rows += 1
+    return index, Head(0, b"", accumulator, rows)
+
+
+def _outside_anchor(
+    connection: sqlite3.Connection, store_id: bytes, signer: CheckpointSigner, outside: CheckpointFile
+) -> SignedCheckpoint:
+    """The checkpoint kept outside, if this store's chain passes through it."""
+    signed = _read_outside(outside)
+    if signed.checkpoint.store_id != store_id:
+        raise ConfigError(f"{outside.path} belongs to another store; configure this store's own")
+    try:
+        signer.verify(signed.checkpoint.signed_bytes(), signed.signature)
+    except StoreTampered:
+        problem = f"the signature in {outside.path} is not this store's"
+        raise StoreRolledBack(problem) from None
+    sequence = signed.checkpoint.sequence
+    record = connection.execute(_FRAGMENT, (sequence,)).fetchone()
+    if record is None:
+        raise StoreRolledBack(f"the store ends before event {sequence}, to which {outside.path} goes")
+    if record[0] != signed.checkpoint.chain_hash:
+        raise StoreRolledBack(f"event {sequence} is not the one that {outside.path} speaks of")
+    return signed
+
+
+def _read_outside(outside: CheckpointFile) -> SignedCheckpoint:
+    try:
+        signed = outside.read()
+    except OSError as error:
+        raise ConfigError(f"cannot read {outside.path}: {error.strerror}") from error
+    except Malformed as error:
+        raise StoreRolledBack(f"{outside.path} is damaged: {error}") from error
+    if signed is None:
+        raise StoreRolledBack(f"the checkpoint file {outside.path} is missing")
+    return signed
+
+
+def _verify_chain(
+    connection: sqlite3.Connection,
+    store_id: bytes,
+    keys: StoreKeys,
+    anchor: SignedCheckpoint | None,
+    counted: Head,
+) -> Head:
+    """The head, once its events are verified from the anchor on and the rows have the newest state digest."""
+    newest = connection.execute(events.NEWEST).fetchone()
+    if newest is None:
+        raise StoreTampered("the store has no events")
+    through, chain_hash = newest
+    if anchor is None:
+        after, digest, taken_at = 0, None, 0
+    else:
+        after = taken_at = anchor.checkpoint.sequence
+        digest = anchor.checkpoint.state_digest
+    for event in events.run(connection, keys, store_id, after=after, through=through):
+        carried = _carried_digest(event.body)
+        if carried is not None:
+            digest, taken_at = carried, event.sequence
+    if digest != state_digest(keys, counted.accumulator, counted.rows, taken_at):
+        raise StoreTampered(f"the rows are not those of the newest state digest, at event {taken_at}")
+    return replace(counted, sequence=through, chain_hash=chain_hash)
+
+
+def _carried_digest(body: bytes) -> bytes | None:
+    try:
+        return state_digest_of(body)
+    except Malformed as error:
+        raise StoreTampered(f"an event's body is damaged: {error}") from error

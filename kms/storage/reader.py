@@ -1,0 +1,111 @@
+"""Reads: verified against their macs and against what this process knows, every time, without a cache."""
+
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from kms.errors import StoreTampered
+from kms.model.chain import Malformed, SignedCheckpoint
+from kms.storage import events
+from kms.storage.authentication import verify_row
+from kms.storage.connection import translated
+from kms.storage.index import Published
+from kms.storage.interface import Row, StoredEvent
+from kms.storage.opening import CheckpointSigner
+
+_GET = "SELECT counter, body, mac FROM rows WHERE kind = ? AND name = ?"
+_SCAN = "SELECT name, counter, body, mac FROM rows WHERE kind = ? AND name BETWEEN ? AND ? ORDER BY name"
+_CHECKPOINTS = "SELECT line FROM checkpoints WHERE sequence > ? ORDER BY sequence LIMIT ?"
+
+T = TypeVar("T")
+
+
+class Reader:
+    """One connection for all threads, one query at a time."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, published: Published, store_id: bytes, signer: CheckpointSigner
+    ) -> None:
+        self._connection = connection
+        self._published = published
+        self._store_id = store_id
+        self._signer = signer
+        self.lock = threading.Lock()
+
+    def get(self, kind: str, name: str) -> Row | None:
+        return self._settled(lambda: self._get(kind, name))
+
+    def scan(self, kind: str, prefix: str, after: str, limit: int) -> list[Row]:
+        return self._settled(lambda: self._scan(kind, prefix, after, limit))
+
+    def events(self, after: int, limit: int) -> list[StoredEvent]:
+        return self._settled(lambda: self._events(after, limit))
+
+    def checkpoints(self, after: int, limit: int) -> list[SignedCheckpoint]:
+        records = self._query(_CHECKPOINTS, (after, limit))
+        return [self._verified_checkpoint(line) for (line,) in records]
+
+    def close(self) -> None:
+        with self.lock:
+            self._connection.close()
+
+    def _settled(self, load: Callable[[], T]) -> T:
+        """Load; what looks wrong may be a commit that is half published, so look again when none is."""
+        try:
+            return load()
+        except StoreTampered:
+            pass
+        with self._published.lock:
+            return load()
+
+    def _query(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
+        with translated(), self.lock:
+            return self._connection.execute(sql, parameters).fetchall()
+
+    def _get(self, kind: str, name: str) -> Row | None:
+        records = self._query(_GET, (kind, name))
+        if records:
+            return self._verified(kind, name, records[0])
+        self._check_absent(kind, name)
+        return None
+
+    def _scan(self, kind: str, prefix: str, after: str, limit: int) -> list[Row]:
+        names = self._published.index.names(kind, prefix, after, limit)
+        if not names:
+            return []
+        records = self._query(_SCAN, (kind, names[0], names[-1]))
+        rows = [self._verified(kind, name, tuple(record)) for name, *record in records]
+        for name in set(names) - {row.name for row in rows}:
+            self._check_absent(kind, name)
+        return rows[:limit]
+
+    def _check_absent(self, kind: str, name: str) -> None:
+        if self._published.index.get(kind, name) is not None:
+            raise StoreTampered(f"the row {kind} {name} is missing")
+
+    def _verified(self, kind: str, name: str, record: tuple[Any, ...]) -> Row:
+        row, mac = verify_row(self._published.keys, kind, name, record)
+        if self._published.index.get(kind, name) != (row.counter, mac):
+            raise StoreTampered(f"the row {kind} {name} is not the one last written")
+        return row
+
+    def _events(self, after: int, limit: int) -> list[StoredEvent]:
+        head = self._published.head
+        through = min(after + limit, head.sequence)
+        if through <= after:
+            return []
+        keys = self._published.keys
+        with translated(), self.lock:
+            found = list(events.run(self._connection, keys, self._store_id, after=after, through=through))
+        if through == head.sequence and found[-1].chain_hash != head.chain_hash:
+            raise StoreTampered(f"event {through} is not the one last written")
+        return found
+
+    def _verified_checkpoint(self, line: Any) -> SignedCheckpoint:
+        try:
+            signed = SignedCheckpoint.parse(line)
+        except Malformed as error:
+            raise StoreTampered(f"a stored checkpoint is damaged: {error}") from error
+        self._signer.verify(signed.checkpoint.signed_bytes(), signed.signature)
+        return signed

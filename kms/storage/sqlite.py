@@ -1,0 +1,245 @@
+"""The embedded store: one SQLite file, one writer thread, one process.
+
+`LockedStore` holds the file while the keys are not known; `unlock` and `initialise` make a `SqliteStore`.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from kms.errors import ConfigError, StoreTampered
+from kms.model.audit_event import AuditEvent
+from kms.model.chain import SignedCheckpoint, genesis, timestamp
+from kms.storage.authentication import StoreKeys
+from kms.storage.checkpoint_file import CheckpointFile
+from kms.storage.checkpointer import Checkpointer
+from kms.storage.connection import connect, create_file, translated
+from kms.storage.environment import Environment, Limits
+from kms.storage.index import Head, Index, Published
+from kms.storage.interface import Change, Receipt, Row, StoredEvent
+from kms.storage.lock import StoreLock
+from kms.storage.opening import CheckpointSigner, examine
+from kms.storage.reader import Reader
+from kms.storage.rekey import Rekey
+from kms.storage.schema import migrate
+from kms.storage.unit import Unit
+from kms.storage.writer import Deliver, Snapshot, Writer
+
+_BODY = "SELECT body FROM rows WHERE kind = ? AND name = ?"
+
+
+def _deliver_here(resolve: Callable[[], None]) -> None:
+    resolve()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a store works. `outside` is its checkpoint file.
+
+    `deliver` is given, by the writer's thread, a function that resolves a whole group's futures, and
+    decides where it runs; an asyncio server passes `loop.call_soon_threadsafe`, so that a group costs one
+    callback. Nobody may then block that loop waiting for a future.
+    """
+
+    outside: CheckpointFile
+    environment: Environment = field(default_factory=Environment)
+    limits: Limits = field(default_factory=Limits)
+    deliver: Deliver = _deliver_here
+
+
+class LockedStore:
+    """A store's file, held exclusively; nothing in it is verified yet."""
+
+    def __init__(self, path: Path, lock: StoreLock, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._lock = lock
+        self._connection = connection
+
+    @classmethod
+    def create(cls, path: Path) -> Self:
+        """A new file. Raises `ConfigError` if there is one already."""
+        lock = StoreLock.acquire(path)
+        try:
+            create_file(path)
+        except ConfigError:
+            lock.release()
+            raise
+        return cls._open(path, lock)
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Raises `ConfigError` without a file, for a newer schema, or while another server has it."""
+        return cls._open(path, StoreLock.acquire(path))
+
+    @classmethod
+    def _open(cls, path: Path, lock: StoreLock) -> Self:
+        try:
+            connection = connect(path)
+            with translated():
+                migrate(connection)
+        except BaseException:
+            lock.release()
+            raise
+        return cls(path, lock, connection)
+
+    def unverified_body(self, kind: str, name: str) -> bytes:
+        """What the disk says, before there is a key to check it with. Raises `StoreTampered` if missing.
+
+        Fit only for what authenticates itself, as wrapped keys do; `unlock` verifies the row like all others.
+        """
+        with translated():
+            record = self._connection.execute(_BODY, (kind, name)).fetchone()
+        if record is None or type(record[0]) is not bytes:
+            raise StoreTampered(f"the row {kind} {name} is missing")
+        return record[0]
+
+    def initialise(
+        self,
+        settings: Settings,
+        *,
+        store_id: bytes,
+        keys: StoreKeys,
+        signer: CheckpointSigner,
+        changes: Sequence[Change],
+        events: Sequence[AuditEvent],
+    ) -> "SqliteStore":
+        """Commit the first unit of a new store, and write its first checkpoint.
+
+        Raises `ConfigError` if there is a checkpoint file already, and what the commit raises.
+        """
+        if settings.outside.exists():
+            raise ConfigError(f"{settings.outside.path} exists: it vouches for another store; move it away")
+        published = Published(keys, Index(), Head(0, genesis(store_id)))
+        store = self._start(settings, store_id, published, signer)
+        try:
+            store.commit(changes, events).result()
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def unlock(
+        self,
+        settings: Settings,
+        *,
+        store_id: bytes,
+        keys: StoreKeys,
+        signer: CheckpointSigner,
+        accept_rollback: bool = False,
+    ) -> "SqliteStore":
+        """Verify the store (`opening.examine`, which says what it raises) and begin to serve from it.
+
+        On failure this object still holds the file. An accepted rollback is in the chain, and a new
+        checkpoint outside, before this returns.
+        """
+        with translated():
+            opened = examine(
+                self._connection,
+                store_id=store_id,
+                keys=keys,
+                signer=signer,
+                outside=settings.outside,
+                accept_rollback=accept_rollback,
+            )
+        store = self._start(settings, store_id, opened.published, signer)
+        try:
+            if opened.rollback:
+                now = timestamp(settings.environment.now())
+                store.commit([], [_accepted(now, opened.rollback)]).result()
+            store.checkpoint().result()
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def _start(
+        self, settings: Settings, store_id: bytes, published: Published, signer: CheckpointSigner
+    ) -> "SqliteStore":
+        reader = Reader(connect(self.path, read_only=True), published, store_id, signer)
+        checkpointer = Checkpointer(store_id, signer, settings.outside, settings.environment, settings.limits)
+        writer = Writer(
+            self._connection,
+            published,
+            store_id,
+            checkpointer,
+            settings.environment,
+            settings.limits,
+            reader.lock,
+            settings.deliver,
+        )
+        return SqliteStore(store_id, self._lock, reader, writer)
+
+    def close(self) -> None:
+        """Give the file back without having unlocked it."""
+        self._connection.close()
+        self._lock.release()
+
+
+def _accepted(now: str, rollback: str) -> AuditEvent:
+    return AuditEvent(
+        time=now,
+        action="Kms.AcceptRollback",
+        caller="",
+        tenant="",
+        resource="",
+        decision="ALLOW",
+        reason="STORE_ROLLED_BACK",
+        details={"found": rollback},
+    )
+
+
+class SqliteStore:
+    """`kms.storage.interface.Store` over SQLite. Safe to use from any thread."""
+
+    def __init__(self, store_id: bytes, lock: StoreLock, reader: Reader, writer: Writer) -> None:
+        self.store_id = store_id
+        self._lock = lock
+        self._reader = reader
+        self._writer = writer
+
+    def get(self, kind: str, name: str) -> Row | None:
+        return self._reader.get(kind, name)
+
+    def scan(self, kind: str, prefix: str = "", after: str = "", limit: int = 1000) -> list[Row]:
+        return self._reader.scan(kind, prefix, after, limit)
+
+    def commit(self, changes: Sequence[Change], events: Iterable[AuditEvent]) -> "Future[Receipt]":
+        unit = Unit(tuple(changes), tuple(events))
+        self._writer.submit(unit)
+        return unit.future
+
+    def rekey(
+        self, keys: StoreKeys, rewrite: Callable[[Row], bytes], events: Iterable[AuditEvent]
+    ) -> "Future[Receipt]":
+        """Authenticate everything anew under other keys, and write the bodies that `rewrite` gives.
+
+        `rewrite` runs on the writer's thread, sees every row, and may raise a `KmsError` to stop it all.
+        """
+        request = Rekey(keys, rewrite, tuple(events))
+        self._writer.submit(request)
+        return request.future
+
+    def events(self, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
+        return self._reader.events(after, limit)
+
+    def checkpoint(self) -> "Future[SignedCheckpoint]":
+        request = Snapshot()
+        self._writer.submit(request)
+        return request.future
+
+    def checkpoints(self, after: int = 0, limit: int = 1000) -> list[SignedCheckpoint]:
+        return self._reader.checkpoints(after, limit)
+
+    def close(self) -> None:
+        self._writer.close()
+        self._reader.close()
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()

@@ -1,0 +1,244 @@
+"""The single writer: a thread that commits waiting units in groups, one transaction and one fsync each.
+
+The order of a group: bring outside what is owed, BEGIN, rows, events, checkpoint row, COMMIT and publish,
+erase, checkpoint file, resolve. A crash before COMMIT loses nothing acknowledged; after it the store is
+ahead of the checkpoint file, which the next start accepts.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from itertools import groupby
+from typing import Any
+
+from kms.errors import KmsError, Unavailable
+from kms.model.chain import SignedCheckpoint
+from kms.storage import events, rekey, unit
+from kms.storage.checkpointer import Checkpointer
+from kms.storage.connection import as_kms_error, error_name
+from kms.storage.environment import Environment, Limits
+from kms.storage.index import Draft, Published
+from kms.storage.intake import Intake
+from kms.storage.interface import Receipt
+from kms.storage.rekey import Rekey
+from kms.storage.unit import EventRecord, Unit
+
+_EVENT = "INSERT INTO events (sequence, body, chain_hash, mac) VALUES (?, ?, ?, ?)"
+_CHECKPOINT = "INSERT OR REPLACE INTO checkpoints (sequence, line) VALUES (?, ?)"
+# After these a COMMIT has certainly not happened. After any other failure, a failed fsync above all, what is
+# on the disk is unknown, and a later fsync that succeeds says nothing about the earlier writes.
+_SURELY_NOT_COMMITTED = frozenset({"SQLITE_FULL", "SQLITE_BUSY", "SQLITE_READONLY", "SQLITE_IOERR_WRITE"})
+
+Deliver = Callable[[Callable[[], None]], object]
+Outcome = tuple["Future[Any]", Any]
+
+
+class Snapshot:
+    """A request for a checkpoint now."""
+
+    def __init__(self) -> None:
+        self.future: Future[SignedCheckpoint] = Future()
+
+
+Item = Unit | Rekey | Snapshot
+
+
+class Writer:
+    """Owns a connection and the right to change `published`.
+
+    `erasing` is held by whoever reads, so that no reader keeps the WAL from being truncated.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        published: Published,
+        store_id: bytes,
+        checkpointer: Checkpointer,
+        environment: Environment,
+        limits: Limits,
+        erasing: threading.Lock,
+        deliver: Deliver,
+    ) -> None:
+        self._connection = connection
+        self._published = published
+        self._store_id = store_id
+        self._checkpointer = checkpointer
+        self._new_id = environment.new_id
+        self._limits = limits
+        self._erasing = erasing
+        self._deliver = deliver
+        self._intake: Intake[Item] = Intake(limits.queue)
+        self._refusal: KmsError | None = None
+        self._erasure_owed = False
+        self._committing = False
+        self._thread = threading.Thread(target=self._run, name="kms-store-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, item: Item) -> None:
+        """Never blocks; what cannot be queued fails at once."""
+        try:
+            self._intake.offer(item)
+        except Unavailable as refused:
+            item.future.set_exception(refused)
+
+    def close(self) -> None:
+        """Commit what waits, write a last checkpoint, end the thread, close the connection."""
+        self._intake.close()
+        self._thread.join()
+        self._connection.close()
+
+    def _run(self) -> None:
+        while (group := self._intake.take(self._limits.group, self._checkpointer.seconds_left())) is not None:
+            running = [item for item in group if item.future.set_running_or_notify_cancel()]
+            for kind, items in groupby(running, type):
+                together = [list(items)] if kind is Unit else [[item] for item in items]
+                for batch in together:
+                    self._resolve(self._attempt(kind, batch))
+            if self._checkpointer.seconds_left() == 0.0:
+                self._attempt(Snapshot, [Snapshot()])
+        self._attempt(Snapshot, [Snapshot()])
+
+    def _attempt(self, kind: type[Item], items: list[Any]) -> list[Outcome]:
+        """Do it, or fail every item: whatever happens, the thread lives and every future gets an outcome."""
+        work: dict[type, Callable[[list[Any]], list[Outcome]]] = {
+            Unit: self._commit_units,
+            Rekey: self._commit_rekey,
+            Snapshot: self._commit_snapshot,
+        }
+        failure: KmsError
+        try:
+            if self._refusal is not None:
+                raise self._refusal
+            self._checkpointer.settle()
+            return work[kind](items)
+        except KmsError as error:
+            failure = error
+            self._roll_back()
+        except sqlite3.Error as error:
+            failure = self._after(error)
+        except Exception as error:
+            name = type(error).__name__
+            failure = self._refusal = Unavailable(f"the store's writer failed ({name}); restart the server")
+            self._roll_back()
+        return [(item.future, failure) for item in items]
+
+    def _commit_units(self, units: list[Unit]) -> list[Outcome]:
+        draft = Draft(self._published)
+        results: list[Receipt | KmsError] = []
+        records: list[EventRecord] = []
+        self._connection.execute("BEGIN IMMEDIATE")
+        for item in units:
+            try:
+                new, receipt = unit.apply(self._connection, draft, item, self._new_id)
+            except KmsError as error:
+                results.append(error)
+            else:
+                records.extend(new)
+                results.append(receipt)
+        self._commit(draft, records, checkpoint=draft.changed)
+        self._erasure_owed |= any(item.erases for item in units)
+        unerased, unsettled = self._erase(), self._bring_outside()
+        return [
+            (item.future, _outcome(result, item.changes and unsettled, item.erases and unerased))
+            for item, result in zip(units, results, strict=True)
+        ]
+
+    def _commit_rekey(self, requests: list[Rekey]) -> list[Outcome]:
+        (request,) = requests
+        self._connection.execute("BEGIN IMMEDIATE")
+        draft, records, receipt = rekey.apply(
+            self._connection, self._published, self._store_id, request, self._new_id
+        )
+        self._commit(draft, records, checkpoint=True)
+        self._erasure_owed = True
+        return [(request.future, _outcome(receipt, self._erase(), self._bring_outside()))]
+
+    def _commit_snapshot(self, requests: list[Snapshot]) -> list[Outcome]:
+        (request,) = requests
+        if self._checkpointer.covering(self._published.head) is None:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._commit(Draft(self._published), [], checkpoint=True)
+        signed = self._checkpointer.covering(self._published.head)
+        return [(request.future, _outcome(signed, self._bring_outside()))]
+
+    def _commit(self, draft: Draft, records: list[EventRecord], *, checkpoint: bool) -> None:
+        self._connection.executemany(_EVENT, records)
+        signed = self._checkpointer.sign(draft.keys, draft.head) if checkpoint else None
+        if signed is not None:
+            self._connection.execute(_CHECKPOINT, (signed.checkpoint.sequence, signed.to_line()))
+        with self._published.lock:
+            self._committing = True
+            self._connection.execute("COMMIT")
+            draft.publish(self._published)
+            self._committing = False
+        if signed is not None:
+            self._checkpointer.stored(signed)
+        elif records:
+            self._checkpointer.appended(len(records))
+
+    def _erase(self) -> KmsError | None:
+        """Overwrite what deleted rows left: with secure_delete in the file, and by an empty WAL."""
+        if not self._erasure_owed:
+            return None
+        try:
+            with self._erasing:
+                busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error as error:
+            return as_kms_error(error)
+        self._erasure_owed = bool(busy)
+        return (
+            Unavailable("another process reads the store; deleted bytes stay until it ends") if busy else None
+        )
+
+    def _bring_outside(self) -> KmsError | None:
+        try:
+            self._checkpointer.settle()
+        except Unavailable as error:
+            return error
+        return None
+
+    def _after(self, error: sqlite3.Error) -> KmsError:
+        """Go on after a failure that surely changed nothing; otherwise refuse everything that follows."""
+        surely = not self._committing or error_name(error) in _SURELY_NOT_COMMITTED
+        self._committing = False
+        self._roll_back()
+        if not (surely and self._at_head()):
+            self._refusal = Unavailable("a commit failed halfway; restart the server, which checks the store")
+        return as_kms_error(error)
+
+    def _roll_back(self) -> None:
+        with suppress(sqlite3.Error):
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+    def _at_head(self) -> bool:
+        head = self._published.head
+        try:
+            newest = self._connection.execute(events.NEWEST).fetchone()
+        except sqlite3.Error:
+            return False
+        return bool(newest == ((head.sequence, head.chain_hash) if head.sequence else None))
+
+    def _resolve(self, outcomes: list[Outcome]) -> None:
+        def resolve() -> None:
+            for future, result in outcomes:
+                if isinstance(result, KmsError):
+                    future.set_exception(result)
+                else:
+                    future.set_result(result)
+
+        try:
+            self._deliver(resolve)
+        except RuntimeError:
+            # The event loop that was to run it is closed; whoever still waits is a thread.
+            resolve()
+
+
+def _outcome(result: Any, *failures: Any) -> Any:
+    """The result, unless it is an error already or something that it promises has failed."""
+    if isinstance(result, KmsError):
+        return result
+    return next((failure for failure in failures if failure), result)
