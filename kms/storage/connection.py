@@ -26,10 +26,14 @@ def create_file(path: Path) -> None:
         raise ConfigError(f"cannot create the store {path}: {error.strerror}") from error
 
 
-def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    """A connection to an existing file, for one thread at a time. Raises `ConfigError`, `StoreTampered`."""
+def check_exists(path: Path) -> None:
+    """Raises `ConfigError` where there is no file."""
     if not path.is_file():
         raise ConfigError(f"there is no store at {path}; make one with `kms init`")
+
+
+def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """A connection to an existing file, for one thread at a time. Raises `StoreTampered`, `Unavailable`."""
     with translated():
         connection = sqlite3.connect(
             f"{path.resolve().as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False

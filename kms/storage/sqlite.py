@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from kms.errors import ConfigError, StoreTampered
+from kms.errors import ConfigError, KmsError, StoreTampered
 from kms.model.audit_event import AuditEvent
 from kms.model.chain import SignedCheckpoint, genesis, timestamp
 from kms.storage.authentication import StoreKeys
 from kms.storage.checkpoint_file import CheckpointFile
 from kms.storage.checkpointer import Checkpointer
-from kms.storage.connection import connect, create_file, translated
+from kms.storage.connection import check_exists, connect, create_file, translated
 from kms.storage.environment import Environment, Limits
 from kms.storage.index import Head, Index, Published
 from kms.storage.interface import Change, Receipt, Row, StoredEvent
@@ -72,6 +72,7 @@ class LockedStore:
     @classmethod
     def open(cls, path: Path) -> Self:
         """Raises `ConfigError` without a file, for a newer schema, or while another server has it."""
+        check_exists(path)
         return cls._open(path, StoreLock.acquire(path))
 
     @classmethod
@@ -113,13 +114,7 @@ class LockedStore:
         if settings.outside.exists():
             raise ConfigError(f"{settings.outside.path} exists: it vouches for another store; move it away")
         published = Published(keys, Index(), Head(0, genesis(store_id)))
-        store = self._start(settings, store_id, published, signer)
-        try:
-            store.commit(changes, events).result()
-        except BaseException:
-            store.close()
-            raise
-        return store
+        return self._start(settings, store_id, published, signer, [Unit(changes, events)])
 
     def unlock(
         self,
@@ -144,32 +139,37 @@ class LockedStore:
                 outside=settings.outside,
                 accept_rollback=accept_rollback,
             )
-        store = self._start(settings, store_id, opened.published, signer)
-        try:
-            if opened.rollback:
-                now = timestamp(settings.environment.now())
-                store.commit([], [_accepted(now, opened.rollback)]).result()
-            store.checkpoint().result()
-        except BaseException:
-            store.close()
-            raise
-        return store
+        now = timestamp(settings.environment.now())
+        accepted = [Unit([], [_accepted(now, opened.rollback)])] if opened.rollback else []
+        return self._start(settings, store_id, opened.published, signer, [*accepted, Snapshot()])
 
     def _start(
-        self, settings: Settings, store_id: bytes, published: Published, signer: CheckpointSigner
+        self,
+        settings: Settings,
+        store_id: bytes,
+        published: Published,
+        signer: CheckpointSigner,
+        first: Sequence[Unit | Snapshot],
     ) -> "SqliteStore":
+        """Serve, once the first items are done. From then on the file is the returned store's."""
         reader = Reader(connect(self.path, read_only=True), published, store_id, signer)
-        checkpointer = Checkpointer(store_id, signer, settings.outside, settings.environment, settings.limits)
         writer = Writer(
             self._connection,
             published,
             store_id,
-            checkpointer,
+            Checkpointer(store_id, signer, settings.outside, settings.environment, settings.limits),
             settings.environment,
             settings.limits,
             reader.lock,
             settings.deliver,
         )
+        try:
+            for item in first:
+                writer.perform(item)
+        except KmsError:
+            reader.close()
+            raise
+        writer.start()
         return SqliteStore(store_id, self._lock, reader, writer)
 
     def close(self) -> None:

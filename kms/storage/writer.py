@@ -75,6 +75,14 @@ class Writer:
         self._erasure_owed = False
         self._committing = False
         self._thread = threading.Thread(target=self._run, name="kms-store-writer", daemon=True)
+
+    def perform(self, item: Item) -> None:
+        """Do one item in the caller's thread, before `start`. Raises what its future would."""
+        for _, result in self._attempt([item]):
+            if isinstance(result, KmsError):
+                raise result
+
+    def start(self) -> None:
         self._thread.start()
 
     def submit(self, item: Item) -> None:
@@ -94,15 +102,14 @@ class Writer:
         while (group := self._intake.take(self._limits.group, self._checkpointer.seconds_left())) is not None:
             running = [item for item in group if item.future.set_running_or_notify_cancel()]
             for kind, items in groupby(running, type):
-                together = [list(items)] if kind is Unit else [[item] for item in items]
-                for batch in together:
-                    self._resolve(self._attempt(kind, batch))
+                for batch in _batches(kind, list(items)):
+                    self._resolve(self._attempt(batch))
             if self._checkpointer.seconds_left() == 0.0:
-                self._attempt(Snapshot, [Snapshot()])
-        self._attempt(Snapshot, [Snapshot()])
+                self._attempt([Snapshot()])
+        self._attempt([Snapshot()])
 
-    def _attempt(self, kind: type[Item], items: list[Any]) -> list[Outcome]:
-        """Do it, or fail every item: whatever happens, the thread lives and every future gets an outcome."""
+    def _attempt(self, items: list[Any]) -> list[Outcome]:
+        """Do a batch; whatever happens, the thread lives and every future gets an outcome."""
         work: dict[type, Callable[[list[Any]], list[Outcome]]] = {
             Unit: self._commit_units,
             Rekey: self._commit_rekey,
@@ -113,7 +120,7 @@ class Writer:
             if self._refusal is not None:
                 raise self._refusal
             self._checkpointer.settle()
-            return work[kind](items)
+            return work[type(items[0])](items)
         except KmsError as error:
             failure = error
             self._roll_back()
@@ -189,9 +196,7 @@ class Writer:
         except sqlite3.Error as error:
             return as_kms_error(error)
         self._erasure_owed = bool(busy)
-        return (
-            Unavailable("another process reads the store; deleted bytes stay until it ends") if busy else None
-        )
+        return Unavailable("another process reads the store; deleted bytes stay until then") if busy else None
 
     def _bring_outside(self) -> KmsError | None:
         try:
@@ -235,6 +240,11 @@ class Writer:
         except RuntimeError:
             # The event loop that was to run it is closed; whoever still waits is a thread.
             resolve()
+
+
+def _batches(kind: type[Item], items: list[Item]) -> list[list[Item]]:
+    """Units share a transaction; anything else has its own."""
+    return [items] if kind is Unit else [[item] for item in items]
 
 
 def _outcome(result: Any, *failures: Any) -> Any:
