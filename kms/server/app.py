@@ -1,0 +1,134 @@
+"""Two listeners: one for callers with a certificate, and one that does nothing but enrol."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import grpc
+
+from kms.errors import ConfigError
+from kms.server.interceptors.call_path import CallPath, Layer
+from kms.server.servicers import Servicer
+from kms.server.servicers.health import Health
+from kms.server.servicers.reflection import Reflection
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a client may take. Sizes are bytes, times seconds.
+
+    A connection is ended gracefully after `connection_age` (varied by a tenth) and calls on it, streams
+    too, after `connection_age_grace` more.
+    """
+
+    message_size: int = 8 * 2**20
+    metadata_size: int = 16 * 2**10
+    concurrent_calls: int = 1000
+    streams_per_connection: int = 100
+    handshake_time: float = 10
+    connection_idle: float = 600
+    connection_age: float = 3600
+    connection_age_grace: float = 60
+    keepalive_time: float = 60
+    keepalive_timeout: float = 20
+    client_ping_interval: float = 20
+
+    def to_options(self) -> list[tuple[str, int]]:
+        """As grpc's channel arguments. No port is shared with another process."""
+        return [
+            ("grpc.so_reuseport", 0),
+            ("grpc.max_receive_message_length", self.message_size),
+            ("grpc.max_send_message_length", self.message_size),
+            ("grpc.max_metadata_size", self.metadata_size),
+            ("grpc.absolute_max_metadata_size", self.metadata_size),
+            ("grpc.max_concurrent_streams", self.streams_per_connection),
+            ("grpc.server_handshake_timeout_ms", round(self.handshake_time * 1000)),
+            ("grpc.max_connection_idle_ms", round(self.connection_idle * 1000)),
+            ("grpc.max_connection_age_ms", round(self.connection_age * 1000)),
+            ("grpc.max_connection_age_grace_ms", round(self.connection_age_grace * 1000)),
+            ("grpc.keepalive_time_ms", round(self.keepalive_time * 1000)),
+            ("grpc.keepalive_timeout_ms", round(self.keepalive_timeout * 1000)),
+            ("grpc.http2.min_ping_interval_without_data_ms", round(self.client_ping_interval * 1000)),
+            ("grpc.http2.max_ping_strikes", 2),
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """An address (`127.0.0.1:7000`, `[::]:7000`; port 0 for a free one), what it shows and what it serves."""
+
+    address: str
+    credentials: grpc.ServerCredentials
+    servicers: Sequence[Servicer]
+    layers: Sequence[Layer]
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The ports that the listeners have."""
+
+    main: int
+    enrolment: int
+
+
+class App:
+    """The listeners as one. Started and stopped once, in one event loop.
+
+    Health and reflection are served on the main listener: they need a certificate but no permission.
+    `new_request_id` draws an id that nobody else draws.
+    """
+
+    def __init__(
+        self,
+        main: Listener,
+        enrolment: Listener,
+        new_request_id: Callable[[], str],
+        limits: Limits | None = None,
+    ) -> None:
+        self._main = main
+        self._enrolment = enrolment
+        self._new_request_id = new_request_id
+        self._limits = limits or Limits()
+        services = [servicer.SERVICE for servicer in main.servicers]
+        self._health = Health(services)
+        self._reflection = Reflection([*services, Health.SERVICE])
+        self._servers: list[grpc.aio.Server] = []
+
+    async def start(self) -> Ports:
+        """Listen on both addresses; health is NOT_SERVING still. Raises `ConfigError` if one is taken."""
+        try:
+            ports = Ports(
+                main=self._listen(self._main, self._health, self._reflection),
+                enrolment=self._listen(self._enrolment),
+            )
+        except ConfigError:
+            await self.stop(0)
+            raise
+        for server in self._servers:
+            await server.start()
+        return ports
+
+    async def set_serving(self, serving: bool) -> None:
+        """Tell those who ask for the health of a service."""
+        await self._health.set_serving(serving)
+
+    async def stop(self, grace: float) -> None:
+        """Refuse new calls, let those in flight end within `grace` seconds, cancel what is left."""
+        await self._health.stop()
+        for server in self._servers:
+            await server.stop(grace)
+        self._servers.clear()
+
+    def _listen(self, listener: Listener, *more: Servicer) -> int:
+        server = grpc.aio.server(
+            interceptors=[CallPath(listener.layers, self._new_request_id)],
+            options=self._limits.to_options(),
+            maximum_concurrent_rpcs=self._limits.concurrent_calls,
+        )
+        self._servers.append(server)
+        for servicer in (*listener.servicers, *more):
+            servicer.add_to(server)
+        try:
+            return server.add_secure_port(listener.address, listener.credentials)
+        except RuntimeError:
+            pass
+        raise ConfigError(f"cannot listen on {listener.address}: is it taken, or its certificate unreadable?")

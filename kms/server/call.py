@@ -1,0 +1,49 @@
+"""The call being served, as the interceptors made it known. Each call runs in a task of its own."""
+
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import grpc
+from google.protobuf.message import Message
+
+from kms.errors import Unauthenticated
+from kms.model.caller import Caller
+
+ServicerContext: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call. `method` is its full path; `address` the peer's IP address in text, "" if it has none.
+
+    `request` is None where the client streams; `caller` is None until the call is authenticated, and stays
+    None on the enrolment listener.
+    """
+
+    method: str
+    request_id: str
+    address: str
+    request: Message | None = field(default=None, repr=False)
+    caller: Caller | None = None
+
+
+_current: ContextVar[Call] = ContextVar("call")
+
+
+def current_call() -> Call:
+    """The call that this task serves."""
+    return _current.get()
+
+
+def current_caller() -> Caller:
+    """Who makes the call that this task serves. Raises `Unauthenticated` where nobody was authenticated."""
+    caller = _current.get().caller
+    if caller is None:
+        raise Unauthenticated("this call needs a client certificate")
+    return caller
+
+
+def enter(call: Call) -> None:
+    """Make call the current one for the rest of this task."""
+    _current.set(call)

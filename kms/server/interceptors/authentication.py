@@ -1,0 +1,53 @@
+"""Who calls, by the certificate of the connection, asked at every call: connections outlive certificates."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from ipaddress import IPv6Address, ip_address
+from urllib.parse import unquote
+
+from kms.errors import Unauthenticated
+from kms.model.caller import Caller
+from kms.server.call import Call, ServicerContext
+
+# (leaf certificate in PEM, IP address, now) -> caller. It runs in the event loop, so it must not block.
+# Raises `Unauthenticated` for a certificate that is expired, revoked or of no identity.
+Authenticate = Callable[[bytes, str, datetime], Caller]
+
+
+async def require_tls_1_3(call: Call, context: ServicerContext) -> Call:
+    """Raises `Unauthenticated` on any other transport. The listeners refuse them before; this proves it."""
+    if list(context.auth_context().get("ssl_tls_version", ())) != [b"TLSv1.3"]:
+        raise Unauthenticated("connect with TLS 1.3")
+    return call
+
+
+class Authentication:
+    """Adds the caller."""
+
+    def __init__(self, authenticate: Authenticate, now: Callable[[], datetime]) -> None:
+        self._authenticate = authenticate
+        self._now = now
+
+    async def __call__(self, call: Call, context: ServicerContext) -> Call:
+        """Raises `Unauthenticated`."""
+        certificates = list(context.auth_context().get("x509_pem_cert", ()))
+        if len(certificates) != 1:
+            raise Unauthenticated("connect with a client certificate")
+        return replace(call, caller=self._authenticate(certificates[0], call.address, self._now()))
+
+
+def peer_address(peer: str) -> str:
+    """The IP address of a peer as grpc names it, such as `ipv6:%5B::1%5D:50000`; "" if it has none.
+
+    An IPv4 client of an IPv6 socket is told by its IPv4 address (RFC 4291, section 2.5.5.2); a scope id is
+    left out.
+    """
+    host = unquote(peer.partition(":")[2]).rpartition(":")[0].strip("[]").partition("%")[0]
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return ""
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(address)

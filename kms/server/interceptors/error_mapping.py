@@ -1,0 +1,53 @@
+"""The outermost step of every call: whatever is raised leaves as a status that tells no secret."""
+
+import logging
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import grpc
+from google.rpc.status_pb2 import Status
+
+from kms.errors import Kind, KmsError
+from kms.server.call import ServicerContext
+from kms.server.interceptors.request_id import REQUEST_ID_KEY
+from kms.server.status import DETAILS_KEY, internal_status, status_code, to_status
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+
+async def answer(
+    act: Callable[[], Awaitable[T]],
+    context: ServicerContext,
+    method: str,
+    request_id: str,
+) -> T:
+    """The result of act; whatever it raises aborts the call.
+
+    An exception that is no `KmsError` may quote a secret, and grpc would send its text to the client: only
+    its type and where it was raised are logged, and the client is told the request id.
+    """
+    try:
+        return await act()
+    except grpc.aio.AbortError:
+        raise
+    except KmsError as error:
+        if error.kind is Kind.INTERNAL:
+            _log_failure(error, method, request_id)
+        status = to_status(error, request_id)
+    except Exception as error:
+        _log_failure(error, method, request_id)
+        status = internal_status(request_id)
+    return await context.abort(status_code(status), status.message, _trailing_metadata(status, request_id))
+
+
+def _trailing_metadata(status: Status, request_id: str) -> tuple[tuple[str, str | bytes], ...]:
+    return ((REQUEST_ID_KEY, request_id), (DETAILS_KEY, status.SerializeToString()))
+
+
+def _log_failure(error: Exception, method: str, request_id: str) -> None:
+    frames = traceback.extract_tb(error.__traceback__)
+    places = " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))
+    _log.error("%s failed, request id %s: %s at %s", method, request_id, type(error).__qualname__, places)

@@ -1,0 +1,19 @@
+"""`grpc.reflection.v1alpha`: the API describes itself, as its .proto files do."""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+import grpc
+from grpc_reflection.v1alpha import reflection
+
+
+class Reflection:
+    """Lists the given services, and itself."""
+
+    SERVICE: ClassVar[str] = reflection.SERVICE_NAME
+
+    def __init__(self, services: Iterable[str]) -> None:
+        self._services = (*services, self.SERVICE)
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        reflection.enable_server_reflection(self._services, server)
