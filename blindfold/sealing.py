@@ -82,7 +82,7 @@ def _seal_with(
     first = read_exactly(source, stream.CHUNK)
     lock = PolicyLock(key.tenant, key.key_version, policy.binding, policy.binding_value, key.fingerprint, b"")
     draft = Header(lock, metadata)
-    x = derive_x(key.n, draft, first, seed)
+    x = _derive_x(key.n, draft, first, seed)
     element = _primitives.secret_power(x, document_exponent(key, policy), key.n)
     header = replace(draft, lock=replace(lock, element=int(element).to_bytes(key.element_size, "big")))
     public = header.to_bytes()
@@ -92,7 +92,7 @@ def _seal_with(
         sink.write(chunk)
 
 
-def derive_x(n: int, draft: Header, first_chunk: bytes, seed: bytes | None) -> int:
+def _derive_x(n: int, draft: Header, first_chunk: bytes, seed: bytes | None) -> int:
     """x in [2, n-2], from a 64-byte seed hedged with what is sealed.
 
     A generator that repeats its output still gives another x for another header or another first chunk. x
