@@ -1,0 +1,1 @@
+"""Where the root key's protection comes from; each provider passes one contract suite."""
