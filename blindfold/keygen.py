@@ -25,6 +25,7 @@ SIEVE_LIMIT = 1 << 20
 WINDOW = 1 << 17
 MILLER_RABIN_ROUNDS = 64
 REPORT_EVERY = 32
+STDOUT = 1
 
 Progress = Callable[[int, int], None]
 
@@ -126,7 +127,7 @@ def serve(bits: int) -> None:
 
     def report(prime: bytes) -> None:
         nonlocal tested
-        os.write(sys.stdout.fileno(), u32(tested) + lp(prime))
+        os.write(STDOUT, u32(tested) + lp(prime))
         tested = 0
 
     def tick() -> None:
