@@ -9,7 +9,7 @@ import hmac
 import secrets
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Self
+from typing import ClassVar, Self
 
 from blindfold import _canonical
 from blindfold.errors import DocumentInvalid
@@ -40,6 +40,8 @@ _FIELDS = frozenset(
 @dataclass(frozen=True, slots=True)
 class JoinTokenRecord:
     """What is stored of a token: SHA-256 of its secret, never the secret. Times are whole seconds in UTC."""
+
+    KIND: ClassVar[str] = "joinTokens"
 
     token_id: bytes
     secret_hash: bytes

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Self
+from typing import ClassVar, Self
 
 from blindfold import _canonical
 from blindfold.errors import DocumentInvalid
@@ -29,6 +29,8 @@ class DenyList:
     which the entry may go. `identities` maps a SPIFFE id to a time: its certificates issued then or before
     are revoked; those of a later enrolment are not.
     """
+
+    KIND: ClassVar[str] = "denyLists"
 
     serials: Mapping[str, datetime] = field(default_factory=_nothing)
     identities: Mapping[str, datetime] = field(default_factory=_nothing)

@@ -387,3 +387,17 @@ def test_two_certificates_at_once_are_refused(leaf: bytes, anchor: TrustAnchor, 
 def test_random_bytes_raise_the_typed_error(data: bytes) -> None:
     with pytest.raises(Unauthenticated):
         load_certificate(data)
+
+
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
+@given(position=st.integers(0, 4095), bit=st.integers(0, 7))
+def test_a_certificate_with_one_signed_bit_flipped_is_refused(
+    anchor: TrustAnchor, authority: CertificateAuthority, key: Any, now: datetime, position: int, bit: int
+) -> None:
+    grant = Grant(IdentityName("acme", "prod", "web"), ("web.acme.example",), {"app": "web"})
+    certificate = authority.issue(key.public_key(), grant, HOUR, now)
+    der, signed = certificate.public_bytes(Encoding.DER), certificate.tbs_certificate_bytes
+    changed = bytearray(signed)
+    changed[position % len(signed)] ^= 1 << bit
+    with pytest.raises(Unauthenticated):
+        authenticator(anchor).authenticate(der.replace(signed, changed), "::1", now)
