@@ -17,7 +17,7 @@ def dump(value: JsonObject) -> bytes:
     """The canonical bytes. Raises `DocumentInvalid` for what has no canonical form, such as 2^53."""
     try:
         return rfc8785.dumps(value)
-    except rfc8785.CanonicalizationError as error:
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:  # the latter: a surrogate in a name
         text = str(error)
     raise DocumentInvalid(f"not representable as canonical JSON: {text}")
 
@@ -81,5 +81,5 @@ def field(obj: JsonObject, name: str, kind: type, what: str) -> Any:
 def expect_fields(obj: JsonObject, names: frozenset[str], what: str) -> None:
     """Refuse unknown and missing members. Raises `DocumentInvalid`."""
     if obj.keys() != names:
-        odd = sorted(obj.keys() ^ names)
+        odd = map(ascii, sorted(obj.keys() ^ names))
         raise DocumentInvalid(f"{what}: unknown or missing fields: {', '.join(odd)}"[:200])
