@@ -119,3 +119,10 @@ def test_extension_above_8192_bytes_cannot_be_made() -> None:
     labels = {f"{'p' * 60}.{'q' * 60}/{number:02}": "v" * 63 for number in range(64)}
     with pytest.raises(LimitExceeded, match="8192"):
         encode_attributes(Attributes(labels))
+
+
+def test_the_specification_shows_the_identifier_and_a_true_example() -> None:
+    text = (ROOT / "docs" / "spec" / "identity.md").read_text()
+    example = encode_attributes(Attributes({"app": "web"}, frozenset({"auditor"})))
+    assert ATTRIBUTES_OID.dotted_string in text
+    assert f"    {example.hex()}\n" in text
