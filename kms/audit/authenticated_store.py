@@ -1,0 +1,197 @@
+"""A store together with its root of trust: make it, unlock it, exchange the provider, rotate the root key.
+
+`docs/spec/store.md`, "Root of trust". The record of the root key and the audit key are rows like all others,
+so that neither can be put back to an older one.
+"""
+
+import threading
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from blindfold.secret import SecretBytes
+from kms.audit.signing import AuditKey
+from kms.crypto.key_hierarchy import AUDIT_KEY, ROOT_KEY_SIZE, ROOT_WRAPPED, KeyHierarchy
+from kms.crypto.root_of_trust.interface import RootKeyRecord, RootOfTrust
+from kms.errors import StoreTampered
+from kms.model.audit_event import AuditEvent
+from kms.model.chain import STORE_ID_SIZE, timestamp
+from kms.storage.authentication import StoreKeys
+from kms.storage.interface import MISSING, Put, Receipt, Require, Row
+from kms.storage.sqlite import LockedStore, Settings, SqliteStore
+
+ROOT_KEY = "rootKey"
+NAME = "current"
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """The keys in force. A unit that stores what `keys` wrapped includes `requirement`.
+
+    That makes it fail with `WriteConflict`, if the root key was rotated meanwhile, instead of storing bytes
+    that no key unwraps; the caller then takes the new `AuthenticatedStore.root` and repeats.
+    """
+
+    keys: KeyHierarchy
+    requirement: Require
+
+
+class AuthenticatedStore:
+    """An unlocked store, its audit key and its present root.
+
+    Changing the root blocks until the change is durable: not to be called on the thread that
+    `Settings.deliver` needs.
+    """
+
+    def __init__(self, store: SqliteStore, root: Root, audit_key: AuditKey, settings: Settings) -> None:
+        self.store = store
+        self.root = root
+        self.audit_public_key = audit_key.public_key
+        self._environment = settings.environment
+        self._changing_root = threading.Lock()
+
+    def exchange_provider(self, old: RootOfTrust, new: RootOfTrust, caller: str) -> Receipt:
+        """Protect the same root key by another provider, or by new material of the same one.
+
+        Raises what `old.unlock` and `new.protect` raise. The old material opens older copies of the store
+        still; `rotate_root_key` ends that for what is written later.
+        """
+        with self._changing_root:
+            row = self._record()
+            record = RootKeyRecord.parse(row.body)
+            with old.unlock(record) as root_key:
+                body = new.protect(root_key, record.store_id).to_bytes()
+            event = self._event("Kms.ExchangeRootOfTrust", caller, {"from": old.provider, "to": new.provider})
+            change = Put(ROOT_KEY, NAME, body, row.counter, destroys=True)
+            receipt = self.store.commit([change], [event]).result()
+            self.root = Root(self.root.keys, Require(ROOT_KEY, NAME, row.counter + 1))
+            return receipt
+
+    def rotate_root_key(self, provider: RootOfTrust, caller: str) -> Receipt:
+        """Draw a new root key; wrap anew what it wraps, authenticate anew what it authenticates.
+
+        `provider` becomes the root of trust. Key versions are not touched: the tenant keys stay the same.
+        """
+        with self._changing_root:
+            old, row = self.root.keys, self._record()
+            store_id = RootKeyRecord.parse(row.body).store_id
+            with SecretBytes(self._environment.random_bytes(ROOT_KEY_SIZE)) as root_key:
+                new = KeyHierarchy.derive(root_key)
+                record = provider.protect(root_key, store_id).to_bytes()
+            event = self._event("Kms.RotateRootKey", caller, {"provider": provider.provider})
+            rewrite = partial(_rewrite, old, new, record)
+            receipt = self.store.rekey(store_keys(new), rewrite, [event]).result()
+            self.root = Root(new, Require(ROOT_KEY, NAME, row.counter + 1))
+            return receipt
+
+    def close(self) -> None:
+        self.store.close()
+
+    def _record(self) -> Row:
+        row = self.store.get(ROOT_KEY, NAME)
+        if row is None:
+            raise StoreTampered("the record of the root key is missing")
+        return row
+
+    def _event(self, action: str, caller: str, details: dict[str, str]) -> AuditEvent:
+        return _event(timestamp(self._environment.now()), action, caller, details)
+
+
+def _rewrite(old: KeyHierarchy, new: KeyHierarchy, record: bytes, row: Row) -> bytes:
+    """A row's body once the root key is new."""
+    if row.kind == ROOT_KEY:
+        return record
+    if row.kind not in ROOT_WRAPPED:
+        return row.body
+    with old.unwrap(row.kind, row.name, row.body) as key:
+        return new.wrap(row.kind, row.name, key)
+
+
+def create_store(path: Path, settings: Settings, provider: RootOfTrust) -> AuthenticatedStore:
+    """A new store: its id, root key, audit key and first event, `Kms.Init`.
+
+    Raises `ConfigError` if the store or its checkpoint file is there already, and what the provider raises.
+    """
+    random_bytes = settings.environment.random_bytes
+    store_id = random_bytes(STORE_ID_SIZE)
+    audit_key = AuditKey.new(random_bytes)
+    with SecretBytes(random_bytes(ROOT_KEY_SIZE)) as root_key:
+        keys = KeyHierarchy.derive(root_key)
+        record = provider.protect(root_key, store_id).to_bytes()
+    changes = [
+        Put(ROOT_KEY, NAME, record, MISSING),
+        Put(AUDIT_KEY, NAME, keys.wrap(AUDIT_KEY, NAME, audit_key.seed), MISSING),
+    ]
+    details = {"store_id": store_id.hex(), "audit_key": audit_key.public_key.hex(), "root": provider.provider}
+    event = _event(timestamp(settings.environment.now()), "Kms.Init", "", details)
+    locked = LockedStore.create(path)
+    try:
+        store = locked.initialise(
+            settings,
+            store_id=store_id,
+            keys=store_keys(keys),
+            signer=audit_key,
+            changes=changes,
+            events=[event],
+        )
+    except BaseException:
+        locked.close()
+        raise
+    return AuthenticatedStore(store, Root(keys, Require(ROOT_KEY, NAME, 1)), audit_key, settings)
+
+
+def read_record(locked: LockedStore) -> RootKeyRecord:
+    """Which provider a locked store needs. Raises `StoreTampered`."""
+    return RootKeyRecord.parse(locked.unverified_body(ROOT_KEY, NAME))
+
+
+def unlock_store(
+    locked: LockedStore, settings: Settings, provider: RootOfTrust, *, accept_rollback: bool = False
+) -> AuthenticatedStore:
+    """Get the root key from the provider, verify the store, and serve from it.
+
+    Raises what `RootOfTrust.unlock` and `LockedStore.unlock` raise; the store then stays locked.
+    """
+    record = read_record(locked)
+    with provider.unlock(record) as root_key:
+        keys = KeyHierarchy.derive(root_key)
+    seed = keys.unwrap(AUDIT_KEY, NAME, locked.unverified_body(AUDIT_KEY, NAME))
+    audit_key = AuditKey.from_seed(seed)
+    store = locked.unlock(
+        settings,
+        store_id=record.store_id,
+        keys=store_keys(keys),
+        signer=audit_key,
+        accept_rollback=accept_rollback,
+    )
+    row = store.get(ROOT_KEY, NAME)
+    counter = MISSING if row is None else row.counter
+    return AuthenticatedStore(store, Root(keys, Require(ROOT_KEY, NAME, counter)), audit_key, settings)
+
+
+def open_store(
+    path: Path, settings: Settings, provider: RootOfTrust, *, accept_rollback: bool = False
+) -> AuthenticatedStore:
+    """`LockedStore.open` and `unlock_store` in one; the file is given back on failure."""
+    locked = LockedStore.open(path)
+    try:
+        return unlock_store(locked, settings, provider, accept_rollback=accept_rollback)
+    except BaseException:
+        locked.close()
+        raise
+
+
+def store_keys(keys: KeyHierarchy) -> StoreKeys:
+    """The hierarchy's part that the store works with."""
+    return StoreKeys(
+        row=keys.row_authentication.reveal(),
+        element=keys.state_element.reveal(),
+        state=keys.state_digest.reveal(),
+        event=keys.audit_event.reveal(),
+    )
+
+
+def _event(time: str, action: str, caller: str, details: dict[str, str]) -> AuditEvent:
+    return AuditEvent(
+        time=time, action=action, caller=caller, tenant="", resource="", decision="ALLOW", details=details
+    )

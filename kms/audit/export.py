@@ -1,0 +1,50 @@
+"""The chain as JSON lines, for keeping and verifying elsewhere (`docs/spec/audit.md`, "Export")."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from kms.errors import InvalidField
+from kms.model.chain import SignedCheckpoint
+from kms.storage.interface import StoredEvent
+
+_PAGE = 1000
+
+
+class Chain(Protocol):
+    """The part of `kms.storage.interface.Store` that is read here."""
+
+    def events(self, after: int = 0, limit: int = 1000) -> list[StoredEvent]: ...
+
+    def checkpoints(self, after: int = 0, limit: int = 1000) -> list[SignedCheckpoint]: ...
+
+
+def export(store: Chain, after: int = 0) -> Iterator[str]:
+    """Lines without newlines: events above `after` in order, each checkpoint behind the event it is at.
+
+    `after` is 0 or the sequence number of a checkpoint, such as the last line of the previous export; that
+    checkpoint is then the first line. Ends with the newest checkpoint: what lies behind it nothing signs
+    yet; `Store.checkpoint` makes one. Raises `InvalidField` and `StoreTampered`.
+    """
+    if after:
+        anchor = store.checkpoints(after - 1, 1)
+        if not anchor or anchor[0].checkpoint.sequence != after:
+            raise InvalidField("after", f"there is no checkpoint at event {after}")
+        yield anchor[0].to_line().decode()
+    while checkpoints := store.checkpoints(after, _PAGE):
+        for signed in checkpoints:
+            yield from _events(store, after, signed.checkpoint.sequence)
+            yield signed.to_line().decode()
+            after = signed.checkpoint.sequence
+
+
+def _events(store: Chain, after: int, through: int) -> Iterator[str]:
+    while after < through:
+        for event in store.events(after, min(_PAGE, through - after)):
+            yield event_line(event)
+            after = event.sequence
+
+
+def event_line(event: StoredEvent) -> str:
+    """{"body": the event, "chain_hash": hex, "sequence": number}, canonical (RFC 8785)."""
+    body = event.body.decode()
+    return f'{{"body":{body},"chain_hash":"{event.chain_hash.hex()}","sequence":{event.sequence}}}'
