@@ -1,0 +1,152 @@
+"""Whether one rule matches wherever another does, as far as that can be proved from their texts alone.
+
+Every proof may answer False for want of knowledge, never True without being sure.
+"""
+
+from collections.abc import Callable
+from ipaddress import IPv4Network
+
+from blindfold.predicates import DAYS
+from kms.authz.address_index import Network, prefixes
+from kms.authz.label_constraint import LabelConstraint, constraints
+from kms.authz.matcher import RegexSet, transform
+from kms.authz.selector import parse_selector
+from kms.model.policy import AadMatcher, ClientSelector, LabelMatcher, NameMatcher, Rule, TimeWindow
+
+Proof = tuple[str, str, Callable[..., bool]]
+
+
+class Implications:
+    """Compares rules of one policy, remembering what it has parsed and matched."""
+
+    def __init__(self, rules: tuple[Rule, ...]) -> None:
+        self._regexes = RegexSet()
+        self._ids = {
+            regex: self._regexes.add(regex)
+            for rule in rules
+            for matcher in (rule.client_name_matcher, rule.key_matcher)
+            for regex in (matcher.regex_values if matcher else ())
+        }
+        self._regexes.compile()
+        self._matched: dict[str, frozenset[int]] = {}
+        self._constraints: dict[str, dict[str, LabelConstraint]] = {}
+        self._prefixes: dict[tuple[str, ...], tuple[Network, ...]] = {}
+        self._proofs: tuple[Proof, ...] = (
+            ("client_name", "client_name", str.__eq__),
+            ("client_name_matcher", "client_name", _is_only),
+            ("client_name", "client_name_matcher", self.accepts),
+            ("client_name_matcher", "client_name_matcher", self._matcher),
+            ("client_selector", "client_selector", self._selector),
+            ("label_matcher", "label_matcher", _label_matcher),
+            ("roles", "roles", _is_subset),
+            ("ip_prefixes", "ip_prefixes", self.is_covered),
+            ("ip_prefixes_except", "ip_prefixes_except", lambda narrow, wide: self.is_covered(wide, narrow)),
+            ("ip_prefixes", "ip_prefixes_except", self.are_disjoint),
+            ("operations", "operations", _is_subset),
+            ("key_matcher", "key_matcher", self._matcher),
+            ("time_window", "time_window", _time_window),
+            ("aad_matcher", "aad_matcher", _aad_matcher),
+        )
+
+    def implies(self, narrow: Rule, wide: Rule) -> bool:
+        """Whether `wide` matches every request that `narrow` matches."""
+        wanted = {of_wide for _, of_wide, _ in self._proofs if wide.is_set(of_wide)}
+        proved = {
+            of_wide
+            for of_narrow, of_wide, proof in self._proofs
+            if of_wide in wanted
+            and narrow.is_set(of_narrow)
+            and proof(getattr(narrow, of_narrow), getattr(wide, of_wide))
+        }
+        return wanted == proved
+
+    def is_covered(self, narrow: tuple[str, ...], wide: tuple[str, ...]) -> bool:
+        """Whether every address in the prefixes `narrow` is in those of `wide`."""
+        outer = self._networks(wide)
+        return all(any(_lies_in(prefix, other) for other in outer) for prefix in self._networks(narrow))
+
+    def are_disjoint(self, narrow: tuple[str, ...], wide: tuple[str, ...]) -> bool:
+        """Whether no address is in both."""
+        return not any(
+            _lies_in(one, other) or _lies_in(other, one)
+            for one in self._networks(narrow)
+            for other in self._networks(wide)
+        )
+
+    def _networks(self, texts: tuple[str, ...]) -> tuple[Network, ...]:
+        if texts not in self._prefixes:
+            self._prefixes[texts] = tuple(prefixes(texts))
+        return self._prefixes[texts]
+
+    def accepts(self, name: str, matcher: NameMatcher) -> bool:
+        """Whether the matcher, of a rule of this policy, holds for this very name."""
+        text = transform(name, matcher.transformers)
+        return text is not None and self._takes(matcher, text)
+
+    def constraints(self, expression: str) -> dict[str, LabelConstraint]:
+        """What the label selector asks, by label key."""
+        if expression not in self._constraints:
+            self._constraints[expression] = constraints(parse_selector(expression))
+        return self._constraints[expression]
+
+    def _takes(self, matcher: NameMatcher, text: str) -> bool:
+        """As `accepts`, for a name that is transformed already."""
+        if text not in self._matched:
+            self._matched[text] = frozenset(self._regexes.matches(text))
+        matched = self._matched[text]
+        return text in matcher.exact_values or any(
+            self._ids[regex] in matched for regex in matcher.regex_values
+        )
+
+    def _matcher(self, narrow: NameMatcher, wide: NameMatcher) -> bool:
+        return (
+            narrow.transformers == wide.transformers
+            and (".*" in wide.regex_values or set(narrow.regex_values) <= set(wide.regex_values))
+            and all(self._takes(wide, value) for value in narrow.exact_values)
+        )
+
+    def _selector(self, narrow: ClientSelector, wide: ClientSelector) -> bool:
+        return all(
+            any(self._expression(one, other) for other in wide.expressions) for one in narrow.expressions
+        )
+
+    def _expression(self, narrow: str, wide: str) -> bool:
+        given = self.constraints(narrow)
+        return all(
+            key in given and given[key].implies(asked) for key, asked in self.constraints(wide).items()
+        )
+
+
+def _lies_in(narrow: Network, wide: Network) -> bool:
+    if isinstance(narrow, IPv4Network):
+        return isinstance(wide, IPv4Network) and narrow.subnet_of(wide)
+    return not isinstance(wide, IPv4Network) and narrow.subnet_of(wide)
+
+
+def _is_only(narrow: NameMatcher, wide: str) -> bool:
+    return narrow == NameMatcher(exact_values=(wide,))
+
+
+def _is_subset(narrow: tuple[str, ...], wide: tuple[str, ...]) -> bool:
+    return set(narrow) <= set(wide)
+
+
+def _label_matcher(narrow: LabelMatcher, wide: LabelMatcher) -> bool:
+    return set(wide.keys) <= set(narrow.keys)
+
+
+def _time_window(narrow: TimeWindow, wide: TimeWindow) -> bool:
+    begins = wide.not_before is None or (
+        narrow.not_before is not None and narrow.not_before >= wide.not_before
+    )
+    ends = wide.not_after is None or (narrow.not_after is not None and narrow.not_after <= wide.not_after)
+    hours = (narrow.start_time, narrow.end_time) == (wide.start_time, wide.end_time)
+    days = set(narrow.days or DAYS) <= set(wide.days or DAYS)
+    same_week = hours and days and (narrow.time_zone or "UTC") == (wide.time_zone or "UTC")
+    return begins and ends and (same_week or not (wide.days or wide.start_time))
+
+
+def _aad_matcher(narrow: AadMatcher, wide: AadMatcher) -> bool:
+    return narrow == wide or (
+        bool(narrow.equals) and not narrow.starts_with and all(map(wide.accepts, narrow.equals))
+    )

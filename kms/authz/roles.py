@@ -1,0 +1,89 @@
+"""The built-in roles: who may call which RPC. A role never says which key or secret; policies do.
+
+A caller's certificate holds `role`, which counts in its whole tenant, or `role@namespace`. Life cycle and
+use of keys are apart: no single role grants both. The tenant's administrator manages namespaces and
+identities, reads the rest, and may take access away at once, but neither writes policies nor handles keys;
+whoever should do so as well is given that role too.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from kms.errors import Denied
+from kms.model.caller import Caller
+from kms.model.names import OperatorName
+from kms.model.policy import OPERATIONS
+
+OPERATOR = "operator"
+
+
+def operation_permission(operation: str) -> str:
+    """The permission to call a cryptographic operation: `keys.macVerify` for MAC_VERIFY."""
+    first, *rest = operation.lower().split("_")
+    return "keys." + first + "".join(map(str.capitalize, rest))
+
+
+def _permissions(service: str, verbs: str) -> frozenset[str]:
+    return frozenset(f"{service}.{verb}" for verb in verbs.split())
+
+
+_OF_KEY_ADMIN = ("IMPORT", "COPY", "GET_PUBLIC_KEY")
+
+_POLICY_READ = _permissions("secretPolicies", "get list explain")
+_POLICY_STOP = _permissions("secretPolicies", "revokeRevision narrowRevision")
+_POLICY_WRITE = _permissions("secretPolicies", "create update delete undelete validate")
+_KEY_READ = _permissions("blindfoldKeys", "get list") | _permissions("keys", "get list")
+_KEY_LIFE = (
+    _permissions("blindfoldKeys", "generate rotate enable disable scheduleDestroy cancelDestroy")
+    | _permissions("keys", "create update rotate enable disable scheduleDestroy cancelDestroy")
+    | frozenset(map(operation_permission, _OF_KEY_ADMIN))
+)
+_KEY_USE = frozenset(operation_permission(name) for name in OPERATIONS if name not in ("IMPORT", "COPY"))
+_SEALING = _permissions("blindfold", "getPublicKey getPolicyDocument")
+_AUDIT = _permissions("audit", "list export getCheckpoint")
+_NAMESPACE_READ = _permissions("namespaces", "get list")
+
+ROLES: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "tenant-admin": _permissions("tenants", "get")
+        | _permissions("namespaces", "create get list delete")
+        | _permissions("identities", "createJoinToken get list revoke renew")
+        | _POLICY_READ
+        | _POLICY_STOP
+        | _permissions("secretPolicies", "validate")
+        | _KEY_READ
+        | _SEALING
+        | _AUDIT,
+        "policy-author": _POLICY_READ | _POLICY_STOP | _POLICY_WRITE | _SEALING | _NAMESPACE_READ,
+        "key-admin": _KEY_READ | _KEY_LIFE | _permissions("blindfold", "getPublicKey") | _NAMESPACE_READ,
+        "key-user": _KEY_USE | _permissions("keys", "get list"),
+        "secret-sealer": _SEALING,
+        "auditor": _AUDIT | _POLICY_READ,
+        OPERATOR: _permissions("tenants", "create get list")
+        | _permissions("status", "get")
+        | _permissions("server", "lock unlock"),
+    }
+)
+
+# What a sealer needs of the tenant is public, so a role in any namespace is enough.
+_IN_ANY_NAMESPACE = frozenset({"blindfold.getPublicKey"})
+
+
+def require_permission(caller: Caller, permission: str, namespace: str | None = None) -> str:
+    """The role, as bound, by which the caller may do this, the tenant-wide ones first.
+
+    `namespace` is the one that the resource is in, None for what belongs to the tenant or the platform.
+    The caller's tenant is not looked at: whoever loads the resource compares it. `operator` counts for
+    platform identities alone, and nothing else counts for them, whatever the certificate of either says.
+    Raises `Denied`, and `ValueError` for a permission that no role grants.
+    """
+    granting = {role for role, permissions in ROLES.items() if permission in permissions}
+    if not granting:
+        raise ValueError(f"no role grants {permission!r}")
+    is_platform = isinstance(caller.identity, OperatorName)
+    for bound in sorted(caller.roles, key=lambda text: ("@" in text, text)):
+        role, at, where = bound.partition("@")
+        in_scope = not at or (where == namespace or permission in _IN_ANY_NAMESPACE)
+        if role in granting and (role == OPERATOR) is is_platform and in_scope:
+            return bound
+    raise Denied
