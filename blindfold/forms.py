@@ -55,5 +55,6 @@ def from_any(data: bytes) -> bytes:
         return data
     if len(data) > MAX_TEXT:
         raise NotSealed("not a sealed secret: neither its magic bytes nor a text of at most 16 MiB")
-    text = data.decode("ascii", "replace").removesuffix("\n").removesuffix("\r")
+    text = data.decode("ascii", "replace")
+    text = text.removesuffix("\r\n" if text.endswith("\r\n") else "\n")
     return from_location(text) if text.startswith(LOCATION_PREFIX) else from_text(text)

@@ -61,7 +61,7 @@ def test_any_request_could_have_come_from_any_file_under_the_policy(
 
 @pytest.mark.parametrize("policy", [POLICY, BY_NAME], ids=lambda policy: policy.binding.name)
 def test_nothing_of_the_file_is_in_the_request(policy: PolicyDocument) -> None:
-    """No four bytes of element, metadata, mac or payload. With fixed randomness, as chance would find some."""
+    """No four bytes of element, metadata, mac or payload. Randomness is fixed: chance would find some."""
     metadata = Metadata("database-password", "text/x-unlikely", 0x0123456789ABCDEF)
     secret = material.seeded("secret", 300)
     sealed = material.sealed(secret, key_document=KMS.key, policy_document=policy, metadata=metadata)

@@ -1,0 +1,169 @@
+"""A sealer's memory of the documents it has used."""
+
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from blindfold import KeyDocument, PolicyDocument
+from blindfold.errors import DocumentInvalid, DocumentStale
+from blindfold.seen import Seen, default_path, load, store
+from testvectors import material
+
+KEY, POLICY = material.key(), material.policy()
+SEEN = Seen().accept(KEY, POLICY)
+
+
+def test_first_use_is_remembered() -> None:
+    assert SEEN.keys == {"acme": (1, KEY.fingerprint.hex())}
+    assert SEEN.policies == {POLICY.uid.hex(): (1, POLICY.digest.hex())}
+
+
+def test_same_documents_are_accepted_again_and_change_nothing() -> None:
+    assert SEEN.accept(KEY, POLICY) == SEEN
+
+
+def test_newer_documents_are_accepted_and_remembered() -> None:
+    newer = SEEN.accept(material.key(version=3), material.policy(revision=5))
+    assert newer.keys["acme"][0] == 3
+    assert newer.policies[POLICY.uid.hex()][0] == 5
+    assert SEEN.keys["acme"][0] == 1, "the old memory is unchanged"
+
+
+def test_tenants_and_policies_are_remembered_apart() -> None:
+    other_policy = replace(material.policy(tenant="acme2"), uid=bytes(16))
+    seen = Seen().accept(material.key(version=9), material.policy(revision=9))
+    both = seen.accept(material.key(tenant="acme2"), other_policy)
+    assert {name: entry[0] for name, entry in both.keys.items()} == {"acme": 9, "acme2": 1}
+    assert len(both.policies) == 2
+
+
+REFUSED: dict[str, tuple[KeyDocument, PolicyDocument, str]] = {
+    "an older key version": (material.key(version=1), material.policy(revision=2), "but 2 was used"),
+    "an older revision": (material.key(version=2), material.policy(revision=1), "but 2 was used"),
+    "another key of the same version": (
+        material.key("other", version=2),
+        material.policy(revision=2),
+        "differs",
+    ),
+    "another policy of the same revision": (
+        material.key(version=2),
+        replace(material.policy(revision=2), description="a fork"),
+        "differs",
+    ),
+}
+
+
+@pytest.mark.parametrize(("key", "policy", "text"), REFUSED.values(), ids=REFUSED)
+def test_stale_and_forked_documents_are_refused(key: KeyDocument, policy: PolicyDocument, text: str) -> None:
+    seen = Seen().accept(material.key(version=2), material.policy(revision=2))
+    with pytest.raises(DocumentStale, match=text):
+        seen.accept(key, policy)
+
+
+# The file.
+
+
+def test_memory_is_kept_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "blindfold" / "seen.json"
+    assert load(path) == Seen()
+    store(path, SEEN)
+    assert load(path) == SEEN
+    newer = SEEN.accept(material.key(version=2), POLICY)
+    store(path, newer)
+    assert load(path) == newer
+    assert [file.name for file in path.parent.iterdir()] == ["seen.json"]
+
+
+def test_file_is_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "blindfold" / "seen.json"
+    store(path, SEEN)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+DAMAGED = {
+    "empty": b"",
+    "cut off": SEEN.to_bytes()[:-1],
+    "not canonical": SEEN.to_bytes() + b"\n",
+    "another member": b'{"keys":{},"others":{},"policies":{}}',
+    "a missing table": b'{"keys":{}}',
+    "no table": b'{"keys":[],"policies":{}}',
+    "an entry that is no list": b'{"keys":{"acme":1},"policies":{}}',
+    "an entry too short": b'{"keys":{"acme":[1]},"policies":{}}',
+    "an entry too long": b'{"keys":{"acme":[1,"a","b"]},"policies":{}}',
+    "a version that is text": b'{"keys":{"acme":["1","a"]},"policies":{}}',
+    "a version that is a truth value": b'{"keys":{"acme":[true,"a"]},"policies":{}}',
+    "a digest that is a number": b'{"keys":{},"policies":{"a":[1,2]}}',
+}
+
+
+@pytest.mark.parametrize("data", DAMAGED.values(), ids=DAMAGED)
+def test_damaged_memory_is_refused_and_not_taken_for_an_empty_one(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "seen.json"
+    path.write_bytes(data)
+    with pytest.raises(DocumentInvalid):
+        load(path)
+    assert path.read_bytes() == data
+
+
+def test_read_only_file_system_is_an_oserror_and_leaves_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "seen.json"
+    store(path, SEEN)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    with pytest.raises(OSError, match="Read-only"):
+        store(path, SEEN.accept(material.key(version=2), POLICY))
+    assert load(path) == SEEN
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes into read-only directories")
+def test_read_only_directory_is_an_oserror(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(OSError, match="denied"):
+            store(tmp_path / "seen.json", SEEN)
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_write_that_fails_half_way_leaves_the_old_memory_and_no_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "seen.json"
+    store(path, SEEN)
+
+    def fail(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OSError, match="No space"):
+        store(path, SEEN.accept(material.key(version=2), POLICY))
+    assert [file.name for file in tmp_path.iterdir()] == ["seen.json"]
+    assert load(path) == SEEN
+
+
+def test_unreadable_memory_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "seen.json").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        load(tmp_path / "seen.json")
+
+
+@pytest.mark.parametrize(
+    ("environment", "path"),
+    [
+        ({"XDG_STATE_HOME": "/s", "HOME": "/h"}, "/s/blindfold/seen.json"),
+        ({"XDG_STATE_HOME": "", "HOME": "/h"}, "/h/.local/state/blindfold/seen.json"),
+        ({"HOME": "/h"}, "/h/.local/state/blindfold/seen.json"),
+        ({}, "/.local/state/blindfold/seen.json"),
+    ],
+)
+def test_default_path_follows_the_xdg_base_directories(environment: dict[str, str], path: str) -> None:
+    assert default_path(environment) == Path(path)
