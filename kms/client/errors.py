@@ -62,6 +62,10 @@ class CallInvalid(CallFailed):
     """Bad input: see `violations`."""
 
 
+class CallNotFound(CallFailed):
+    """Not there; said only to those who may list such resources."""
+
+
 class CallWrongState(CallFailed):
     """The resource's state does not permit this."""
 
@@ -108,6 +112,7 @@ CLASSES: Mapping[grpc.StatusCode, type[CallFailed]] = MappingProxyType(
         grpc.StatusCode.PERMISSION_DENIED: CallDenied,
         grpc.StatusCode.INVALID_ARGUMENT: CallInvalid,
         grpc.StatusCode.FAILED_PRECONDITION: CallWrongState,
+        grpc.StatusCode.NOT_FOUND: CallNotFound,
         grpc.StatusCode.ABORTED: CallConflict,
         grpc.StatusCode.ALREADY_EXISTS: CallAlreadyExists,
         grpc.StatusCode.RESOURCE_EXHAUSTED: CallExhausted,

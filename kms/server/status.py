@@ -24,6 +24,7 @@ CODES: Mapping[Kind, grpc.StatusCode] = MappingProxyType(
         Kind.DENIED: grpc.StatusCode.PERMISSION_DENIED,
         Kind.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
         Kind.STATE: grpc.StatusCode.FAILED_PRECONDITION,
+        Kind.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
         Kind.CONFLICT: grpc.StatusCode.ABORTED,
         Kind.ALREADY_EXISTS: grpc.StatusCode.ALREADY_EXISTS,
         Kind.EXHAUSTED: grpc.StatusCode.RESOURCE_EXHAUSTED,

@@ -8,7 +8,7 @@ from typing import TypeVar
 import grpc
 from google.rpc.status_pb2 import Status
 
-from kms.errors import Kind, KmsError
+from kms.errors import Kind, KmsError, StoreTampered
 from kms.server.call import ServicerContext
 from kms.server.interceptors.request_id import REQUEST_ID_KEY
 from kms.server.status import DETAILS_KEY, internal_status, status_code, to_status
@@ -34,7 +34,7 @@ async def answer(
     except grpc.aio.AbortError:
         raise
     except KmsError as error:
-        if error.kind is Kind.INTERNAL:
+        if error.kind is Kind.INTERNAL or isinstance(error, StoreTampered):
             _log_failure(error, method, request_id)
         status = to_status(error, request_id)
     except Exception as error:
