@@ -41,6 +41,11 @@ def parse_time(text: str, what: str) -> datetime:
     return moment
 
 
+def signer_public_key(seed: bytes) -> bytes:
+    """The 32-byte Ed25519 public key of a signer's 32-byte seed."""
+    return _primitives.ed25519_public_key(seed)
+
+
 def root_fingerprint(root_key: bytes) -> str:
     """`sha256:` and the hex digest that names a documents root key; what sealers pin."""
     return FINGERPRINT_PREFIX + _primitives.sha256(b"blindfold/v1 documents root\x00" + root_key).hex()

@@ -19,6 +19,8 @@ ROOT_KEY_SIZE = 32
 TENANT_KEY_SIZE = 32
 AUDIT_KEY = "auditKey"
 TENANT_KEY = "tenantKey"
+DOCUMENTS_ROOT = "documentsRoot"
+AUTHORITY_KEY = "authorityKey"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class WrappedKind:
 ROOT_WRAPPED: Mapping[str, WrappedKind] = {
     AUDIT_KEY: WrappedKind("ED25519", "AUDIT_CHECKPOINTS"),
     TENANT_KEY: WrappedKind("AES_256_GCM", "WRAP_KEY_VERSIONS"),
+    DOCUMENTS_ROOT: WrappedKind("ED25519", "SIGN_DELEGATIONS"),
+    AUTHORITY_KEY: WrappedKind("EC_P256", "ISSUE_CERTIFICATES"),
 }
 
 

@@ -29,7 +29,7 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from protos.kms.v1 import key_version_state_pb2 as protos_dot_kms_dot_v1_dot_key__version__state__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%protos/kms/v1/blindfold_service.proto\x12\x06kms.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a%protos/kms/v1/key_version_state.proto\"\xd2\x03\n\x0c\x42lindfoldKey\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12,\n\x05state\x18\x02 \x01(\x0e\x32\x17.kms.v1.KeyVersionStateB\x04\xe2\x41\x01\x03\x12\x15\n\x07primary\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x1a\n\x0cmodulus_bits\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x66ingerprint\x18\x05 \x01(\x0c\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x37\n\rgenerate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x36\n\x0c\x64\x65stroy_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12<\n\x12\x64\x65stroy_event_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x38\n\x0elast_used_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x0b \x01(\tB\x04\xe2\x41\x01\x03\"\x85\x01\n\x1bGenerateBlindfoldKeyRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\x0cmodulus_bits\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x1a\n\x0cmake_primary\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\",\n\x16GetBlindfoldKeyRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"c\n\x18ListBlindfoldKeysRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"b\n\x19ListBlindfoldKeysResponse\x12,\n\x0e\x62lindfold_keys\x18\x01 \x03(\x0b\x32\x14.kms.v1.BlindfoldKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"G\n\x1dSetPrimaryBlindfoldKeyRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04\x65tag\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"C\n\x19\x45nableBlindfoldKeyRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04\x65tag\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"D\n\x1a\x44isableBlindfoldKeyRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04\x65tag\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"|\n\"ScheduleDestroyBlindfoldKeyRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04\x65tag\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12.\n\x05\x64\x65lay\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\"J\n CancelDestroyBlindfoldKeyRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04\x65tag\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"4\n\x1cGetBlindfoldPublicKeyRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"=\n\x1dGetBlindfoldPublicKeyResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x62undle\x18\x02 \x01(\x0c\".\n\x18GetPolicyDocumentRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"9\n\x19GetPolicyDocumentResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x62undle\x18\x02 \x01(\x0c\"\x95\x01\n\x16\x45valuateBlindedRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x19\n\x0frevision_digest\x18\x02 \x01(\x0cH\x00\x12)\n\x06policy\x18\x03 \x01(\x0b\x32\x17.kms.v1.PolicyReferenceH\x00\x12\x16\n\x08\x65lements\x18\x04 \x03(\x0c\x42\x04\xe2\x41\x01\x02\x42\t\n\x07\x62inding\"8\n\x0fPolicyReference\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\x03uid\x18\x02 \x01(\x0c\x42\x04\xe2\x41\x01\x02\"D\n\x17\x45valuateBlindedResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.kms.v1.EvaluationResult\"T\n\x10\x45valuationResult\x12\x11\n\x07\x65lement\x18\x01 \x01(\x0cH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result2\xd1\x07\n\x10\x42lindfoldService\x12Q\n\x14GenerateBlindfoldKey\x12#.kms.v1.GenerateBlindfoldKeyRequest\x1a\x14.kms.v1.BlindfoldKey\x12G\n\x0fGetBlindfoldKey\x12\x1e.kms.v1.GetBlindfoldKeyRequest\x1a\x14.kms.v1.BlindfoldKey\x12X\n\x11ListBlindfoldKeys\x12 .kms.v1.ListBlindfoldKeysRequest\x1a!.kms.v1.ListBlindfoldKeysResponse\x12U\n\x16SetPrimaryBlindfoldKey\x12%.kms.v1.SetPrimaryBlindfoldKeyRequest\x1a\x14.kms.v1.BlindfoldKey\x12M\n\x12\x45nableBlindfoldKey\x12!.kms.v1.EnableBlindfoldKeyRequest\x1a\x14.kms.v1.BlindfoldKey\x12O\n\x13\x44isableBlindfoldKey\x12\".kms.v1.DisableBlindfoldKeyRequest\x1a\x14.kms.v1.BlindfoldKey\x12_\n\x1bScheduleDestroyBlindfoldKey\x12*.kms.v1.ScheduleDestroyBlindfoldKeyRequest\x1a\x14.kms.v1.BlindfoldKey\x12[\n\x19\x43\x61ncelDestroyBlindfoldKey\x12(.kms.v1.CancelDestroyBlindfoldKeyRequest\x1a\x14.kms.v1.BlindfoldKey\x12\x64\n\x15GetBlindfoldPublicKey\x12$.kms.v1.GetBlindfoldPublicKeyRequest\x1a%.kms.v1.GetBlindfoldPublicKeyResponse\x12X\n\x11GetPolicyDocument\x12 .kms.v1.GetPolicyDocumentRequest\x1a!.kms.v1.GetPolicyDocumentResponse\x12R\n\x0f\x45valuateBlinded\x12\x1e.kms.v1.EvaluateBlindedRequest\x1a\x1f.kms.v1.EvaluateBlindedResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%protos/kms/v1/blindfold_service.proto\x12\x06kms.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a%protos/kms/v1/key_version_state.proto\"\xf3\x03\n\x0c\x42lindfoldKey\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12,\n\x05state\x18\x02 \x01(\x0e\x32\x17.kms.v1.KeyVersionStateB\x04\xe2\x41\x01\x03\x12\x15\n\x07primary\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x1a\n\x0cmodulus_bits\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x66ingerprint\x18\x05 \x01(\x0c\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x37\n\rgenerate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x36\n\x0c\x64\x65stroy_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12<\n\x12\x64\x65stroy_event_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x38\n\x0elast_used_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x0b \x01(\tB\x04\xe2\x41\x01\x03\x12\x1f\n\x11\x63\x61ndidates_tested\x18\x0c \x01(\x03\x42\x04\xe2\x41\x01\x03\"\x85\x01\n\x1bGenerateBlindfoldKeyRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\x0cmodulus_bits\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x1a\n\x0cmake_primary\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\",\n\x16GetBlindfoldKeyRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"c\n\x18ListBlindfoldKeysRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"b\n\x19ListBlindfoldKeysResponse\x12,\n\x0e\x62lindfold_keys\x18\x01 \x03(\x0b\x32\x14.kms.v1.BlindfoldKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"G\n\x1dSetPrimaryBlindfoldKeyRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04\x65tag\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"C\n\x19\x45nableBlindfoldKeyRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04\x65tag\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"D\n\x1a\x44isableBlindfoldKeyRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04\x65tag\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"|\n\"ScheduleDestroyBlindfoldKeyRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04\x65tag\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12.\n\x05\x64\x65lay\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\"J\n CancelDestroyBlindfoldKeyRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04\x65tag\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"4\n\x1cGetBlindfoldPublicKeyRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"=\n\x1dGetBlindfoldPublicKeyResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x62undle\x18\x02 \x01(\x0c\"+\n\x15GetKeyDocumentRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"*\n\x16GetKeyDocumentResponse\x12\x10\n\x08\x64ocument\x18\x01 \x01(\x0c\".\n\x18GetPolicyDocumentRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"9\n\x19GetPolicyDocumentResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x62undle\x18\x02 \x01(\x0c\"\x95\x01\n\x16\x45valuateBlindedRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x19\n\x0frevision_digest\x18\x02 \x01(\x0cH\x00\x12)\n\x06policy\x18\x03 \x01(\x0b\x32\x17.kms.v1.PolicyReferenceH\x00\x12\x16\n\x08\x65lements\x18\x04 \x03(\x0c\x42\x04\xe2\x41\x01\x02\x42\t\n\x07\x62inding\"8\n\x0fPolicyReference\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\x03uid\x18\x02 \x01(\x0c\x42\x04\xe2\x41\x01\x02\"D\n\x17\x45valuateBlindedResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.kms.v1.EvaluationResult\"T\n\x10\x45valuationResult\x12\x11\n\x07\x65lement\x18\x01 \x01(\x0cH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result2\xa2\x08\n\x10\x42lindfoldService\x12Q\n\x14GenerateBlindfoldKey\x12#.kms.v1.GenerateBlindfoldKeyRequest\x1a\x14.kms.v1.BlindfoldKey\x12G\n\x0fGetBlindfoldKey\x12\x1e.kms.v1.GetBlindfoldKeyRequest\x1a\x14.kms.v1.BlindfoldKey\x12X\n\x11ListBlindfoldKeys\x12 .kms.v1.ListBlindfoldKeysRequest\x1a!.kms.v1.ListBlindfoldKeysResponse\x12U\n\x16SetPrimaryBlindfoldKey\x12%.kms.v1.SetPrimaryBlindfoldKeyRequest\x1a\x14.kms.v1.BlindfoldKey\x12M\n\x12\x45nableBlindfoldKey\x12!.kms.v1.EnableBlindfoldKeyRequest\x1a\x14.kms.v1.BlindfoldKey\x12O\n\x13\x44isableBlindfoldKey\x12\".kms.v1.DisableBlindfoldKeyRequest\x1a\x14.kms.v1.BlindfoldKey\x12_\n\x1bScheduleDestroyBlindfoldKey\x12*.kms.v1.ScheduleDestroyBlindfoldKeyRequest\x1a\x14.kms.v1.BlindfoldKey\x12[\n\x19\x43\x61ncelDestroyBlindfoldKey\x12(.kms.v1.CancelDestroyBlindfoldKeyRequest\x1a\x14.kms.v1.BlindfoldKey\x12\x64\n\x15GetBlindfoldPublicKey\x12$.kms.v1.GetBlindfoldPublicKeyRequest\x1a%.kms.v1.GetBlindfoldPublicKeyResponse\x12O\n\x0eGetKeyDocument\x12\x1d.kms.v1.GetKeyDocumentRequest\x1a\x1e.kms.v1.GetKeyDocumentResponse\x12X\n\x11GetPolicyDocument\x12 .kms.v1.GetPolicyDocumentRequest\x1a!.kms.v1.GetPolicyDocumentResponse\x12R\n\x0f\x45valuateBlinded\x12\x1e.kms.v1.EvaluateBlindedRequest\x1a\x1f.kms.v1.EvaluateBlindedResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -58,6 +58,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BLINDFOLDKEY'].fields_by_name['last_used_time']._serialized_options = b'\342A\001\003'
   _globals['_BLINDFOLDKEY'].fields_by_name['etag']._loaded_options = None
   _globals['_BLINDFOLDKEY'].fields_by_name['etag']._serialized_options = b'\342A\001\003'
+  _globals['_BLINDFOLDKEY'].fields_by_name['candidates_tested']._loaded_options = None
+  _globals['_BLINDFOLDKEY'].fields_by_name['candidates_tested']._serialized_options = b'\342A\001\003'
   _globals['_GENERATEBLINDFOLDKEYREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_GENERATEBLINDFOLDKEYREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002'
   _globals['_GENERATEBLINDFOLDKEYREQUEST'].fields_by_name['modulus_bits']._loaded_options = None
@@ -98,6 +100,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CANCELDESTROYBLINDFOLDKEYREQUEST'].fields_by_name['etag']._serialized_options = b'\342A\001\001'
   _globals['_GETBLINDFOLDPUBLICKEYREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_GETBLINDFOLDPUBLICKEYREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002'
+  _globals['_GETKEYDOCUMENTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETKEYDOCUMENTREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
   _globals['_GETPOLICYDOCUMENTREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_GETPOLICYDOCUMENTREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
   _globals['_EVALUATEBLINDEDREQUEST'].fields_by_name['name']._loaded_options = None
@@ -109,41 +113,45 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_POLICYREFERENCE'].fields_by_name['uid']._loaded_options = None
   _globals['_POLICYREFERENCE'].fields_by_name['uid']._serialized_options = b'\342A\001\002'
   _globals['_BLINDFOLDKEY']._serialized_start=212
-  _globals['_BLINDFOLDKEY']._serialized_end=678
-  _globals['_GENERATEBLINDFOLDKEYREQUEST']._serialized_start=681
-  _globals['_GENERATEBLINDFOLDKEYREQUEST']._serialized_end=814
-  _globals['_GETBLINDFOLDKEYREQUEST']._serialized_start=816
-  _globals['_GETBLINDFOLDKEYREQUEST']._serialized_end=860
-  _globals['_LISTBLINDFOLDKEYSREQUEST']._serialized_start=862
-  _globals['_LISTBLINDFOLDKEYSREQUEST']._serialized_end=961
-  _globals['_LISTBLINDFOLDKEYSRESPONSE']._serialized_start=963
-  _globals['_LISTBLINDFOLDKEYSRESPONSE']._serialized_end=1061
-  _globals['_SETPRIMARYBLINDFOLDKEYREQUEST']._serialized_start=1063
-  _globals['_SETPRIMARYBLINDFOLDKEYREQUEST']._serialized_end=1134
-  _globals['_ENABLEBLINDFOLDKEYREQUEST']._serialized_start=1136
-  _globals['_ENABLEBLINDFOLDKEYREQUEST']._serialized_end=1203
-  _globals['_DISABLEBLINDFOLDKEYREQUEST']._serialized_start=1205
-  _globals['_DISABLEBLINDFOLDKEYREQUEST']._serialized_end=1273
-  _globals['_SCHEDULEDESTROYBLINDFOLDKEYREQUEST']._serialized_start=1275
-  _globals['_SCHEDULEDESTROYBLINDFOLDKEYREQUEST']._serialized_end=1399
-  _globals['_CANCELDESTROYBLINDFOLDKEYREQUEST']._serialized_start=1401
-  _globals['_CANCELDESTROYBLINDFOLDKEYREQUEST']._serialized_end=1475
-  _globals['_GETBLINDFOLDPUBLICKEYREQUEST']._serialized_start=1477
-  _globals['_GETBLINDFOLDPUBLICKEYREQUEST']._serialized_end=1529
-  _globals['_GETBLINDFOLDPUBLICKEYRESPONSE']._serialized_start=1531
-  _globals['_GETBLINDFOLDPUBLICKEYRESPONSE']._serialized_end=1592
-  _globals['_GETPOLICYDOCUMENTREQUEST']._serialized_start=1594
-  _globals['_GETPOLICYDOCUMENTREQUEST']._serialized_end=1640
-  _globals['_GETPOLICYDOCUMENTRESPONSE']._serialized_start=1642
-  _globals['_GETPOLICYDOCUMENTRESPONSE']._serialized_end=1699
-  _globals['_EVALUATEBLINDEDREQUEST']._serialized_start=1702
-  _globals['_EVALUATEBLINDEDREQUEST']._serialized_end=1851
-  _globals['_POLICYREFERENCE']._serialized_start=1853
-  _globals['_POLICYREFERENCE']._serialized_end=1909
-  _globals['_EVALUATEBLINDEDRESPONSE']._serialized_start=1911
-  _globals['_EVALUATEBLINDEDRESPONSE']._serialized_end=1979
-  _globals['_EVALUATIONRESULT']._serialized_start=1981
-  _globals['_EVALUATIONRESULT']._serialized_end=2065
-  _globals['_BLINDFOLDSERVICE']._serialized_start=2068
-  _globals['_BLINDFOLDSERVICE']._serialized_end=3045
+  _globals['_BLINDFOLDKEY']._serialized_end=711
+  _globals['_GENERATEBLINDFOLDKEYREQUEST']._serialized_start=714
+  _globals['_GENERATEBLINDFOLDKEYREQUEST']._serialized_end=847
+  _globals['_GETBLINDFOLDKEYREQUEST']._serialized_start=849
+  _globals['_GETBLINDFOLDKEYREQUEST']._serialized_end=893
+  _globals['_LISTBLINDFOLDKEYSREQUEST']._serialized_start=895
+  _globals['_LISTBLINDFOLDKEYSREQUEST']._serialized_end=994
+  _globals['_LISTBLINDFOLDKEYSRESPONSE']._serialized_start=996
+  _globals['_LISTBLINDFOLDKEYSRESPONSE']._serialized_end=1094
+  _globals['_SETPRIMARYBLINDFOLDKEYREQUEST']._serialized_start=1096
+  _globals['_SETPRIMARYBLINDFOLDKEYREQUEST']._serialized_end=1167
+  _globals['_ENABLEBLINDFOLDKEYREQUEST']._serialized_start=1169
+  _globals['_ENABLEBLINDFOLDKEYREQUEST']._serialized_end=1236
+  _globals['_DISABLEBLINDFOLDKEYREQUEST']._serialized_start=1238
+  _globals['_DISABLEBLINDFOLDKEYREQUEST']._serialized_end=1306
+  _globals['_SCHEDULEDESTROYBLINDFOLDKEYREQUEST']._serialized_start=1308
+  _globals['_SCHEDULEDESTROYBLINDFOLDKEYREQUEST']._serialized_end=1432
+  _globals['_CANCELDESTROYBLINDFOLDKEYREQUEST']._serialized_start=1434
+  _globals['_CANCELDESTROYBLINDFOLDKEYREQUEST']._serialized_end=1508
+  _globals['_GETBLINDFOLDPUBLICKEYREQUEST']._serialized_start=1510
+  _globals['_GETBLINDFOLDPUBLICKEYREQUEST']._serialized_end=1562
+  _globals['_GETBLINDFOLDPUBLICKEYRESPONSE']._serialized_start=1564
+  _globals['_GETBLINDFOLDPUBLICKEYRESPONSE']._serialized_end=1625
+  _globals['_GETKEYDOCUMENTREQUEST']._serialized_start=1627
+  _globals['_GETKEYDOCUMENTREQUEST']._serialized_end=1670
+  _globals['_GETKEYDOCUMENTRESPONSE']._serialized_start=1672
+  _globals['_GETKEYDOCUMENTRESPONSE']._serialized_end=1714
+  _globals['_GETPOLICYDOCUMENTREQUEST']._serialized_start=1716
+  _globals['_GETPOLICYDOCUMENTREQUEST']._serialized_end=1762
+  _globals['_GETPOLICYDOCUMENTRESPONSE']._serialized_start=1764
+  _globals['_GETPOLICYDOCUMENTRESPONSE']._serialized_end=1821
+  _globals['_EVALUATEBLINDEDREQUEST']._serialized_start=1824
+  _globals['_EVALUATEBLINDEDREQUEST']._serialized_end=1973
+  _globals['_POLICYREFERENCE']._serialized_start=1975
+  _globals['_POLICYREFERENCE']._serialized_end=2031
+  _globals['_EVALUATEBLINDEDRESPONSE']._serialized_start=2033
+  _globals['_EVALUATEBLINDEDRESPONSE']._serialized_end=2101
+  _globals['_EVALUATIONRESULT']._serialized_start=2103
+  _globals['_EVALUATIONRESULT']._serialized_end=2187
+  _globals['_BLINDFOLDSERVICE']._serialized_start=2190
+  _globals['_BLINDFOLDSERVICE']._serialized_end=3248
 # @@protoc_insertion_point(module_scope)

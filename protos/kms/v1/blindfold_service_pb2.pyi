@@ -39,6 +39,7 @@ class BlindfoldKey(_message.Message):
     DESTROY_EVENT_TIME_FIELD_NUMBER: _builtins.int
     LAST_USED_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    CANDIDATES_TESTED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`tenants/{tenant}/blindfoldKeys/{version}`."""
     state: _key_version_state_pb2.KeyVersionState.ValueType
@@ -51,6 +52,8 @@ class BlindfoldKey(_message.Message):
     """The fingerprint that sealed secrets carry: 32 bytes; empty until it is generated."""
     etag: _builtins.str
     """Changes with every write."""
+    candidates_tested: _builtins.int
+    """In PENDING_GENERATION: how many candidates for its primes were tested so far."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was asked for."""
@@ -85,10 +88,11 @@ class BlindfoldKey(_message.Message):
         destroy_event_time: _timestamp_pb2.Timestamp | None = ...,
         last_used_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        candidates_tested: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "destroy_event_time", b"destroy_event_time", "destroy_time", b"destroy_time", "generate_time", b"generate_time", "last_used_time", b"last_used_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "destroy_event_time", b"destroy_event_time", "destroy_time", b"destroy_time", "etag", b"etag", "fingerprint", b"fingerprint", "generate_time", b"generate_time", "last_used_time", b"last_used_time", "modulus_bits", b"modulus_bits", "name", b"name", "primary", b"primary", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates_tested", b"candidates_tested", "create_time", b"create_time", "destroy_event_time", b"destroy_event_time", "destroy_time", b"destroy_time", "etag", b"etag", "fingerprint", b"fingerprint", "generate_time", b"generate_time", "last_used_time", b"last_used_time", "modulus_bits", b"modulus_bits", "name", b"name", "primary", b"primary", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -391,6 +395,50 @@ class GetBlindfoldPublicKeyResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetBlindfoldPublicKeyResponse: _TypeAlias = GetBlindfoldPublicKeyResponse  # noqa: Y015
+
+@_typing.final
+class GetKeyDocumentRequest(_message.Message):
+    """For BlindfoldService.GetKeyDocument."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`tenants/{tenant}/blindfoldKeys/{version}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetKeyDocumentRequest: _TypeAlias = GetKeyDocumentRequest  # noqa: Y015
+
+@_typing.final
+class GetKeyDocumentResponse(_message.Message):
+    """What opening needs of the key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    document: _builtins.bytes
+    """The canonical key document."""
+    def __init__(
+        self,
+        *,
+        document: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetKeyDocumentResponse: _TypeAlias = GetKeyDocumentResponse  # noqa: Y015
 
 @_typing.final
 class GetPolicyDocumentRequest(_message.Message):

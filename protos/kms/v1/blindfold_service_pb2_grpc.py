@@ -80,6 +80,11 @@ class BlindfoldServiceStub:
                 request_serializer=protos_dot_kms_dot_v1_dot_blindfold__service__pb2.GetBlindfoldPublicKeyRequest.SerializeToString,
                 response_deserializer=protos_dot_kms_dot_v1_dot_blindfold__service__pb2.GetBlindfoldPublicKeyResponse.FromString,
                 _registered_method=True)
+        self.GetKeyDocument = channel.unary_unary(
+                '/kms.v1.BlindfoldService/GetKeyDocument',
+                request_serializer=protos_dot_kms_dot_v1_dot_blindfold__service__pb2.GetKeyDocumentRequest.SerializeToString,
+                response_deserializer=protos_dot_kms_dot_v1_dot_blindfold__service__pb2.GetKeyDocumentResponse.FromString,
+                _registered_method=True)
         self.GetPolicyDocument = channel.unary_unary(
                 '/kms.v1.BlindfoldService/GetPolicyDocument',
                 request_serializer=protos_dot_kms_dot_v1_dot_blindfold__service__pb2.GetPolicyDocumentRequest.SerializeToString,
@@ -133,14 +138,15 @@ class BlindfoldServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DisableBlindfoldKey(self, request, context):
-        """Stops an ENABLED version from opening. Not for the primary version.
+        """Stops an ENABLED version from opening; if it is the primary version, nothing can be sealed meanwhile.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ScheduleDestroyBlindfoldKey(self, request, context):
-        """Sets the time at which a version's bytes are overwritten; what was sealed to it is lost then.
+        """Sets the time at which a version's bytes are overwritten; what was sealed to it is lost then. Not for
+        the primary version.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -155,6 +161,14 @@ class BlindfoldServiceServicer:
 
     def GetBlindfoldPublicKey(self, request, context):
         """Returns the signed key document of the primary version. Only that one is signed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetKeyDocument(self, request, context):
+        """Returns the key document of any version that has one, not signed: for opening, where the fingerprint in
+        the sealed secret vouches for it. Needs no role.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -223,6 +237,11 @@ def add_BlindfoldServiceServicer_to_server(servicer, server):
                     servicer.GetBlindfoldPublicKey,
                     request_deserializer=protos_dot_kms_dot_v1_dot_blindfold__service__pb2.GetBlindfoldPublicKeyRequest.FromString,
                     response_serializer=protos_dot_kms_dot_v1_dot_blindfold__service__pb2.GetBlindfoldPublicKeyResponse.SerializeToString,
+            ),
+            'GetKeyDocument': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetKeyDocument,
+                    request_deserializer=protos_dot_kms_dot_v1_dot_blindfold__service__pb2.GetKeyDocumentRequest.FromString,
+                    response_serializer=protos_dot_kms_dot_v1_dot_blindfold__service__pb2.GetKeyDocumentResponse.SerializeToString,
             ),
             'GetPolicyDocument': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPolicyDocument,
@@ -479,6 +498,33 @@ class BlindfoldService:
             '/kms.v1.BlindfoldService/GetBlindfoldPublicKey',
             protos_dot_kms_dot_v1_dot_blindfold__service__pb2.GetBlindfoldPublicKeyRequest.SerializeToString,
             protos_dot_kms_dot_v1_dot_blindfold__service__pb2.GetBlindfoldPublicKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetKeyDocument(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kms.v1.BlindfoldService/GetKeyDocument',
+            protos_dot_kms_dot_v1_dot_blindfold__service__pb2.GetKeyDocumentRequest.SerializeToString,
+            protos_dot_kms_dot_v1_dot_blindfold__service__pb2.GetKeyDocumentResponse.FromString,
             options,
             channel_credentials,
             insecure,

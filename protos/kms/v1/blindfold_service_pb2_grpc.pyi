@@ -46,13 +46,19 @@ class BlindfoldServiceStub:
     EnableBlindfoldKey: _grpc.UnaryUnaryMultiCallable[_blindfold_service_pb2.EnableBlindfoldKeyRequest, _blindfold_service_pb2.BlindfoldKey]
     """Lets a DISABLED version open again."""
     DisableBlindfoldKey: _grpc.UnaryUnaryMultiCallable[_blindfold_service_pb2.DisableBlindfoldKeyRequest, _blindfold_service_pb2.BlindfoldKey]
-    """Stops an ENABLED version from opening. Not for the primary version."""
+    """Stops an ENABLED version from opening; if it is the primary version, nothing can be sealed meanwhile."""
     ScheduleDestroyBlindfoldKey: _grpc.UnaryUnaryMultiCallable[_blindfold_service_pb2.ScheduleDestroyBlindfoldKeyRequest, _blindfold_service_pb2.BlindfoldKey]
-    """Sets the time at which a version's bytes are overwritten; what was sealed to it is lost then."""
+    """Sets the time at which a version's bytes are overwritten; what was sealed to it is lost then. Not for
+    the primary version.
+    """
     CancelDestroyBlindfoldKey: _grpc.UnaryUnaryMultiCallable[_blindfold_service_pb2.CancelDestroyBlindfoldKeyRequest, _blindfold_service_pb2.BlindfoldKey]
     """Takes a scheduled destruction back; the version is then DISABLED."""
     GetBlindfoldPublicKey: _grpc.UnaryUnaryMultiCallable[_blindfold_service_pb2.GetBlindfoldPublicKeyRequest, _blindfold_service_pb2.GetBlindfoldPublicKeyResponse]
     """Returns the signed key document of the primary version. Only that one is signed."""
+    GetKeyDocument: _grpc.UnaryUnaryMultiCallable[_blindfold_service_pb2.GetKeyDocumentRequest, _blindfold_service_pb2.GetKeyDocumentResponse]
+    """Returns the key document of any version that has one, not signed: for opening, where the fingerprint in
+    the sealed secret vouches for it. Needs no role.
+    """
     GetPolicyDocument: _grpc.UnaryUnaryMultiCallable[_blindfold_service_pb2.GetPolicyDocumentRequest, _blindfold_service_pb2.GetPolicyDocumentResponse]
     """Returns the signed document of a policy's current revision. Only that one is signed."""
     EvaluateBlinded: _grpc.UnaryUnaryMultiCallable[_blindfold_service_pb2.EvaluateBlindedRequest, _blindfold_service_pb2.EvaluateBlindedResponse]
@@ -79,13 +85,19 @@ class BlindfoldServiceAsyncStub(BlindfoldServiceStub):
     EnableBlindfoldKey: _aio.UnaryUnaryMultiCallable[_blindfold_service_pb2.EnableBlindfoldKeyRequest, _blindfold_service_pb2.BlindfoldKey]  # type: ignore[assignment]
     """Lets a DISABLED version open again."""
     DisableBlindfoldKey: _aio.UnaryUnaryMultiCallable[_blindfold_service_pb2.DisableBlindfoldKeyRequest, _blindfold_service_pb2.BlindfoldKey]  # type: ignore[assignment]
-    """Stops an ENABLED version from opening. Not for the primary version."""
+    """Stops an ENABLED version from opening; if it is the primary version, nothing can be sealed meanwhile."""
     ScheduleDestroyBlindfoldKey: _aio.UnaryUnaryMultiCallable[_blindfold_service_pb2.ScheduleDestroyBlindfoldKeyRequest, _blindfold_service_pb2.BlindfoldKey]  # type: ignore[assignment]
-    """Sets the time at which a version's bytes are overwritten; what was sealed to it is lost then."""
+    """Sets the time at which a version's bytes are overwritten; what was sealed to it is lost then. Not for
+    the primary version.
+    """
     CancelDestroyBlindfoldKey: _aio.UnaryUnaryMultiCallable[_blindfold_service_pb2.CancelDestroyBlindfoldKeyRequest, _blindfold_service_pb2.BlindfoldKey]  # type: ignore[assignment]
     """Takes a scheduled destruction back; the version is then DISABLED."""
     GetBlindfoldPublicKey: _aio.UnaryUnaryMultiCallable[_blindfold_service_pb2.GetBlindfoldPublicKeyRequest, _blindfold_service_pb2.GetBlindfoldPublicKeyResponse]  # type: ignore[assignment]
     """Returns the signed key document of the primary version. Only that one is signed."""
+    GetKeyDocument: _aio.UnaryUnaryMultiCallable[_blindfold_service_pb2.GetKeyDocumentRequest, _blindfold_service_pb2.GetKeyDocumentResponse]  # type: ignore[assignment]
+    """Returns the key document of any version that has one, not signed: for opening, where the fingerprint in
+    the sealed secret vouches for it. Needs no role.
+    """
     GetPolicyDocument: _aio.UnaryUnaryMultiCallable[_blindfold_service_pb2.GetPolicyDocumentRequest, _blindfold_service_pb2.GetPolicyDocumentResponse]  # type: ignore[assignment]
     """Returns the signed document of a policy's current revision. Only that one is signed."""
     EvaluateBlinded: _aio.UnaryUnaryMultiCallable[_blindfold_service_pb2.EvaluateBlindedRequest, _blindfold_service_pb2.EvaluateBlindedResponse]  # type: ignore[assignment]
@@ -145,7 +157,7 @@ class BlindfoldServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _blindfold_service_pb2.DisableBlindfoldKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_blindfold_service_pb2.BlindfoldKey, _abc.Awaitable[_blindfold_service_pb2.BlindfoldKey]]:
-        """Stops an ENABLED version from opening. Not for the primary version."""
+        """Stops an ENABLED version from opening; if it is the primary version, nothing can be sealed meanwhile."""
 
     @_abc_1.abstractmethod
     def ScheduleDestroyBlindfoldKey(
@@ -153,7 +165,9 @@ class BlindfoldServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _blindfold_service_pb2.ScheduleDestroyBlindfoldKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_blindfold_service_pb2.BlindfoldKey, _abc.Awaitable[_blindfold_service_pb2.BlindfoldKey]]:
-        """Sets the time at which a version's bytes are overwritten; what was sealed to it is lost then."""
+        """Sets the time at which a version's bytes are overwritten; what was sealed to it is lost then. Not for
+        the primary version.
+        """
 
     @_abc_1.abstractmethod
     def CancelDestroyBlindfoldKey(
@@ -170,6 +184,16 @@ class BlindfoldServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_blindfold_service_pb2.GetBlindfoldPublicKeyResponse, _abc.Awaitable[_blindfold_service_pb2.GetBlindfoldPublicKeyResponse]]:
         """Returns the signed key document of the primary version. Only that one is signed."""
+
+    @_abc_1.abstractmethod
+    def GetKeyDocument(
+        self,
+        request: _blindfold_service_pb2.GetKeyDocumentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_blindfold_service_pb2.GetKeyDocumentResponse, _abc.Awaitable[_blindfold_service_pb2.GetKeyDocumentResponse]]:
+        """Returns the key document of any version that has one, not signed: for opening, where the fingerprint in
+        the sealed secret vouches for it. Needs no role.
+        """
 
     @_abc_1.abstractmethod
     def GetPolicyDocument(

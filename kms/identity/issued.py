@@ -1,0 +1,75 @@
+"""Certificates as they are handed out, and what is remembered of each."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Self
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from kms.errors import StoreTampered
+from kms.identity.authority import MAX_LEAF_LIFE, CertificateAuthority
+from kms.identity.certificates import Leaf
+from kms.identity.csr import PublicKey
+from kms.identity.grant import Grant
+from kms.identity.renewal import renew
+from kms.identity.revocation import DenyList
+from kms.identity.trust import TrustBundle
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedCertificate:
+    """A certificate by its serial number in lower-case hexadecimal, and its dates in UTC."""
+
+    serial: str
+    not_before: datetime
+    not_after: datetime
+
+    def to_text(self) -> str:
+        """One line for the identity's record."""
+        return f"{self.serial} {int(self.not_before.timestamp())} {int(self.not_after.timestamp())}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The inverse of `to_text`. Raises `StoreTampered`."""
+        try:
+            serial, start, end = text.split(" ")
+            return cls(serial, datetime.fromtimestamp(int(start), UTC), datetime.fromtimestamp(int(end), UTC))
+        except (ValueError, OverflowError, OSError):
+            raise StoreTampered("a stored certificate entry cannot be read") from None
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateBundle:
+    """What an enrolment answers: the chain (leaf first) and the roots to trust, in PEM."""
+
+    issued: IssuedCertificate
+    chain_pem: bytes
+    trust_bundle_pem: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """The authority that issues now, and the roots that clients are told to trust."""
+
+    authority: CertificateAuthority
+    trust: TrustBundle
+
+    def issue(self, public_key: PublicKey, grant: Grant, now: datetime) -> CertificateBundle:
+        """A leaf for 24 hours with its chain. Raises as `CertificateAuthority.issue`."""
+        return self._bundle(self.authority.issue(public_key, grant, MAX_LEAF_LIFE, now))
+
+    def renew(
+        self, leaf: Leaf, grant: Grant, public_key: PublicKey, now: datetime, deny_list: DenyList
+    ) -> CertificateBundle:
+        """As `kms.identity.renewal.renew`, for 24 hours, with the chain."""
+        return self._bundle(renew(self.authority, leaf, grant, public_key, MAX_LEAF_LIFE, now, deny_list))
+
+    def _bundle(self, certificate: x509.Certificate) -> CertificateBundle:
+        issued = IssuedCertificate(
+            f"{certificate.serial_number:x}",
+            certificate.not_valid_before_utc,
+            certificate.not_valid_after_utc,
+        )
+        chain = certificate.public_bytes(Encoding.PEM) + self.authority.certificate_pem()
+        return CertificateBundle(issued, chain, self.trust.to_pem())

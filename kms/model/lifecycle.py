@@ -1,0 +1,51 @@
+"""The life of a key version: one table of transitions; what is not in it is refused."""
+
+from enum import StrEnum
+
+from kms.errors import WrongState
+
+
+class VersionState(StrEnum):
+    """docs/glossary.md says what each means."""
+
+    PENDING_GENERATION = "PENDING_GENERATION"
+    ENABLED = "ENABLED"
+    DISABLED = "DISABLED"
+    DESTROY_SCHEDULED = "DESTROY_SCHEDULED"
+    DESTROYED = "DESTROYED"
+    PENDING_IMPORT = "PENDING_IMPORT"
+    IMPORT_FAILED = "IMPORT_FAILED"
+    COMPROMISED = "COMPROMISED"
+
+
+class Verb(StrEnum):
+    """What may happen to a version. `EXPIRE` is the end of a scheduled destruction's delay."""
+
+    GENERATED = "generated"
+    ENABLE = "enable"
+    DISABLE = "disable"
+    SCHEDULE_DESTROY = "schedule destruction of"
+    CANCEL_DESTROY = "cancel the destruction of"
+    EXPIRE = "destroy"
+
+
+_S, _V = VersionState, Verb
+
+TRANSITIONS: dict[tuple[VersionState, Verb], VersionState] = {
+    (_S.PENDING_GENERATION, _V.GENERATED): _S.ENABLED,
+    (_S.DISABLED, _V.ENABLE): _S.ENABLED,
+    (_S.ENABLED, _V.DISABLE): _S.DISABLED,
+    (_S.ENABLED, _V.SCHEDULE_DESTROY): _S.DESTROY_SCHEDULED,
+    (_S.DISABLED, _V.SCHEDULE_DESTROY): _S.DESTROY_SCHEDULED,
+    (_S.DESTROY_SCHEDULED, _V.CANCEL_DESTROY): _S.DISABLED,
+    (_S.DESTROY_SCHEDULED, _V.EXPIRE): _S.DESTROYED,
+}
+
+
+def next_state(state: VersionState, verb: Verb) -> VersionState:
+    """The state after verb. Raises `WrongState`, which names the states in which the verb is possible."""
+    following = TRANSITIONS.get((state, verb))
+    if following is None:
+        possible = ", ".join(sorted(before for before, other in TRANSITIONS if other is verb))
+        raise WrongState(f"cannot {verb} a version that is {state}; possible in {possible}", state=state)
+    return following

@@ -1,0 +1,60 @@
+"""What a service function gets besides its arguments, and what it gives back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import Generic, TypeVar
+
+from kms.model.audit_event import AuditEvent
+from kms.model.caller import Caller
+from kms.model.chain import timestamp
+from kms.storage.interface import Change
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One authenticated call: who, under which id, when (UTC)."""
+
+    caller: Caller
+    request_id: str
+    time: datetime
+
+    def event(
+        self,
+        action: str,
+        resource: str,
+        decision: str,
+        reason: str = "",
+        details: Mapping[str, str] | None = None,
+    ) -> AuditEvent:
+        return AuditEvent(
+            time=timestamp(self.time),
+            action=action,
+            caller=self.caller.spiffe_id,
+            tenant=self.caller.tenant or "",
+            resource=resource,
+            decision=decision,
+            reason=reason,
+            request_id=self.request_id,
+            details=MappingProxyType({"address": self.caller.address} | dict(details or {})),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[T]):
+    """An answer, the writes that make it true, and what the audit event says besides."""
+
+    value: T
+    changes: Sequence[Change] = ()
+    details: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Some items in name order; `next_after` goes into the next call, empty at the end."""
+
+    items: tuple[T, ...]
+    next_after: str

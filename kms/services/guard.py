@@ -1,0 +1,97 @@
+"""The one path that calls take: tenant -> role -> act -> audit, in one transaction.
+
+Whatever the outcome, an event is durable before the caller hears of it: no event, no answer.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from kms.authz.roles import require_permission
+from kms.errors import Denied, KmsError
+from kms.model.audit_event import AuditEvent
+from kms.model.names import ResourceName
+from kms.services.call import Call, Outcome
+from kms.storage.interface import Change, Receipt, Store, WriteConflict
+
+T = TypeVar("T")
+
+ATTEMPTS = 5
+ALLOW, DENY, FAIL = "ALLOW", "DENY", "FAIL"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """An RPC as authorisation and audit know it: its name, and the permission that a role must grant.
+
+    An empty permission asks for no role: any identity of the tenant may call.
+    """
+
+    name: str
+    permission: str
+
+
+def refusal_event(call: Call, action: str, resource: str, error: Exception) -> AuditEvent:
+    """The event of a call that ends in an error. An unexpected error is named INTERNAL and no more."""
+    if not isinstance(error, KmsError):
+        return call.event(action, resource, FAIL, KmsError.reason)
+    if isinstance(error, Denied):
+        return call.event(action, resource, DENY, error.because or error.reason)
+    return call.event(action, resource, FAIL, error.reason)
+
+
+def check_tenant(call: Call, resource: ResourceName | None) -> None:
+    """The tenant check. A resource of a tenant is for that tenant's callers alone, whatever their roles.
+
+    Resources without a tenant (None, operators) are the platform's. Raises `Denied`.
+    """
+    if getattr(resource, "tenant", None) != call.caller.tenant:
+        raise Denied("OTHER_TENANT")
+
+
+class Guard:
+    """Authorises, runs and records calls against one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def perform(
+        self, call: Call, action: Action, resource: ResourceName | None, act: Callable[[], Outcome[T]]
+    ) -> T:
+        """Run act if the caller may, commit its changes with the event, return its value.
+
+        `act` reads and decides, and may run again when another writer was faster. Raises what act raises,
+        `Denied`, `WriteConflict`, `Unavailable`.
+        """
+        for attempt in range(ATTEMPTS):
+            outcome = await self._decide(call, action, resource, act)
+            event = call.event(action.name, _text(resource), ALLOW, details=outcome.details)
+            try:
+                await self.commit(outcome.changes, [event])
+            except WriteConflict:
+                if attempt + 1 == ATTEMPTS:
+                    raise
+            else:
+                break
+        return outcome.value
+
+    async def _decide(
+        self, call: Call, action: Action, resource: ResourceName | None, act: Callable[[], Outcome[T]]
+    ) -> Outcome[T]:
+        try:
+            check_tenant(call, resource)
+            if action.permission:
+                require_permission(call.caller, action.permission, getattr(resource, "namespace", None))
+            return act()
+        except Exception as error:
+            await self.commit([], [refusal_event(call, action.name, _text(resource), error)])
+            raise
+
+    async def commit(self, changes: Sequence[Change], events: Sequence[AuditEvent]) -> Receipt:
+        """Wait until changes and events are durable. Raises `WriteConflict`, `Unavailable`."""
+        return await asyncio.wrap_future(self._store.commit(changes, events))
+
+
+def _text(resource: ResourceName | None) -> str:
+    return "" if resource is None else str(resource)

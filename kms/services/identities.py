@@ -1,0 +1,215 @@
+"""Identities: join tokens, enrolment, renewal, revocation (docs/spec/identity.md)."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from kms.authz.roles import require_permission
+from kms.errors import Denied, InvalidField, Unauthenticated
+from kms.identity.certificates import Leaf
+from kms.identity.csr import verify_csr
+from kms.identity.grant import Grant
+from kms.identity.issued import CertificateBundle, IssuedCertificate, Issuer
+from kms.identity.join_tokens import JoinTokenRecord, create_join_token, redeem
+from kms.identity.revocation import DenyList
+from kms.identity.spiffe import Identity, SpiffeId
+from kms.identity.trust import fingerprint
+from kms.model.caller import Caller
+from kms.model.join_token import JoinToken
+from kms.model.names import IdentityName, NamespaceName, OperatorName, ResourceName, SiteName, TenantName
+from kms.model.records import IdentityRecord
+from kms.services.call import Call, Outcome, Page
+from kms.services.deny_lists import DenyLists
+from kms.services.guard import ALLOW, ATTEMPTS, Action, Guard
+from kms.services.repository import Loaded, Repository, create, found, page
+from kms.services.tenants import require_namespace
+from kms.storage.interface import Change, WriteConflict
+
+OPERATOR_ROLE = "operator"
+SERIAL_BITS = 160
+
+CREATE_JOIN_TOKEN = Action("CreateJoinToken", "identities.createJoinToken")
+GET_IDENTITY = Action("GetIdentity", "identities.get")
+LIST_IDENTITIES = Action("ListIdentities", "identities.list")
+REVOKE_IDENTITY = Action("RevokeIdentity", "identities.revoke")
+ENROL = "Enrol"
+RENEW = "RenewCertificate"
+
+
+class Identities:
+    """Grants, enrols, renews and revokes."""
+
+    def __init__(self, guard: Guard, repository: Repository, issuer: Issuer, deny_lists: DenyLists) -> None:
+        self._guard = guard
+        self._repository = repository
+        self._issuer = issuer
+        self._deny_lists = deny_lists
+
+    async def create_join_token(
+        self, call: Call, grant: Grant, life: timedelta
+    ) -> tuple[JoinToken, JoinTokenRecord]:
+        """A one-use token, never shown again. Raises `NotFound` for an unknown namespace, `Denied`."""
+        scope = scope_of(grant.identity)
+        ca_fingerprint = fingerprint(self._issuer.trust.roots[0])
+
+        def act() -> Outcome[tuple[JoinToken, JoinTokenRecord]]:
+            check_grantable(call.caller, grant)
+            changes: list[Change] = []
+            if isinstance(scope, NamespaceName):
+                changes.append(require_namespace(self._repository, scope))
+            token, record = create_join_token(grant, ca_fingerprint, call.time, life)
+            changes.append(create(token.token_id.hex(), record))
+            details = {"identity": str(grant.identity), "roles": " ".join(sorted(grant.roles))}
+            return Outcome((token, record), changes, details)
+
+        return await self._guard.perform(call, CREATE_JOIN_TOKEN, scope, act)
+
+    async def enrol(
+        self, token: JoinToken, csr: bytes, *, address: str, request_id: str, now: datetime
+    ) -> CertificateBundle:
+        """Redeem a token for a first certificate. Raises `Unauthenticated` with one text, `InvalidField`."""
+        public_key = verify_csr(csr)
+        for _ in range(ATTEMPTS):
+            loaded = self._repository.load(JoinTokenRecord, token.token_id.hex())
+            grant = redeem(None if loaded is None else loaded.record, token, now)
+            issued = self._issuer.issue(public_key, grant, now)
+            changes: list[Change] = [self._enrolled(grant, issued.issued, now)]
+            if loaded is not None:
+                changes.append(loaded.put(loaded.record.spent(now)))
+            call = Call(self._caller(grant, address), request_id, now)
+            event = call.event(ENROL, str(grant.identity), ALLOW, details={"serial": issued.issued.serial})
+            try:
+                await self._guard.commit(changes, [event])
+            except WriteConflict:
+                continue
+            return issued
+        raise Unauthenticated("the join token is unknown, used or expired; ask for a new one")
+
+    async def renew(self, call: Call, leaf: Leaf, csr: bytes) -> CertificateBundle:
+        """A new certificate for the caller itself, with what its record grants now.
+
+        `leaf` is the caller's own certificate. Raises `Unauthenticated`, `InvalidField`.
+        """
+        public_key = verify_csr(csr)
+        identity = leaf.spiffe_id.identity
+        loaded = self._repository.load(IdentityRecord, str(identity))
+        if loaded is None or loaded.record.revoke_time is not None:
+            raise Unauthenticated("the identity is not enrolled here any more; ask for a join token")
+        grant = grant_of(identity, loaded.record)
+        deny_list = self._deny_lists.current(call.caller.tenant)
+        issued = self._issuer.renew(leaf, grant, public_key, call.time, deny_list)
+        record = _with_certificate(loaded.record, issued.issued, call.time)
+        event = call.event(RENEW, str(identity), ALLOW, details={"serial": issued.issued.serial})
+        await self._guard.commit([loaded.put(record)], [event])
+        return issued
+
+    async def get(self, call: Call, name: Identity) -> Loaded[IdentityRecord]:
+        """Raises `NotFound`."""
+
+        def act() -> Outcome[Loaded[IdentityRecord]]:
+            return Outcome(found(self._repository.load(IdentityRecord, str(name)), str(name)))
+
+        return await self._guard.perform(call, GET_IDENTITY, scope_of(name), act)
+
+    async def list(
+        self, call: Call, parent: NamespaceName | TenantName | None, after: str, limit: int
+    ) -> Page[Loaded[IdentityRecord]]:
+        """The identities of a namespace or tenant, or the operators (None)."""
+        prefix = "operators/" if parent is None else f"{parent}/"
+
+        def act() -> Outcome[Page[Loaded[IdentityRecord]]]:
+            return Outcome(page(self._repository.scan(IdentityRecord, prefix, after, limit + 1), limit))
+
+        return await self._guard.perform(call, LIST_IDENTITIES, parent, act)
+
+    async def revoke(self, call: Call, name: Identity, serial: str, comment: str) -> Loaded[IdentityRecord]:
+        """Deny an identity's certificates from now on: all of them, or the one with that serial number.
+
+        Raises `NotFound`, and `InvalidField` for a serial number that the identity does not have.
+        """
+        tenant = None if isinstance(name, OperatorName) else name.tenant
+
+        def act() -> Outcome[Loaded[IdentityRecord]]:
+            loaded = found(self._repository.load(IdentityRecord, str(name)), str(name))
+            record = loaded.record
+
+            def deny(deny_list: DenyList) -> DenyList:
+                if serial:
+                    return _deny_serial(deny_list.pruned(call.time), record, serial)
+                return deny_list.pruned(call.time).with_identity(SpiffeId.parse(record.spiffe_id), call.time)
+
+            revoked = record if serial else replace(record, revoke_time=call.time)
+            changes = [loaded.put(revoked), self._deny_lists.edit(tenant, deny)]
+            details = {"serial": serial, "comment": comment[:256]}
+            return Outcome(Loaded(loaded.name, revoked, loaded.counter + 1), changes, details)
+
+        return await self._guard.perform(call, REVOKE_IDENTITY, scope_of(name), act)
+
+    def issue_first(self, csr: bytes, grant: Grant, now: datetime) -> tuple[CertificateBundle, Change]:
+        """A certificate without a token, for who holds the root of trust: first start and recovery."""
+        issued = self._issuer.issue(verify_csr(csr), grant, now)
+        return issued, self._enrolled(grant, issued.issued, now)
+
+    def _enrolled(self, grant: Grant, issued: IssuedCertificate, now: datetime) -> Change:
+        """The identity's record, made or brought to what was granted now."""
+        spiffe_id = str(SpiffeId(self._issuer.authority.trust_domain, grant.identity))
+        loaded = self._repository.load(IdentityRecord, str(grant.identity))
+        record = IdentityRecord(
+            spiffe_id=spiffe_id,
+            dns_names=grant.dns_names,
+            labels=grant.labels,
+            roles=tuple(sorted(grant.roles)),
+            create_time=now if loaded is None else loaded.record.create_time,
+            revoke_time=None,
+            certificates=() if loaded is None else loaded.record.certificates,
+        )
+        record = _with_certificate(record, issued, now)
+        return create(str(grant.identity), record) if loaded is None else loaded.put(record)
+
+    def _caller(self, grant: Grant, address: str) -> Caller:
+        spiffe_id = str(SpiffeId(self._issuer.authority.trust_domain, grant.identity))
+        return Caller(grant.identity, spiffe_id, (spiffe_id,), address=address)
+
+
+def scope_of(name: Identity) -> ResourceName | None:
+    """Where an identity lives, as authorisation asks: its namespace, its tenant, or the platform (None)."""
+    if isinstance(name, IdentityName):
+        return NamespaceName(name.tenant, name.namespace)
+    return TenantName(name.tenant) if isinstance(name, SiteName) else None
+
+
+def check_grantable(caller: Caller, grant: Grant) -> None:
+    """Nobody grants beyond his own reach.
+
+    Operators alone are `operator`; who administers one namespace grants roles of that namespace only.
+    Raises `InvalidField`, `Denied`.
+    """
+    is_operator = isinstance(grant.identity, OperatorName)
+    for role in grant.roles:
+        if (role == OPERATOR_ROLE) != is_operator:
+            raise InvalidField("roles", f"{role} is not a role of {grant.identity}")
+    if is_operator or not isinstance(grant.identity, IdentityName):
+        return
+    try:
+        require_permission(caller, CREATE_JOIN_TOKEN.permission, None)
+    except Denied:
+        outside = [role for role in grant.roles if not role.endswith(f"@{grant.identity.namespace}")]
+        if outside:
+            raise
+
+
+def grant_of(identity: Identity, record: IdentityRecord) -> Grant:
+    """What an identity's record grants."""
+    return Grant(identity, record.dns_names, record.labels, frozenset(record.roles))
+
+
+def _with_certificate(record: IdentityRecord, issued: IssuedCertificate, now: datetime) -> IdentityRecord:
+    """The record with one certificate more, those that have expired forgotten."""
+    alive = [text for text in record.certificates if IssuedCertificate.parse(text).not_after >= now]
+    return replace(record, certificates=(*alive, issued.to_text()))
+
+
+def _deny_serial(deny_list: DenyList, record: IdentityRecord, serial: str) -> DenyList:
+    for certificate in map(IssuedCertificate.parse, record.certificates):
+        if certificate.serial == serial.lower():
+            return deny_list.with_serial(int(certificate.serial, 16), certificate.not_after)
+    raise InvalidField("serial_number", "is not of a certificate of this identity that still holds")

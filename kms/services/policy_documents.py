@@ -1,0 +1,89 @@
+"""From stored documents to policies that can decide, compiled once per document."""
+
+import hashlib
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from blindfold import PolicyDocument
+from blindfold.errors import DocumentInvalid
+from kms.authz.compile import CompiledPolicy, compile_policy
+from kms.errors import KmsError, StoreTampered
+from kms.model.policy import PolicyContent, PolicyKind, parse_policy, to_json
+from kms.model.records import RevisionRecord
+
+MAX_COMPILED = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPolicy:
+    """A document as it was signed, and what it means."""
+
+    document: PolicyDocument
+    digest: bytes
+    content: PolicyContent
+    compiled: CompiledPolicy
+
+
+class PolicyDocuments:
+    """Reads documents out of revisions. Safe for calls from several threads."""
+
+    def __init__(self) -> None:
+        self._policies: OrderedDict[bytes, StoredPolicy] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def read(self, record: RevisionRecord) -> StoredPolicy:
+        """The policy of a revision, the digest of whose document is computed anew at every call.
+
+        Raises `StoreTampered` if the digest differs or the document does not hold.
+        """
+        digest = hashlib.sha256(record.document).digest()
+        if digest != record.digest:
+            raise StoreTampered("a policy document does not have its recorded digest")
+        with self._lock:
+            policy = self._policies.get(digest)
+            if policy is not None:
+                self._policies.move_to_end(digest)
+                return policy
+        policy = _read(record.document, digest)
+        with self._lock:
+            self._policies[digest] = policy
+            while len(self._policies) > MAX_COMPILED:
+                self._policies.popitem(last=False)
+        return policy
+
+
+def _read(data: bytes, digest: bytes) -> StoredPolicy:
+    try:
+        document = PolicyDocument.parse(data)
+        content = parse_policy(content_json(document), PolicyKind.SECRET)
+        return StoredPolicy(document, digest, content, compile_policy(content))
+    except (DocumentInvalid, KmsError):
+        pass
+    raise StoreTampered("a stored policy document cannot be read")
+
+
+def content_json(document: PolicyDocument) -> dict[str, object]:
+    """The author's part of a document, in the JSON form of docs/policies.md, unset fields left out."""
+    fields: dict[str, object] = {
+        "rule_combining": document.rule_combining,
+        "rules": [dict(rule) for rule in document.rules],
+        "labels": dict(document.labels),
+        "description": document.description,
+        "binding": document.binding.name,
+        "decrypt_cache_timeout_seconds": document.decrypt_cache_timeout_seconds,
+    }
+    return {name: value for name, value in fields.items() if value not in ([], {}, "", 0)}
+
+
+def document_fields(content: PolicyContent) -> dict[str, Any]:
+    """The arguments of `PolicyDocument` that the author fixes."""
+    return {
+        "binding": content.binding,
+        "rule_combining": content.rule_combining.value,
+        "rules": to_json(content)["rules"],
+        "labels": dict(content.labels),
+        "description": content.description,
+        "decrypt_cache_timeout_seconds": content.decrypt_cache_timeout_seconds,
+    }

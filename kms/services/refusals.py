@@ -1,0 +1,52 @@
+"""Calls that were refused before anybody was authenticated, or for their rate: counted, not recorded singly.
+
+One summary event per caller, reason and minute, so that a flood cannot fill the disk (docs/spec/audit.md).
+"""
+
+import asyncio
+import threading
+from collections import Counter
+
+from kms.model.audit_event import AuditEvent
+from kms.services.guard import FAIL
+from kms.storage.interface import Store
+
+MAX_CALLERS = 10_000
+OTHERS = "others"
+
+
+class Refusals:
+    """Counts from any thread; `flush` is called once a minute, and at the end."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._counts: Counter[tuple[str, str, str]] = Counter()
+        self._lock = threading.Lock()
+
+    def count(self, caller: str, address: str, reason: str) -> None:
+        """One refused call. `caller` is the SPIFFE id, or "" for a stranger, who is told by his address."""
+        with self._lock:
+            key = (caller, address, reason)
+            if key not in self._counts and len(self._counts) >= MAX_CALLERS:
+                key = ("", OTHERS, reason)
+            self._counts[key] += 1
+
+    async def flush(self, time: str) -> None:
+        """Write what was counted since the last time."""
+        with self._lock:
+            counts, self._counts = self._counts, Counter()
+        events = [
+            AuditEvent(
+                time=time,
+                action="Kms.RefusedCalls",
+                caller=caller,
+                tenant="",
+                resource="",
+                decision=FAIL,
+                reason=reason,
+                details={"address": address, "count": str(count)},
+            )
+            for (caller, address, reason), count in counts.items()
+        ]
+        if events:
+            await asyncio.wrap_future(self._store.commit([], events))

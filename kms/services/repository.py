@@ -1,0 +1,106 @@
+"""Typed access to the store: records instead of bytes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Generic, Protocol, Self, TypeVar
+
+from kms.errors import AlreadyExists, EtagMismatch, NotFound, StoreTampered
+from kms.services.call import Page
+from kms.storage.interface import MISSING, Delete, Put, Store
+
+
+class Stored(Protocol):
+    """What can be kept: a kind of row, and a canonical byte form that refuses any other."""
+
+    KIND: ClassVar[str]
+
+    def to_bytes(self) -> bytes: ...
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self: ...
+
+
+R = TypeVar("R", bound=Stored)
+T = TypeVar("T")
+
+PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded(Generic[R]):
+    """A record as it was read, and the counter that a later write must find unchanged."""
+
+    name: str
+    record: R
+    counter: int
+
+    @property
+    def etag(self) -> str:
+        return str(self.counter)
+
+    def check_etag(self, etag: str) -> None:
+        """Raise `EtagMismatch` if the caller read another state; an empty etag asks for no check."""
+        if etag and etag != self.etag:
+            raise EtagMismatch(f"{self.name} was changed by somebody else")
+
+    def put(self, record: R) -> Put:
+        """Write another record in its place."""
+        return Put(record.KIND, self.name, record.to_bytes(), self.counter)
+
+    def delete(self) -> Delete:
+        return Delete(self.record.KIND, self.name, self.counter)
+
+
+def create(name: str, record: Stored) -> Put:
+    """Write a record where there is none yet."""
+    return Put(record.KIND, name, record.to_bytes(), MISSING)
+
+
+class Repository:
+    """Reads records. Every load is authenticated by the store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def load(self, cls: type[R], name: str) -> Loaded[R] | None:
+        row = self._store.get(cls.KIND, name)
+        return None if row is None else Loaded(name, cls.from_bytes(row.body), row.counter)
+
+    def require(self, cls: type[R], name: str) -> Loaded[R]:
+        """A row that must be there, such as the settings. Raises `StoreTampered`."""
+        loaded = self.load(cls, name)
+        if loaded is None:
+            raise StoreTampered(f"the row {name} of kind {cls.KIND} is missing")
+        return loaded
+
+    def scan(self, cls: type[R], prefix: str, after: str = "", limit: int = PAGE) -> list[Loaded[R]]:
+        """Rows whose names start with prefix and sort after `after`."""
+        rows = self._store.scan(cls.KIND, prefix, after, limit)
+        return [Loaded(row.name, cls.from_bytes(row.body), row.counter) for row in rows]
+
+    def all(self, cls: type[R], prefix: str = "") -> Iterator[Loaded[R]]:
+        """Every row under prefix, page by page."""
+        after = ""
+        while page := self.scan(cls, prefix, after):
+            yield from page
+            after = page[-1].name
+
+
+def found(loaded: T | None, name: str) -> T:
+    """The loaded thing. Raises `NotFound`."""
+    if loaded is None:
+        raise NotFound(name)
+    return loaded
+
+
+def same_request(existing: T, request_id: str, stored: str) -> T:
+    """What an earlier, identical create call made. Raises `AlreadyExists` for any other call."""
+    if request_id and request_id == stored:
+        return existing
+    raise AlreadyExists("a resource of that name exists already")
+
+
+def page(rows: list[Loaded[R]], limit: int) -> Page[Loaded[R]]:
+    """A page of rows that were read one beyond its limit."""
+    more = len(rows) > limit
+    return Page(tuple(rows[:limit]), rows[limit - 1].name if more else "")

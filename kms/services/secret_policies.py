@@ -1,0 +1,334 @@
+"""Secret policies: who may open what is sealed under them. Every write is a revision that never changes."""
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from blindfold import PolicyDocument
+from blindfold.exponent import UID_SIZE
+from kms.authz.compile import validate_policy
+from kms.authz.explain import Explanation, explain
+from kms.authz.lint import LintWarning
+from kms.errors import InvalidField, WrongState
+from kms.identity.spiffe import SpiffeId
+from kms.model.access_request import AccessRequest
+from kms.model.names import NamespaceName, SecretPolicyName, SecretPolicyRevisionName
+from kms.model.policy import PolicyContent, PolicyKind
+from kms.model.records import DigestRecord, RevisionRecord, SecretPolicyRecord
+from kms.services.call import Call, Outcome, Page
+from kms.services.guard import Action, Guard
+from kms.services.policy_documents import PolicyDocuments, StoredPolicy, document_fields
+from kms.services.repository import Loaded, Repository, create, found, page, same_request
+from kms.services.tenants import require_namespace
+from kms.storage.interface import Change
+
+MAX_DENIED = 4096
+
+CREATE = Action("CreateSecretPolicy", "secretPolicies.create")
+GET = Action("GetSecretPolicy", "secretPolicies.get")
+LIST = Action("ListSecretPolicies", "secretPolicies.list")
+UPDATE = Action("UpdateSecretPolicy", "secretPolicies.update")
+DELETE = Action("DeleteSecretPolicy", "secretPolicies.delete")
+UNDELETE = Action("UndeleteSecretPolicy", "secretPolicies.undelete")
+LIST_REVISIONS = Action("ListRevisions", "secretPolicies.list")
+GET_REVISION = Action("GetRevision", "secretPolicies.get")
+REVOKE = Action("RevokeRevision", "secretPolicies.revokeRevision")
+NARROW = Action("NarrowRevision", "secretPolicies.narrowRevision")
+VALIDATE = Action("ValidateSecretPolicy", "secretPolicies.validate")
+EXPLAIN = Action("ExplainSecretPolicy", "secretPolicies.explain")
+
+Content = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyView:
+    """A policy's head and its current revision."""
+
+    head: Loaded[SecretPolicyRecord]
+    current: StoredPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionView:
+    """A revision's row and what its document says."""
+
+    row: Loaded[RevisionRecord]
+    policy: StoredPolicy
+
+
+class SecretPolicies:
+    """Content comes as the JSON object of docs/policies.md."""
+
+    def __init__(self, guard: Guard, repository: Repository, documents: PolicyDocuments) -> None:
+        self._guard = guard
+        self._repository = repository
+        self._documents = documents
+
+    async def create(
+        self, call: Call, name: SecretPolicyName, content: Content, request_id: str
+    ) -> PolicyView:
+        """Raises `InvalidField`, `LimitExceeded`, `NotFound` for the namespace, `AlreadyExists`."""
+        valid, _ = validate_policy(content, PolicyKind.SECRET)
+
+        def act() -> Outcome[PolicyView]:
+            existing = self._repository.load(SecretPolicyRecord, str(name))
+            if existing is not None:
+                return Outcome(
+                    self._view(name, same_request(existing, request_id, existing.record.request_id))
+                )
+            namespace = require_namespace(self._repository, NamespaceName(name.tenant, name.namespace))
+            revision = self._new_revision(call, name, valid, uid=secrets.token_bytes(UID_SIZE), number=1)
+            head = SecretPolicyRecord(
+                uid=revision.document.uid,
+                binding=revision.document.binding.name,
+                revision=1,
+                digest=revision.record.digest,
+                create_time=call.time,
+                update_time=call.time,
+                delete_time=None,
+                request_id=request_id,
+            )
+            view = PolicyView(Loaded(str(name), head, 1), self._documents.read(revision.record))
+            changes = [namespace, create(str(name), head), *revision.rows]
+            return Outcome(view, changes, {"revision": "1", "digest": head.digest.hex()})
+
+        return await self._guard.perform(call, CREATE, name, act)
+
+    async def get(self, call: Call, name: SecretPolicyName) -> PolicyView:
+        """Deleted ones too. Raises `NotFound`."""
+
+        def act() -> Outcome[PolicyView]:
+            return Outcome(self._view(name, self._head(name)))
+
+        return await self._guard.perform(call, GET, name, act)
+
+    async def list(
+        self, call: Call, parent: NamespaceName, after: str, limit: int, *, show_deleted: bool
+    ) -> Page[PolicyView]:
+        def act() -> Outcome[Page[PolicyView]]:
+            rows = self._repository.scan(SecretPolicyRecord, f"{parent}/secretPolicies/", after, limit + 1)
+            heads = page(rows, limit)
+            views = tuple(
+                self._view(SecretPolicyName.parse(head.name), head)
+                for head in heads.items
+                if show_deleted or head.record.delete_time is None
+            )
+            return Outcome(Page(views, heads.next_after))
+
+        return await self._guard.perform(call, LIST, parent, act)
+
+    async def update(self, call: Call, name: SecretPolicyName, content: Content, etag: str) -> PolicyView:
+        """A new revision with that content, the binding unchanged.
+
+        Raises `NotFound`, `EtagMismatch`, `WrongState`, `InvalidField`.
+        """
+        valid, _ = validate_policy(content, PolicyKind.SECRET)
+
+        def act() -> Outcome[PolicyView]:
+            head = self._head(name)
+            head.check_etag(etag)
+            if head.record.delete_time is not None:
+                raise WrongState(f"{name} is deleted; undelete it first")
+            if valid.binding is not None and valid.binding.name != head.record.binding:
+                raise InvalidField("binding", f"is {head.record.binding} for this policy's whole life")
+            number = head.record.revision + 1
+            revision = self._new_revision(call, name, valid, uid=head.record.uid, number=number)
+            record = replace(
+                head.record, revision=number, digest=revision.record.digest, update_time=call.time
+            )
+            view = PolicyView(
+                Loaded(head.name, record, head.counter + 1), self._documents.read(revision.record)
+            )
+            changes = [head.put(record), *revision.rows]
+            return Outcome(view, changes, {"revision": str(number), "digest": record.digest.hex()})
+
+        return await self._guard.perform(call, UPDATE, name, act)
+
+    async def delete(self, call: Call, name: SecretPolicyName, etag: str) -> PolicyView:
+        """From now on the policy denies. Raises `NotFound`, `EtagMismatch`, `WrongState`."""
+        return await self._set_deleted(call, DELETE, name, etag, deleted=True)
+
+    async def undelete(self, call: Call, name: SecretPolicyName, etag: str) -> PolicyView:
+        """The policy decides again, with the revisions it had. Raises as `delete`."""
+        return await self._set_deleted(call, UNDELETE, name, etag, deleted=False)
+
+    async def _set_deleted(
+        self, call: Call, action: Action, name: SecretPolicyName, etag: str, *, deleted: bool
+    ) -> PolicyView:
+        def act() -> Outcome[PolicyView]:
+            head = self._head(name)
+            head.check_etag(etag)
+            if (head.record.delete_time is not None) == deleted:
+                raise WrongState(f"{name} is {'already' if deleted else 'not'} deleted")
+            record = replace(head.record, delete_time=call.time if deleted else None, update_time=call.time)
+            view = self._view(name, Loaded(head.name, record, head.counter + 1))
+            return Outcome(view, [head.put(record)])
+
+        return await self._guard.perform(call, action, name, act)
+
+    async def list_revisions(
+        self, call: Call, parent: SecretPolicyName, after: str, limit: int
+    ) -> Page[RevisionView]:
+        """Oldest first. Raises `NotFound`."""
+
+        def act() -> Outcome[Page[RevisionView]]:
+            self._head(parent)
+            rows = page(
+                self._repository.scan(RevisionRecord, f"{parent}/revisions/", after, limit + 1), limit
+            )
+            views = tuple(RevisionView(row, self._documents.read(row.record)) for row in rows.items)
+            return Outcome(Page(views, rows.next_after))
+
+        return await self._guard.perform(call, LIST_REVISIONS, parent, act)
+
+    async def get_revision(self, call: Call, name: SecretPolicyRevisionName) -> RevisionView:
+        """Raises `NotFound`."""
+
+        def act() -> Outcome[RevisionView]:
+            row = self._revision(name)
+            return Outcome(RevisionView(row, self._documents.read(row.record)))
+
+        return await self._guard.perform(call, GET_REVISION, name, act)
+
+    async def revoke_revision(
+        self, call: Call, name: SecretPolicyRevisionName, etag: str, comment: str
+    ) -> RevisionView:
+        """Nobody opens under it any more, for good. Raises `NotFound`, `EtagMismatch`, `WrongState`."""
+
+        def change(record: RevisionRecord) -> RevisionRecord:
+            if record.revoke_time is not None:
+                raise WrongState(f"{name} is already revoked")
+            return replace(record, revoke_time=call.time)
+
+        return await self._change_revision(call, REVOKE, name, etag, change, {"comment": comment[:256]})
+
+    async def narrow_revision(
+        self, call: Call, name: SecretPolicyRevisionName, denied: tuple[str, ...], etag: str, comment: str
+    ) -> RevisionView:
+        """Deny identities (SPIFFE ids) before the revision's rules are asked. They are added, never removed.
+
+        Raises `InvalidField`, `NotFound`, `EtagMismatch`.
+        """
+        if not denied:
+            raise InvalidField("denied_identities", "names nobody")
+        for index, text in enumerate(denied):
+            _check_spiffe_id(text, f"denied_identities[{index}]")
+
+        def change(record: RevisionRecord) -> RevisionRecord:
+            union = tuple(sorted({*record.denied, *denied}))
+            if len(union) > MAX_DENIED:
+                raise InvalidField(
+                    "denied_identities", f"more than {MAX_DENIED}; revoke the revision instead"
+                )
+            return replace(record, denied=union)
+
+        details = {"denied": " ".join(denied)[:1024], "comment": comment[:256]}
+        return await self._change_revision(call, NARROW, name, etag, change, details)
+
+    async def _change_revision(
+        self,
+        call: Call,
+        action: Action,
+        name: SecretPolicyRevisionName,
+        etag: str,
+        change: Callable[[RevisionRecord], RevisionRecord],
+        details: Mapping[str, str],
+    ) -> RevisionView:
+        def act() -> Outcome[RevisionView]:
+            row = self._revision(name)
+            row.check_etag(etag)
+            record = change(row.record)
+            view = RevisionView(Loaded(row.name, record, row.counter + 1), self._documents.read(record))
+            return Outcome(view, [row.put(record)], details)
+
+        return await self._guard.perform(call, action, name, act)
+
+    async def validate(self, call: Call, parent: NamespaceName, content: Content) -> tuple[LintWarning, ...]:
+        """Check content without writing it. Raises `InvalidField`, `LimitExceeded`."""
+
+        def act() -> Outcome[tuple[LintWarning, ...]]:
+            return Outcome(tuple(validate_policy(content, PolicyKind.SECRET)[1]))
+
+        return await self._guard.perform(call, VALIDATE, parent, act)
+
+    async def explain(
+        self, call: Call, name: SecretPolicyName | SecretPolicyRevisionName, asked: AccessRequest
+    ) -> Explanation:
+        """What the current, or the named, revision's rules say of a request. Raises `NotFound`."""
+
+        def act() -> Outcome[Explanation]:
+            if isinstance(name, SecretPolicyName):
+                policy = self._view(name, self._head(name)).current
+            else:
+                policy = self._documents.read(self._revision(name).record)
+            request = replace(asked, resource_labels=policy.content.labels)
+            return Outcome(explain(policy.compiled, request))
+
+        return await self._guard.perform(call, EXPLAIN, name, act)
+
+    def _head(self, name: SecretPolicyName) -> Loaded[SecretPolicyRecord]:
+        return found(self._repository.load(SecretPolicyRecord, str(name)), str(name))
+
+    def _revision(self, name: SecretPolicyRevisionName) -> Loaded[RevisionRecord]:
+        return found(
+            self._repository.load(RevisionRecord, revision_row(policy_of(name), name.revision)), str(name)
+        )
+
+    def _view(self, name: SecretPolicyName, head: Loaded[SecretPolicyRecord]) -> PolicyView:
+        row = self._repository.require(RevisionRecord, revision_row(name, head.record.revision))
+        return PolicyView(head, self._documents.read(row.record))
+
+    def _new_revision(
+        self, call: Call, name: SecretPolicyName, content: PolicyContent, *, uid: bytes, number: int
+    ) -> "_NewRevision":
+        """The nonce is drawn here, after the content is fixed (docs/spec/blindfold.md, "Documents")."""
+        document = PolicyDocument(
+            tenant=name.tenant,
+            namespace=name.namespace,
+            name=name.policy,
+            uid=uid,
+            revision=number,
+            nonce=secrets.token_bytes(UID_SIZE),
+            **document_fields(content),
+        )
+        record = RevisionRecord(
+            document=document.to_bytes(),
+            digest=document.digest,
+            author=call.caller.spiffe_id,
+            create_time=call.time,
+            revoke_time=None,
+            denied=(),
+        )
+        row = revision_row(name, number)
+        rows = (create(row, record), create(digest_row(name.tenant, document.digest), DigestRecord(row)))
+        return _NewRevision(document, record, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _NewRevision:
+    document: PolicyDocument
+    record: RevisionRecord
+    rows: tuple[Change, ...]
+
+
+def revision_row(policy: SecretPolicyName, number: int) -> str:
+    """The row's name: the revision's, with ten digits, so that rows sort by number."""
+    return f"{policy}/revisions/{number:010d}"
+
+
+def digest_row(tenant: str, digest: bytes) -> str:
+    """Where a tenant's revision is found by its digest."""
+    return f"tenants/{tenant}/{digest.hex()}"
+
+
+def policy_of(name: SecretPolicyRevisionName) -> SecretPolicyName:
+    return SecretPolicyName(name.tenant, name.namespace, name.policy)
+
+
+def _check_spiffe_id(text: str, field: str) -> None:
+    try:
+        SpiffeId.parse(text)
+        return
+    except InvalidField:
+        pass
+    raise InvalidField(field, "is not a SPIFFE id of an identity")

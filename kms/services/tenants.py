@@ -1,0 +1,145 @@
+"""Tenants and their namespaces."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from kms.errors import LimitExceeded, WrongState
+from kms.model.labels import check_labels
+from kms.model.names import NamespaceName, TenantName
+from kms.model.records import IdentityRecord, NamespaceRecord, PrimaryRecord, SecretPolicyRecord, TenantRecord
+from kms.services.call import Call, Outcome, Page
+from kms.services.guard import Action, Guard
+from kms.services.keyring import Keyring
+from kms.services.repository import Loaded, Repository, create, found, page, same_request
+from kms.storage.interface import Change, Require
+
+MAX_DESCRIPTION = 2048
+
+CREATE_TENANT = Action("CreateTenant", "tenants.create")
+GET_TENANT = Action("GetTenant", "tenants.get")
+LIST_TENANTS = Action("ListTenants", "tenants.list")
+CREATE_NAMESPACE = Action("CreateNamespace", "namespaces.create")
+GET_NAMESPACE = Action("GetNamespace", "namespaces.get")
+LIST_NAMESPACES = Action("ListNamespaces", "namespaces.list")
+DELETE_NAMESPACE = Action("DeleteNamespace", "namespaces.delete")
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """The free part of a tenant or namespace: up to 2,048 characters of text, and labels.
+
+    Raises `LimitExceeded`, `InvalidField`.
+    """
+
+    description: str = ""
+    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        if len(self.description) > MAX_DESCRIPTION:
+            raise LimitExceeded("description", f"at most {MAX_DESCRIPTION} characters are allowed")
+        object.__setattr__(self, "labels", check_labels(self.labels))
+
+
+class Tenants:
+    """Tenants are created by platform operators, who see nothing inside them."""
+
+    def __init__(self, guard: Guard, repository: Repository, keyring: Keyring) -> None:
+        self._guard = guard
+        self._repository = repository
+        self._keyring = keyring
+
+    async def create(
+        self, call: Call, name: TenantName, about: Description, request_id: str
+    ) -> Loaded[TenantRecord]:
+        """Raises `AlreadyExists`; a repeat with the same request id returns what the first call made."""
+
+        def act() -> Outcome[Loaded[TenantRecord]]:
+            existing = self._repository.load(TenantRecord, str(name))
+            if existing is not None:
+                return Outcome(same_request(existing, request_id, existing.record.request_id))
+            record, changes = self.new(call, name, about, request_id)
+            return Outcome(Loaded(str(name), record, 1), changes, {"tenant": name.tenant})
+
+        return await self._guard.perform(call, CREATE_TENANT, None, act)
+
+    def new(
+        self, call: Call, name: TenantName, about: Description, request_id: str
+    ) -> tuple[TenantRecord, Sequence[Change]]:
+        """A tenant's first rows, its key fresh."""
+        record = TenantRecord(about.description, about.labels, call.time, request_id)
+        rows = [create(str(name), record), create(str(name), PrimaryRecord(0, 0))]
+        return record, [*rows, self._keyring.new_tenant(name.tenant), self._keyring.requirement]
+
+    async def get(self, call: Call, name: TenantName) -> Loaded[TenantRecord]:
+        """For operators, and for the tenant's own readers. Raises `NotFound`."""
+
+        def act() -> Outcome[Loaded[TenantRecord]]:
+            return Outcome(found(self._repository.load(TenantRecord, str(name)), str(name)))
+
+        scope = None if call.caller.tenant is None else name
+        return await self._guard.perform(call, GET_TENANT, scope, act)
+
+    async def list(self, call: Call, after: str, limit: int) -> Page[Loaded[TenantRecord]]:
+        def act() -> Outcome[Page[Loaded[TenantRecord]]]:
+            return Outcome(page(self._repository.scan(TenantRecord, "", after, limit + 1), limit))
+
+        return await self._guard.perform(call, LIST_TENANTS, None, act)
+
+
+class Namespaces:
+    """Where a tenant's policies and identities live."""
+
+    def __init__(self, guard: Guard, repository: Repository) -> None:
+        self._guard = guard
+        self._repository = repository
+
+    async def create(
+        self, call: Call, name: NamespaceName, about: Description, request_id: str
+    ) -> Loaded[NamespaceRecord]:
+        """As `Tenants.create`."""
+
+        def act() -> Outcome[Loaded[NamespaceRecord]]:
+            existing = self._repository.load(NamespaceRecord, str(name))
+            if existing is not None:
+                return Outcome(same_request(existing, request_id, existing.record.request_id))
+            record = NamespaceRecord(about.description, about.labels, call.time, request_id)
+            return Outcome(Loaded(str(name), record, 1), [create(str(name), record)])
+
+        return await self._guard.perform(call, CREATE_NAMESPACE, name, act)
+
+    async def get(self, call: Call, name: NamespaceName) -> Loaded[NamespaceRecord]:
+        """Raises `NotFound`."""
+
+        def act() -> Outcome[Loaded[NamespaceRecord]]:
+            return Outcome(found(self._repository.load(NamespaceRecord, str(name)), str(name)))
+
+        return await self._guard.perform(call, GET_NAMESPACE, name, act)
+
+    async def list(
+        self, call: Call, parent: TenantName, after: str, limit: int
+    ) -> Page[Loaded[NamespaceRecord]]:
+        def act() -> Outcome[Page[Loaded[NamespaceRecord]]]:
+            rows = self._repository.scan(NamespaceRecord, f"{parent}/namespaces/", after, limit + 1)
+            return Outcome(page(rows, limit))
+
+        return await self._guard.perform(call, LIST_NAMESPACES, parent, act)
+
+    async def delete(self, call: Call, name: NamespaceName, etag: str) -> None:
+        """Raises `NotFound`, `EtagMismatch`, and `WrongState` while anything is in it."""
+
+        def act() -> Outcome[None]:
+            loaded = found(self._repository.load(NamespaceRecord, str(name)), str(name))
+            loaded.check_etag(etag)
+            for kind in (SecretPolicyRecord, IdentityRecord):
+                if self._repository.scan(kind, f"{name}/", limit=1):
+                    raise WrongState(f"{name} still holds {kind.KIND}; move or delete them first")
+            return Outcome(None, [loaded.delete()])
+
+        await self._guard.perform(call, DELETE_NAMESPACE, name, act)
+
+
+def require_namespace(repository: Repository, name: NamespaceName) -> Require:
+    """The namespace exists, and goes on existing until the unit is written. Raises `NotFound`."""
+    loaded = found(repository.load(NamespaceRecord, str(name)), str(name))
+    return Require(NamespaceRecord.KIND, str(name), loaded.counter)
