@@ -38,6 +38,9 @@ protos: setup
 bench: setup
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
 
+fuzz: setup
+	$(BIN)/python -m fuzz --seconds $(or $(SECONDS),60)
+
 # Writes the lock anew from pyproject.toml; needs `uv` on the PATH.
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -1,0 +1,123 @@
+"""What each parser is held to: it prints what it parsed byte for byte, or raises one of its own errors."""
+
+import io
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from blindfold import Bundle, KeyDocument, PolicyDocument, begin_open, inspect
+from blindfold.envelope import read_header
+from blindfold.errors import BlindfoldError
+from blindfold.forms import from_any, to_location, to_text
+from blindfold.private_key import PrivateKey
+from blindfold.seen import Seen
+
+VECTORS = Path(__file__).parents[1] / "testvectors" / "blindfold"
+
+
+class PropertyBroken(AssertionError):
+    """A parser accepted bytes that it would not have written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One parser. `reprint` parses and prints; `seeds` are inputs to start from, of which some are good."""
+
+    reprint: Callable[[bytes], bytes]
+    seeds: Callable[[], list[bytes]]
+
+    def check(self, data: bytes) -> bool:
+        """Whether data was accepted. Raises `PropertyBroken`, or whatever the parser must not raise."""
+        try:
+            printed = self.reprint(data)
+        except BlindfoldError:
+            return False
+        if printed != data:
+            raise PropertyBroken(f"{data!r} was printed as {printed!r}")
+        return True
+
+
+def reprint_sealed(data: bytes) -> bytes:
+    """The file's header and mac read and printed; nothing else may escape from inspecting and blinding it."""
+    json.dumps(inspect(data).to_json())
+    source = io.BytesIO(data)
+    header, _, mac = read_header(source)
+    with suppress(BlindfoldError):
+        begin_open(data, vector_key(), test_only=True)
+    return header.to_bytes() + mac + source.read()
+
+
+def reprint_form(data: bytes) -> bytes:
+    sealed = from_any(data)
+    spellings = [sealed]
+    for text in (to_text(sealed), to_location(sealed)):
+        spellings += [text.encode() + ending for ending in (b"", b"\n", b"\r\n")]
+    return next((spelling for spelling in spellings if spelling == data), sealed)
+
+
+def reprint_bundle(data: bytes) -> bytes:
+    bundle = Bundle.parse(data)
+    return bundle.to_bytes() + (b"\n" if data.endswith(b"\n") else b"")
+
+
+def reprint_private_key(data: bytes) -> bytes:
+    return PrivateKey.from_bytes(data, test_only=True).to_bytes().reveal()
+
+
+def vectors(name: str) -> list[dict[str, Any]]:
+    tests: list[dict[str, Any]] = json.loads((VECTORS / name).read_text())["tests"]
+    return tests
+
+
+def sealed_seeds() -> list[bytes]:
+    return [bytes.fromhex(test["sealed"]) for test in vectors("open.json")]
+
+
+def form_seeds() -> list[bytes]:
+    sealed = bytes.fromhex(vectors("seal.json")[0]["sealed"])
+    return [sealed, to_text(sealed).encode() + b"\n", to_location(sealed).encode(), b"blindfold:v1:AAAA"]
+
+
+def document_seeds(type_: str) -> list[bytes]:
+    return [bytes.fromhex(test["document"]) for test in vectors("documents.json") if test["type"] == type_]
+
+
+def bundle_seeds() -> list[bytes]:
+    return [test["bundle"].encode() for test in vectors("bundles.json")]
+
+
+def private_key_seeds() -> list[bytes]:
+    primes = {(int(test["p"], 16), int(test["q"], 16)) for test in vectors("evaluate.json")}
+    return [PrivateKey(p, q, test_only=True).to_bytes().reveal() for p, q in sorted(primes)]
+
+
+def seen_seeds() -> list[bytes]:
+    policy = PolicyDocument.parse(document_seeds(PolicyDocument.TYPE)[0])
+    return [Seen().to_bytes(), Seen().accept(vector_key(), policy).to_bytes()]
+
+
+@cache
+def vector_key() -> KeyDocument:
+    return KeyDocument.parse(document_seeds(KeyDocument.TYPE)[0])
+
+
+TARGETS = MappingProxyType(
+    {
+        "sealed_file": Target(reprint_sealed, sealed_seeds),
+        "key_document": Target(
+            lambda data: KeyDocument.parse(data).to_bytes(), partial(document_seeds, KeyDocument.TYPE)
+        ),
+        "policy_document": Target(
+            lambda data: PolicyDocument.parse(data).to_bytes(), partial(document_seeds, PolicyDocument.TYPE)
+        ),
+        "bundle": Target(reprint_bundle, bundle_seeds),
+        "form": Target(reprint_form, form_seeds),
+        "private_key": Target(reprint_private_key, private_key_seeds),
+        "seen": Target(lambda data: Seen.parse(data).to_bytes(), seen_seeds),
+    }
+)
