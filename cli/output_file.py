@@ -1,0 +1,47 @@
+"""Files that appear whole or not at all."""
+
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from cli.errors import UsageError
+
+PRIVATE = 0o600
+PUBLIC = 0o666
+
+
+@contextmanager
+def output_file(path: Path, *, mode: int) -> Iterator[BinaryIO]:
+    """A binary file that takes path's place when the block ends without an error, and else is gone.
+
+    `mode` is `PRIVATE` for secrets, or `PUBLIC`, which the umask narrows. What exists and is no regular file,
+    such as /dev/null or a named pipe, is written to as it is. A symbolic link to a file is refused: the link,
+    or what it points to, would be replaced unasked. Raises `UsageError`, `OSError`.
+    """
+    if path.exists() and not path.is_file():
+        with path.open("wb") as file:
+            yield file
+        return
+    if path.is_symlink():
+        raise UsageError(f"{path} is a symbolic link", hint="Give the path that it points to.")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(descriptor)
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def is_regular(descriptor: int) -> bool:
+    """Whether an open file has a size that can be relied on."""
+    return stat.S_ISREG(os.fstat(descriptor).st_mode)

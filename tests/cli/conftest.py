@@ -1,0 +1,24 @@
+"""The desk that every test of the command line sits at."""
+
+from pathlib import Path
+
+import pytest
+from desk import KEY, POLICY, Desk
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    variables = {
+        "HOME": str(tmp_path),
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+    }
+    for name in ("PROFILE", "SERVER", "CREDENTIALS", "TRUST_KEY", "TENANT"):
+        monkeypatch.delenv(f"BLINDFOLD_{name}", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    desk = Desk(tmp_path, variables | {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"})
+    desk.bundle("tenant.key", KEY)
+    desk.bundle("web-tls.policy", POLICY)
+    desk.file("secret", b"hunter2 hunter2")
+    return desk
