@@ -311,7 +311,14 @@ OPERATION_CLASSES = {
         *("GetTenant", "ListTenants", "GetNamespace", "ListNamespaces", "GetIdentity", "ListIdentities"),
         *("GetSecretPolicy", "ListSecretPolicies", "GetRevision", "ListRevisions", "ValidateSecretPolicy"),
         *("ExplainSecretPolicy", "GetBlindfoldKey", "ListBlindfoldKeys", "GetBlindfoldPublicKey"),
-        *("GetPolicyDocument", "ListAuditEvents", "ExportAuditEvents", "GetCheckpoint", "GetStatus"),
+        *(
+            "GetKeyDocument",
+            "GetPolicyDocument",
+            "ListAuditEvents",
+            "ExportAuditEvents",
+            "GetCheckpoint",
+            "GetStatus",
+        ),
     },
     OperationClass.WRITE: {
         *("CreateTenant", "CreateNamespace", "DeleteNamespace", "CreateJoinToken", "RevokeIdentity"),
