@@ -30,7 +30,7 @@ MIN_ELEMENT, MAX_ELEMENT = 64, 512
 
 # Control characters, line and direction marks would let a name forge what a terminal shows; a surrogate
 # has no UTF-8 form.
-_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _CONTENT_TYPE = re.compile(r"[\x21-\x7e]+/[\x20-\x7e]+", re.ASCII)
 
 
