@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import grpc
 
@@ -74,18 +75,20 @@ class App:
     """The listeners as one. Started and stopped once, in one event loop.
 
     Health and reflection are served on the main listener: they need a certificate but no permission.
-    `new_request_id` draws an id that nobody else draws.
+    `now` is the clock, in UTC; `new_request_id` draws an id that nobody else draws.
     """
 
     def __init__(
         self,
         main: Listener,
         enrolment: Listener,
+        now: Callable[[], datetime],
         new_request_id: Callable[[], str],
         limits: Limits | None = None,
     ) -> None:
         self._main = main
         self._enrolment = enrolment
+        self._now = now
         self._new_request_id = new_request_id
         self._limits = limits or Limits()
         services = [servicer.SERVICE for servicer in main.servicers]
@@ -120,7 +123,7 @@ class App:
 
     def _listen(self, listener: Listener, *more: Servicer) -> int:
         server = grpc.aio.server(
-            interceptors=[CallPath(listener.layers, self._new_request_id)],
+            interceptors=[CallPath(listener.layers, self._now, self._new_request_id)],
             options=self._limits.to_options(),
             maximum_concurrent_rpcs=self._limits.concurrent_calls,
         )

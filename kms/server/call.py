@@ -2,6 +2,7 @@
 
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, TypeAlias
 
 import grpc
@@ -9,13 +10,15 @@ from google.protobuf.message import Message
 
 from kms.errors import Unauthenticated
 from kms.model.caller import Caller
+from kms.services import call as services
 
 ServicerContext: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call. `method` is its full path; `address` the peer's IP address in text, "" if it has none.
+    """One call. `method` is its full path; `time` when it came in, in UTC, and the time of all its steps;
+    `address` the peer's IP address in text, "" if it has none.
 
     `request` is None where the client streams; `caller` is None until the call is authenticated, and stays
     None on the enrolment listener.
@@ -23,6 +26,7 @@ class Call:
 
     method: str
     request_id: str
+    time: datetime
     address: str
     request: Message | None = field(default=None, repr=False)
     caller: Caller | None = None
@@ -36,12 +40,15 @@ def current_call() -> Call:
     return _current.get()
 
 
-def current_caller() -> Caller:
-    """Who makes the call that this task serves. Raises `Unauthenticated` where nobody was authenticated."""
-    caller = _current.get().caller
-    if caller is None:
+def service_call() -> services.Call:
+    """The call that this task serves, as service functions take it.
+
+    Raises `Unauthenticated` where nobody was authenticated.
+    """
+    call = _current.get()
+    if call.caller is None:
         raise Unauthenticated("this call needs a client certificate")
-    return caller
+    return services.Call(call.caller, call.request_id, call.time)
 
 
 def enter(call: Call) -> None:

@@ -25,7 +25,7 @@ from kms.server.interceptors.rate_limit import RateLimit, RateLimiter, Unlimited
 from kms.server.servicers import Servicer
 from kms.server.servicers.status import StatusServicer
 from kms.server.tls import ServerCertificate, enrolment_credentials, main_credentials
-from kms.server.workers import Workers
+from kms.services.call import Call
 
 T = TypeVar("T")
 
@@ -118,6 +118,7 @@ class EventLoop:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
         self._loop.close()
 
 
@@ -158,26 +159,29 @@ def running(authority: Authority, options: Options) -> Iterator[Running]:
     report: list[Callable[[Caller], ServerStatus]] = [lambda caller: STATUS]
     certificate = [options.certificate or authority.server_certificate()]
     loop = EventLoop()
-    with Workers(2) as workers:
-        status = StatusServicer(lambda caller: report[0](caller), workers)
-        limit = RateLimit(options.limiter)
-        main = Listener(
-            options.address,
-            main_credentials(lambda: certificate[0]),
-            [status, *options.servicers],
-            [require_tls_1_3, Authentication(options.authenticate, lambda: NOW), limit],
-        )
-        enrolment = Listener(
-            "localhost:0",
-            enrolment_credentials(lambda: certificate[0]),
-            options.enrolment_servicers,
-            [require_tls_1_3, limit],
-        )
-        app = App(main, enrolment, lambda: next(options.request_ids), options.limits)
-        try:
-            ports = loop.run(app.start())
-            loop.run(app.set_serving(True))
-            yield Running(app, loop, ports, report, certificate)
-        finally:
-            loop.run(app.stop(0))
-            loop.close()
+
+    async def report_status(call: Call) -> ServerStatus:
+        return await asyncio.to_thread(report[0], call.caller)
+
+    status = StatusServicer(report_status)
+    limit = RateLimit(options.limiter)
+    main = Listener(
+        options.address,
+        main_credentials(lambda: certificate[0]),
+        [status, *options.servicers],
+        [require_tls_1_3, Authentication(options.authenticate), limit],
+    )
+    enrolment = Listener(
+        "localhost:0",
+        enrolment_credentials(lambda: certificate[0]),
+        options.enrolment_servicers,
+        [require_tls_1_3, limit],
+    )
+    app = App(main, enrolment, lambda: NOW, lambda: next(options.request_ids), options.limits)
+    try:
+        ports = loop.run(app.start())
+        loop.run(app.set_serving(True))
+        yield Running(app, loop, ports, report, certificate)
+    finally:
+        loop.run(app.stop(0))
+        loop.close()

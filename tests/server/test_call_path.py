@@ -11,7 +11,7 @@ from server_harness import NOW, accept
 from kms.client.channel import open_channel, open_enrolment_channel
 from kms.client.errors import CallExhausted, CallInternal, CallUnauthenticated, from_rpc_error
 from kms.errors import RateLimited, Unauthenticated
-from kms.server.call import Call, current_call, current_caller
+from kms.server.call import Call, current_call, service_call
 from kms.server.interceptors.authentication import peer_address, require_tls_1_3
 from kms.server.interceptors.rate_limit import OperationClass, operation_class
 from protos.kms.v1 import audit_service_pb2 as audit
@@ -58,9 +58,10 @@ class Tenants(TenantServiceServicer):
 
     async def GetTenant(self, request, context):  # noqa: N802
         await asyncio.sleep(0.01)
-        call = current_call()
+        call = service_call()
+        assert call.time == NOW
         return tenants.Tenant(
-            name=call.request_id, description=call.address, labels={"caller": current_caller().spiffe_id}
+            name=call.request_id, description=current_call().address, labels={"caller": call.caller.spiffe_id}
         )
 
 
@@ -110,7 +111,7 @@ class Enrolment(EnrolmentServiceServicer):
 
     async def Enrol(self, request, context):  # noqa: N802
         if request.token == "caller":
-            return enrolment.EnrolResponse(certificate={"identity": current_caller().spiffe_id})
+            return enrolment.EnrolResponse(certificate={"identity": service_call().caller.spiffe_id})
         return enrolment.EnrolResponse(certificate={"identity": current_call().address})
 
 
@@ -283,7 +284,7 @@ def test_a_stream_is_closed_when_its_client_leaves(serve, credentials):
 )
 def test_a_call_over_anything_but_tls_1_3_is_unauthenticated(properties):
     with pytest.raises(Unauthenticated):
-        asyncio.run(require_tls_1_3(Call("/a/b", "r", ""), Transport(**properties)))
+        asyncio.run(require_tls_1_3(Call("/a/b", "r", NOW, ""), Transport(**properties)))
 
 
 @pytest.mark.parametrize(

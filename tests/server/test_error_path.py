@@ -103,7 +103,10 @@ def test_metadata_of_an_error_travels_with_its_reason(server, credentials):
 
 
 def test_missing_and_forbidden_leave_with_the_same_bytes(server, credentials):
-    first, second = (failed_call(server, credentials, Denied(), **{"x-request-id": "r"}) for _ in range(2))
+    first, second = (
+        failed_call(server, credentials, Denied(because), **{"x-request-id": "r"})
+        for because in ("OTHER_TENANT", "NO_SUCH_POLICY")
+    )
     assert first.details() == second.details()
     assert first.trailing_metadata() == second.trailing_metadata()
 

@@ -10,8 +10,8 @@ from kms.errors import Unauthenticated
 from kms.model.caller import Caller
 from kms.server.call import Call, ServicerContext
 
-# (leaf certificate in PEM, IP address, now) -> caller. It runs in the event loop, so it must not block.
-# Raises `Unauthenticated` for a certificate that is expired, revoked or of no identity.
+# (leaf certificate in PEM, IP address, time of the call) -> caller. It runs in the event loop, so it must not
+# block. Raises `Unauthenticated` for a certificate that is expired, revoked or of no identity.
 Authenticate = Callable[[bytes, str, datetime], Caller]
 
 
@@ -25,16 +25,15 @@ async def require_tls_1_3(call: Call, context: ServicerContext) -> Call:
 class Authentication:
     """Adds the caller."""
 
-    def __init__(self, authenticate: Authenticate, now: Callable[[], datetime]) -> None:
+    def __init__(self, authenticate: Authenticate) -> None:
         self._authenticate = authenticate
-        self._now = now
 
     async def __call__(self, call: Call, context: ServicerContext) -> Call:
         """Raises `Unauthenticated`."""
         certificates = list(context.auth_context().get("x509_pem_cert", ()))
         if len(certificates) != 1:
             raise Unauthenticated("connect with a client certificate")
-        return replace(call, caller=self._authenticate(certificates[0], call.address, self._now()))
+        return replace(call, caller=self._authenticate(certificates[0], call.address, call.time))
 
 
 def peer_address(peer: str) -> str:

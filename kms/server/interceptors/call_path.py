@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, TypeAlias
 
 import grpc
@@ -29,8 +30,11 @@ class CallPath(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     Parsing and printing happen inside the error mapping: grpc would tell the client what they raise.
     """
 
-    def __init__(self, layers: Sequence[Layer], new_request_id: Callable[[], str]) -> None:
+    def __init__(
+        self, layers: Sequence[Layer], now: Callable[[], datetime], new_request_id: Callable[[], str]
+    ) -> None:
         self._layers = tuple(layers)
+        self._now = now
         self._new_request_id = new_request_id
 
     async def intercept_service(
@@ -86,7 +90,7 @@ class CallPath(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     def _begin(self, method: str, context: ServicerContext) -> Call:
         identifier = request_id(context.invocation_metadata() or (), self._new_request_id)
         context.set_trailing_metadata(((REQUEST_ID_KEY, identifier),))
-        return Call(method, identifier, peer_address(context.peer()))
+        return Call(method, identifier, self._now(), peer_address(context.peer()))
 
     async def _admit(self, call: Call, context: ServicerContext) -> None:
         for layer in self._layers:

@@ -1,15 +1,14 @@
 """`kms.v1.StatusService`."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import ClassVar
 
 import grpc
 
-from kms.model.caller import Caller
 from kms.model.server_status import ServerStatus
-from kms.server.call import ServicerContext, current_caller
+from kms.server.call import ServicerContext, service_call
 from kms.server.convert import enum_number, timestamp
-from kms.server.workers import Workers
+from kms.services.call import Call
 from protos.kms.v1 import status_service_pb2 as pb
 from protos.kms.v1.status_service_pb2_grpc import StatusServiceServicer, add_StatusServiceServicer_to_server
 
@@ -19,15 +18,14 @@ class StatusServicer(StatusServiceServicer):
 
     SERVICE: ClassVar[str] = pb.DESCRIPTOR.services_by_name["StatusService"].full_name
 
-    def __init__(self, report: Callable[[Caller], ServerStatus], workers: Workers) -> None:
+    def __init__(self, report: Callable[[Call], Awaitable[ServerStatus]]) -> None:
         self._report = report
-        self._workers = workers
 
     def add_to(self, server: grpc.aio.Server) -> None:
         add_StatusServiceServicer_to_server(self, server)
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: ServicerContext) -> pb.ServerStatus:
-        return _to_message(await self._workers.run(self._report, current_caller()))
+        return _to_message(await self._report(service_call()))
 
 
 def _to_message(status: ServerStatus) -> pb.ServerStatus:
