@@ -14,8 +14,6 @@ from ipaddress import (
 from kms.authz.index import IntervalIndex, Outcome, Placed, union
 from kms.model.access_request import AccessRequest
 
-Network = IPv4Network | IPv6Network
-
 _IPV4_OFFSET = 1 << 128
 
 
@@ -38,11 +36,15 @@ def _point(address: IPv4Address | IPv6Address) -> int:
     return int(address) + (_IPV4_OFFSET if isinstance(address, IPv4Address) else 0)
 
 
-def prefixes(texts: Sequence[str]) -> Iterator[Network]:
-    """The prefixes without those that lie in others of them."""
+def prefix_intervals(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """The points in the prefixes as disjoint intervals [start, end), in their order."""
     networks = [ip_network(text) for text in texts]
-    yield from collapse_addresses(item for item in networks if isinstance(item, IPv4Network))
-    yield from collapse_addresses(item for item in networks if isinstance(item, IPv6Network))
+    merged: tuple[IPv4Network | IPv6Network, ...] = (
+        *collapse_addresses(item for item in networks if isinstance(item, IPv6Network)),
+        *collapse_addresses(item for item in networks if isinstance(item, IPv4Network)),
+    )
+    for network in merged:
+        yield _point(network[0]), _point(network[-1]) + 1
 
 
 class AddressIndex:
@@ -56,9 +58,7 @@ class AddressIndex:
         self._rules = union(placed)
         self._outside = outside
         self._intervals = IntervalIndex(
-            (item.bit, _point(prefix[0]), _point(prefix[-1]) + 1)
-            for item in placed
-            for prefix in prefixes(item.value)
+            (item.bit, start, end) for item in placed for start, end in prefix_intervals(item.value)
         )
 
     def __call__(self, request: AccessRequest, address: int | None) -> Outcome:

@@ -3,17 +3,19 @@
 Every proof may answer False for want of knowledge, never True without being sure.
 """
 
-from collections.abc import Callable
-from ipaddress import IPv4Network
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Any
 
 from blindfold.predicates import DAYS
-from kms.authz.address_index import Network, prefixes
+from kms.authz.address_index import prefix_intervals
 from kms.authz.label_constraint import LabelConstraint, constraints
-from kms.authz.matcher import RegexSet, transform
+from kms.authz.matcher import RegexFault, RegexSet, transform
 from kms.authz.selector import parse_selector
 from kms.model.policy import AadMatcher, ClientSelector, LabelMatcher, NameMatcher, Rule, TimeWindow
 
-Proof = tuple[str, str, Callable[..., bool]]
+Proof = Callable[[Any, Any], bool]
 
 
 class Implications:
@@ -30,52 +32,62 @@ class Implications:
         self._regexes.compile()
         self._matched: dict[str, frozenset[int]] = {}
         self._constraints: dict[str, dict[str, LabelConstraint]] = {}
-        self._prefixes: dict[tuple[str, ...], tuple[Network, ...]] = {}
-        self._proofs: tuple[Proof, ...] = (
-            ("client_name", "client_name", str.__eq__),
-            ("client_name_matcher", "client_name", _is_only),
-            ("client_name", "client_name_matcher", self.accepts),
-            ("client_name_matcher", "client_name_matcher", self._matcher),
-            ("client_selector", "client_selector", self._selector),
-            ("label_matcher", "label_matcher", _label_matcher),
-            ("roles", "roles", _is_subset),
-            ("ip_prefixes", "ip_prefixes", self.is_covered),
-            ("ip_prefixes_except", "ip_prefixes_except", lambda narrow, wide: self.is_covered(wide, narrow)),
-            ("ip_prefixes", "ip_prefixes_except", self.are_disjoint),
-            ("operations", "operations", _is_subset),
-            ("key_matcher", "key_matcher", self._matcher),
-            ("time_window", "time_window", _time_window),
-            ("aad_matcher", "aad_matcher", _aad_matcher),
-        )
+        self._prefixes: dict[tuple[str, ...], list[tuple[int, int]]] = {}
+        self._proofs = self._table()
+        self._predicates = [
+            {name: getattr(rule, name) for name in self._proofs if rule.is_set(name)} for rule in rules
+        ]
 
-    def implies(self, narrow: Rule, wide: Rule) -> bool:
-        """Whether `wide` matches every request that `narrow` matches."""
-        wanted = {of_wide for _, of_wide, _ in self._proofs if wide.is_set(of_wide)}
-        proved = {
-            of_wide
-            for of_narrow, of_wide, proof in self._proofs
-            if of_wide in wanted
-            and narrow.is_set(of_narrow)
-            and proof(getattr(narrow, of_narrow), getattr(wide, of_wide))
+    def _table(self) -> Mapping[str, tuple[tuple[str, Proof], ...]]:
+        """By the wide rule's predicate: from which of the narrow rule's it may be proved, and how.
+
+        A proof is given the narrow rule's predicate first.
+        """
+        return {
+            "client_name": (("client_name", str.__eq__), ("client_name_matcher", _is_only)),
+            "client_name_matcher": (
+                ("client_name", self.accepts),
+                ("client_name_matcher", self._matcher),
+            ),
+            "client_selector": (("client_selector", self._selector),),
+            "label_matcher": (("label_matcher", _label_matcher),),
+            "roles": (("roles", _is_subset),),
+            "ip_prefixes": (("ip_prefixes", self.is_covered),),
+            "ip_prefixes_except": (
+                ("ip_prefixes", self.are_disjoint),
+                ("ip_prefixes_except", lambda narrow, wide: self.is_covered(wide, narrow)),
+            ),
+            "operations": (("operations", _is_subset),),
+            "key_matcher": (("key_matcher", self._matcher),),
+            "time_window": (("time_window", _time_window),),
+            "aad_matcher": (("aad_matcher", _aad_matcher),),
         }
-        return wanted == proved
+
+    def implies(self, narrow: int, wide: int) -> bool:
+        """Whether rule `wide` matches every request that rule `narrow` matches."""
+        given, asked = self._predicates[narrow], self._predicates[wide]
+        return all(
+            any(other in given and proof(given[other], value) for other, proof in self._proofs[predicate])
+            for predicate, value in asked.items()
+        )
 
     def is_covered(self, narrow: tuple[str, ...], wide: tuple[str, ...]) -> bool:
         """Whether every address in the prefixes `narrow` is in those of `wide`."""
-        outer = self._networks(wide)
-        return all(any(_lies_in(prefix, other) for other in outer) for prefix in self._networks(narrow))
-
-    def are_disjoint(self, narrow: tuple[str, ...], wide: tuple[str, ...]) -> bool:
-        """Whether no address is in both."""
-        return not any(
-            _lies_in(one, other) or _lies_in(other, one)
-            for one in self._networks(narrow)
-            for other in self._networks(wide)
+        outer = self._intervals(wide)
+        starts = [start for start, _ in outer]
+        return all(
+            (place := bisect_right(starts, start)) and end <= outer[place - 1][1]
+            for start, end in self._intervals(narrow)
         )
 
-    def _networks(self, texts: tuple[str, ...]) -> tuple[Network, ...]:
+    def are_disjoint(self, narrow: tuple[str, ...], wide: tuple[str, ...]) -> bool:
+        """Whether no address is in both: in the order of all intervals, none starts inside another."""
+        both = sorted(self._intervals(narrow) + self._intervals(wide))
+        return all(earlier[1] <= later[0] for earlier, later in pairwise(both))
+
+    def _intervals(self, texts: tuple[str, ...]) -> list[tuple[int, int]]:
         if texts not in self._prefixes:
-            self._prefixes[texts] = tuple(prefixes(texts))
+            self._prefixes[texts] = list(prefix_intervals(texts))
         return self._prefixes[texts]
 
     def accepts(self, name: str, matcher: NameMatcher) -> bool:
@@ -91,12 +103,18 @@ class Implications:
 
     def _takes(self, matcher: NameMatcher, text: str) -> bool:
         """As `accepts`, for a name that is transformed already."""
-        if text not in self._matched:
-            self._matched[text] = frozenset(self._regexes.matches(text))
-        matched = self._matched[text]
+        matched = self._matching(text)
         return text in matcher.exact_values or any(
             self._ids[regex] in matched for regex in matcher.regex_values
         )
+
+    def _matching(self, text: str) -> frozenset[int]:
+        if text not in self._matched:
+            try:
+                self._matched[text] = frozenset(self._regexes.matches(text))
+            except RegexFault:
+                self._matched[text] = frozenset()
+        return self._matched[text]
 
     def _matcher(self, narrow: NameMatcher, wide: NameMatcher) -> bool:
         return (
@@ -115,12 +133,6 @@ class Implications:
         return all(
             key in given and given[key].implies(asked) for key, asked in self.constraints(wide).items()
         )
-
-
-def _lies_in(narrow: Network, wide: Network) -> bool:
-    if isinstance(narrow, IPv4Network):
-        return isinstance(wide, IPv4Network) and narrow.subnet_of(wide)
-    return not isinstance(wide, IPv4Network) and narrow.subnet_of(wide)
 
 
 def _is_only(narrow: NameMatcher, wide: str) -> bool:

@@ -138,11 +138,6 @@ def check_regex(pattern: str) -> None:
     raise InvalidField("", f"is not a regular expression of RE2: {fault}")
 
 
-def full_match(pattern: str, text: str) -> bool:
-    """Whether one pattern matches the whole of text, as `RegexSet` does."""
-    return re2.compile(pattern, _options()).fullmatch(text) is not None
-
-
 def _options() -> "re2.Options":
     options = re2.Options()
     options.max_mem = RegexSet.MAX_MEMORY

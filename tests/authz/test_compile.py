@@ -1,0 +1,108 @@
+"""Compiling: what only the engine can refuse, with the exact path; and that rules are cheap in number."""
+
+import time
+from datetime import UTC, datetime
+
+import pytest
+from policy_strategies import caller
+
+from blindfold.predicates import SECRET_PREDICATES
+from kms.authz import compile as compiler
+from kms.authz.compile import BUILDERS, compile_policy, validate_policy
+from kms.authz.decide import Reason, decide
+from kms.authz.lint import WarningCode
+from kms.errors import InvalidField, LimitExceeded
+from kms.model.access_request import AccessRequest
+from kms.model.policy import KMS_PREDICATES, PolicyKind, parse_policy
+
+NOW = datetime(2026, 6, 3, 12, tzinfo=UTC)
+GOOD = {"name": "good", "action": "ALLOW", "client_name": "a"}
+
+
+def with_rule(**predicates):
+    return {"rules": [GOOD, {"name": "bad", "action": "DENY"} | predicates]}
+
+
+REFUSED = [
+    ({"client_selector": {"expressions": ["a=b", "app <= 3"]}}, "client_selector.expressions[1]", "position 5: "),
+    ({"client_name_matcher": {"regex_values": ["a", "b("]}}, "client_name_matcher.regex_values[1]", "RE2"),
+    ({"key_matcher": {"regex_values": ["(?<=a)b"]}}, "key_matcher.regex_values[0]", "RE2"),
+    ({"time_window": {"days": ["MONDAY"], "time_zone": "Mars/Phobos"}}, "time_window.time_zone", "time zone"),
+    ({"time_window": {"days": ["MONDAY"], "time_zone": "Europe"}}, "time_window.time_zone", "time zone"),
+]
+
+
+@pytest.mark.parametrize(("predicates", "path", "words"), REFUSED)
+def test_refuses_with_the_exact_path(predicates, path, words):
+    with pytest.raises(InvalidField) as caught:
+        validate_policy(with_rule(**predicates), PolicyKind.KMS, NOW)
+    assert caught.value.field == f"rules[1].{path}"
+    assert words in caught.value.description
+
+
+def test_expressions_that_are_together_too_large_are_refused():
+    rules = [
+        {"name": f"r{number}", "action": "DENY"}
+        | {"client_name_matcher": {"regex_values": [f"{number}-{i}[a-z]{{900}}" for i in range(16)]}}
+        for number in range(256)
+    ]
+    with pytest.raises(LimitExceeded, match="regular expressions"):
+        validate_policy({"rules": rules}, PolicyKind.SECRET, NOW)
+
+
+def test_every_predicate_has_an_index():
+    assert set(BUILDERS) == {*SECRET_PREDICATES, *KMS_PREDICATES}
+
+
+def test_validate_returns_the_content_and_the_warnings():
+    content, warnings = validate_policy({"rules": [{"name": "all", "action": "ALLOW"}]}, PolicyKind.SECRET, NOW)
+    assert content == parse_policy({"rules": [{"name": "all", "action": "ALLOW"}]}, PolicyKind.SECRET)
+    assert [warning.code for warning in warnings] == [WarningCode.NO_CLIENT_PREDICATE]
+
+
+def test_validate_reads_the_clock_where_no_time_is_given(monkeypatch):
+    seen = []
+    monkeypatch.setattr(compiler, "lint", lambda content, now: seen.append(now) or ())
+    validate_policy({}, PolicyKind.SECRET)
+    assert abs((seen[0] - datetime.now(UTC)).total_seconds()) < 60
+
+
+def test_a_policy_without_rules_denies():
+    request = AccessRequest(caller=caller(), time=NOW)
+    assert decide(compile_policy(parse_policy({}, PolicyKind.SECRET)), request).reason is Reason.NO_RULE_MATCHED
+
+
+def many_rules(count):
+    return {
+        "rules": [
+            {
+                "name": f"rule {i}",
+                "action": "ALLOW",
+                "client_name_matcher": {"regex_values": [f"spiffe://corp\\.example/team-{i}-[a-z]+/(web|api)-.*"]},
+                "client_selector": {"expressions": [f"app notin (web-{i}),tier in (a,b,c{i})"]},
+            }
+            for i in range(count)
+        ]
+    }
+
+
+def seconds_per_decision(count):
+    policy = compile_policy(parse_policy(many_rules(count), PolicyKind.SECRET))
+    name = "spiffe://corp.example/other/web-1"
+    who = caller(names=(name, "web-1.prod.example"), labels={"app": "web", "tier": "a", "env": "prod"})
+    request = AccessRequest(caller=who, time=NOW)
+    best = 1.0
+    for _ in range(20):
+        start = time.perf_counter()
+        for _ in range(50):
+            assert decide(policy, request).rule_index is None
+        best = min(best, (time.perf_counter() - start) / 50)
+    return best
+
+
+def test_256_rules_that_do_not_match_cost_at_most_100_microseconds():
+    assert seconds_per_decision(256) < 100e-6
+
+
+def test_256_rules_cost_about_what_8_do():
+    assert seconds_per_decision(256) < 4 * seconds_per_decision(8)
