@@ -41,16 +41,27 @@ class Source(Protocol):
 
 
 def read_exactly(source: Source, size: int) -> bytes:
-    """Up to size bytes, fewer only where the source ends; pipes give them piecemeal."""
-    data = source.read(size) or b""
+    """Up to size bytes, fewer only where the source ends; pipes give them piecemeal.
+
+    Raises `InputInvalid` for a source that does not block: its "nothing yet" is not the end.
+    """
+    data = read_some(source, size)
     if len(data) in (0, size):
         return data
     pieces = [data]
     missing = size - len(data)
-    while missing and (data := source.read(missing) or b""):
+    while missing and (data := read_some(source, missing)):
         pieces.append(data)
         missing -= len(data)
     return b"".join(pieces)
+
+
+def read_some(source: Source, size: int) -> bytes:
+    """At least one byte, or none at the end. Raises as `read_exactly`."""
+    data = source.read(size)
+    if data is None:
+        raise InputInvalid("the input has no data yet and does not block; give one that waits")
+    return data
 
 
 @dataclass(frozen=True, slots=True)

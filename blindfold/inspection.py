@@ -3,7 +3,7 @@
 import io
 from dataclasses import dataclass
 
-from blindfold.envelope import Header, Source, read_header
+from blindfold.envelope import Header, Source, read_header, read_some
 from blindfold.errors import BlindfoldError, Corrupt
 from blindfold.exponent import Binding
 from blindfold.stream import CHUNK, TAG
@@ -56,7 +56,7 @@ def inspect(sealed: bytes | Source) -> Inspection:
     size = 0
     try:
         header, _, _ = read_header(source)
-        while piece := source.read(CHUNK):
+        while piece := read_some(source, CHUNK):
             size += len(piece)
         count, rest = divmod(size, CHUNK + TAG)
         if size < TAG or 0 < rest < TAG or (rest == TAG and count):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from blindfold import _primitives
 from blindfold._encoding import u64
-from blindfold.envelope import Source, read_exactly
+from blindfold.envelope import Source, read_exactly, read_some
 from blindfold.errors import InputInvalid, OpenFailed
 
 CHUNK = 65_536
@@ -93,10 +93,12 @@ def padded_size(length: int) -> int:
 class PaddingSource:
     """A source of u64be(length) || the inner source's bytes || zeros, `padded_size(length)` in all.
 
-    `read` raises `InputInvalid` when the inner source does not hold exactly `length` bytes.
+    Raises `InputInvalid` for a length that is none; `read` does when the inner source holds more or less.
     """
 
     def __init__(self, source: Source, length: int) -> None:
+        if not 0 <= length < CHUNK * MAX_CHUNKS:
+            raise InputInvalid(f"{length} is not the length of a secret; at most 4 TiB are allowed")
         self._source = source
         self._prefix = u64(length)
         self._missing = length
@@ -112,7 +114,7 @@ class PaddingSource:
             if len(piece) < size:
                 raise InputInvalid("the input is shorter than announced; it changed while it was read")
             return piece
-        if len(piece) < size and self._source.read(1):
+        if len(piece) < size and read_some(self._source, 1):
             raise InputInvalid("the input is longer than announced; it changed while it was read")
         fill = min(size - len(piece), self._zeros)
         self._zeros -= fill
