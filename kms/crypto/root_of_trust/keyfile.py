@@ -61,9 +61,11 @@ class Keyfile:
             descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             raise ConfigError(f"cannot open the keyfile {self._path}: {error.strerror}") from error
-        with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
-            self._check_status(os.fstat(file.fileno()))
-            line = file.read(_MAX_FILE_SIZE)
+        try:
+            self._check_status(os.fstat(descriptor))
+            line = os.read(descriptor, _MAX_FILE_SIZE)
+        finally:
+            os.close(descriptor)
         try:
             text = line.decode("ascii")
             key = SecretBytes(unb64url(text.removeprefix(_PREFIX).removesuffix("\n")))
