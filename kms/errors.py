@@ -15,6 +15,7 @@ class Kind(Enum):
     DENIED = "denied"
     INVALID = "invalid"
     STATE = "state"
+    NOT_FOUND = "not found"
     CONFLICT = "conflict"
     ALREADY_EXISTS = "already exists"
     EXHAUSTED = "exhausted"
@@ -44,14 +45,15 @@ class Unauthenticated(KmsError):
 
 
 class Denied(KmsError):
-    """Not allowed, or not there: one text, so that nobody learns which."""
+    """Not allowed, or not there: one text, so that nobody learns which. `because` is for the audit event."""
 
     kind = Kind.DENIED
     reason = "DENIED"
     hint = "Ask a policy author; `explain` shows those who may read policies why."
 
-    def __init__(self) -> None:
+    def __init__(self, because: str = "") -> None:
         super().__init__("permission denied, or the resource does not exist")
+        self.because = because
 
 
 class InvalidField(KmsError):
@@ -70,6 +72,16 @@ class LimitExceeded(InvalidField):
     """An input above a named limit."""
 
     reason = "LIMIT_EXCEEDED"
+
+
+class NotFound(KmsError):
+    """Not there; said only to callers whose role lets them list such resources."""
+
+    kind = Kind.NOT_FOUND
+    reason = "NOT_FOUND"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} does not exist", name=name)
 
 
 class WrongState(KmsError):
@@ -111,6 +123,13 @@ class BudgetExhausted(KmsError):
     kind = Kind.EXHAUSTED
     reason = "BUDGET_EXHAUSTED"
     hint = "Rotate the key, and reseal to its new version."
+
+
+class EvaluationFailed(KmsError):
+    """The private operation failed its own check; the key version stops until its self-test passes."""
+
+    reason = "EVALUATION_FAULT"
+    hint = "Tell whoever runs the KMS: its hardware, or the stored key, is faulty."
 
 
 class Unavailable(KmsError):
