@@ -164,7 +164,10 @@ class SignedCheckpoint:
 
 def _unhex(text: object, field: str, size: int) -> bytes:
     """Lower-case hex of exactly `size` bytes."""
-    value = bytes.fromhex(text) if isinstance(text, str) else b""
+    try:
+        value = bytes.fromhex(text) if isinstance(text, str) else b""
+    except ValueError:
+        value = b""
     if len(value) != size or value.hex() != text:
         raise Malformed(f"{field} is not {size} bytes in lower-case hex")
     return value
