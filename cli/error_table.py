@@ -34,6 +34,7 @@ KMS: Mapping[Kind, ExitCode] = MappingProxyType(
     {
         Kind.UNAUTHENTICATED: ExitCode.UNAUTHENTICATED,
         Kind.DENIED: ExitCode.DENIED,
+        Kind.NOT_FOUND: ExitCode.MISMATCH,
         Kind.INVALID: ExitCode.USAGE,
         Kind.STATE: ExitCode.CONFLICT,
         Kind.CONFLICT: ExitCode.CONFLICT,

@@ -27,9 +27,7 @@ class Entry:
 
     def load(self) -> click.Command:
         module, _, attribute = self.target.partition(":")
-        command = getattr(import_module(module), attribute)
-        if not isinstance(command, click.Command):
-            raise TypeError(f"{self.target} is not a command")
+        command: click.Command = getattr(import_module(module), attribute)
         return command
 
 

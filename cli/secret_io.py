@@ -31,9 +31,11 @@ def input_stream(name: str) -> Iterator[BinaryIO]:
     The message leaves the name out: somebody may have put the secret itself in its place.
     """
     if name == STDIO:
-        stream = sys.stdin.buffer
+        stream: BinaryIO = sys.stdin.buffer
         if stream.isatty():
             click.echo("reading from the terminal; end with Ctrl-D on a line of its own", err=True)
+            # A terminal can be read on after its end, so it must be read to it only once.
+            stream = io.BytesIO(stream.read())
         yield stream
         return
     try:

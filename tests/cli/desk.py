@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from click.testing import CliRunner, Result
@@ -79,11 +81,19 @@ class Desk:
     def seal(self, *arguments: object, stdin: bytes | None = None) -> Result:
         return self.call(*self.sealing, *arguments, stdin=stdin)
 
-    def process(self, *arguments: object, **settings: Any) -> "subprocess.CompletedProcess[bytes]":
+    def process(
+        self, *arguments: object, variables: Mapping[str, str] = MappingProxyType({}), **settings: Any
+    ) -> "subprocess.CompletedProcess[bytes]":
         """`blindfold` as a process of its own."""
         command = [sys.executable, "-c", CALL, *map(str, arguments)]
         return subprocess.run(
-            command, cwd=ROOT, env=self.environment, capture_output=True, timeout=60, check=False, **settings
+            command,
+            cwd=ROOT,
+            env={**self.environment, **variables},
+            capture_output=True,
+            timeout=60,
+            check=False,
+            **settings,
         )
 
 

@@ -251,7 +251,7 @@ def test_error_with_json_is_one_object_on_standard_error(desk: Desk) -> None:
 
 def test_profile_gives_trust_and_tenant(desk: Desk) -> None:
     profile = desk.file("profile.toml", f'tenant = "umbrella"\ntrust_keys = ["{material.trust()}"]\n')
-    arguments = desk.sealing[: desk.sealing.index("--trust-key")] + ["--profile", profile]
+    arguments = [*desk.sealing[: desk.sealing.index("--trust-key")], "--profile", profile]
     assert desk.call(*arguments, stdin=SECRET).exit_code == ExitCode.MISMATCH
     assert desk.call(*arguments, "--tenant", "acme", stdin=SECRET).exit_code == 0
 
