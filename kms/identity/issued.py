@@ -1,6 +1,6 @@
 """Certificates as they are handed out, and what is remembered of each."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Self
 
@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from kms.errors import StoreTampered
-from kms.identity.authority import MAX_LEAF_LIFE, CertificateAuthority
+from kms.identity.authority import MAX_LEAF_LIFE, CertificateAuthority, ServerNames
 from kms.identity.certificates import Leaf
 from kms.identity.csr import PublicKey
 from kms.identity.grant import Grant
@@ -64,6 +64,11 @@ class Issuer:
     ) -> CertificateBundle:
         """As `kms.identity.renewal.renew`, for 24 hours, with the chain."""
         return self._bundle(renew(self.authority, leaf, grant, public_key, MAX_LEAF_LIFE, now, deny_list))
+
+    def issue_server(self, public_key: PublicKey, names: ServerNames, now: datetime) -> CertificateBundle:
+        """For the KMS itself. Its chain goes up to the root, for clients that know the root's digest alone."""
+        bundle = self._bundle(self.authority.issue_server(public_key, names, MAX_LEAF_LIFE, now))
+        return replace(bundle, chain_pem=bundle.chain_pem + self.trust.to_pem())
 
     def _bundle(self, certificate: x509.Certificate) -> CertificateBundle:
         issued = IssuedCertificate(

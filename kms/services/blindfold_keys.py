@@ -4,6 +4,7 @@ Generation: `begin` writes a version in PENDING_GENERATION, the scheduler finds 
 `complete`. Whatever is pending when the server stops is taken up at the next start.
 """
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -58,6 +59,8 @@ class BlindfoldKeys:
         self._guard = guard
         self._repository = repository
         self._keyring = keyring
+        self.wanted = asyncio.Event()
+        """Set when there is a version to generate."""
 
     async def begin(
         self, call: Call, parent: TenantName, modulus_bits: int, request_id: str, *, make_primary: bool
@@ -88,7 +91,9 @@ class BlindfoldKeys:
             view = KeyView(name, Loaded(key_row(name), record, 1), primary=False, last_used=None)
             return Outcome(view, [counted, create(key_row(name), record)], {"version": str(name.version)})
 
-        return await self._guard.perform(call, GENERATE, parent, act)
+        view = await self._guard.perform(call, GENERATE, parent, act)
+        self.wanted.set()
+        return view
 
     def pending(self) -> Iterator[tuple[BlindfoldKeyName, int]]:
         """The versions that wait for their primes, and the modulus sizes in bits."""

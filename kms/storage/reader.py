@@ -18,6 +18,8 @@ _GET = "SELECT counter, body, mac FROM rows WHERE kind = ? AND name = ?"
 _SCAN = "SELECT name, counter, body, mac FROM rows WHERE kind = ? AND name BETWEEN ? AND ? ORDER BY name"
 _CHECKPOINTS = "SELECT line FROM checkpoints WHERE sequence > ? ORDER BY sequence LIMIT ?"
 
+_NEWEST_CHECKPOINT = "SELECT line FROM checkpoints ORDER BY sequence DESC LIMIT 1"
+
 T = TypeVar("T")
 
 
@@ -45,6 +47,14 @@ class Reader:
     def checkpoints(self, after: int, limit: int) -> list[SignedCheckpoint]:
         records = self._query(_CHECKPOINTS, (after, limit))
         return [self._verified_checkpoint(line) for (line,) in records]
+
+    def last_event(self) -> int:
+        """The sequence number of the newest event."""
+        return self._published.head.sequence
+
+    def newest_checkpoint(self) -> SignedCheckpoint | None:
+        records = self._query(_NEWEST_CHECKPOINT, ())
+        return self._verified_checkpoint(records[0][0]) if records else None
 
     def close(self) -> None:
         with self.lock:

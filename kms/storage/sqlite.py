@@ -233,6 +233,14 @@ class SqliteStore:
     def checkpoints(self, after: int = 0, limit: int = 1000) -> list[SignedCheckpoint]:
         return self._reader.checkpoints(after, limit)
 
+    def last_event(self) -> int:
+        """The sequence number of the newest event."""
+        return self._reader.last_event()
+
+    def newest_checkpoint(self) -> SignedCheckpoint | None:
+        """The last one written inside the store, verified."""
+        return self._reader.newest_checkpoint()
+
     def close(self) -> None:
         self._writer.close()
         self._reader.close()

@@ -1,0 +1,111 @@
+"""The configuration of a server: `kms.toml` in its directory, written by `kms init`, read by `kms serve`."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Self
+
+from kms.errors import ConfigError, InvalidField
+from kms.identity.authority import ServerNames
+
+FILE = "kms.toml"
+STORE = "store.sqlite"
+KEYFILE = "root.key"
+PROVIDERS = ("keyfile", "passphrase")
+SERVER_NAME = "kms"
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """`directory` holds store and keyfile. Addresses are `host:port`, port 0 for a free one.
+
+    `dns_names` and `addresses` are what clients reach the server by, `trust_domain` what identities are
+    named after. Raises `ConfigError`.
+    """
+
+    directory: Path
+    trust_domain: str
+    root_of_trust: str
+    listen: str
+    enrolment_listen: str
+    checkpoint_file: Path
+    dns_names: tuple[str, ...] = ("localhost",)
+    addresses: tuple[str, ...] = ("127.0.0.1",)
+
+    def __post_init__(self) -> None:
+        if self.root_of_trust not in PROVIDERS:
+            raise ConfigError(f"root_of_trust is one of {', '.join(PROVIDERS)}")
+        for name in ("listen", "enrolment_listen"):
+            host, colon, port = getattr(self, name).rpartition(":")
+            if not host or not colon or not port.isdecimal() or int(port) > 65535:
+                raise ConfigError(f"{name} has the form host:port, such as 127.0.0.1:7443")
+        _ = self.server_names
+
+    @property
+    def store_path(self) -> Path:
+        return self.directory / STORE
+
+    @property
+    def keyfile_path(self) -> Path:
+        return self.directory / KEYFILE
+
+    @property
+    def server_names(self) -> ServerNames:
+        try:
+            return ServerNames(SERVER_NAME, self.dns_names, tuple(map(ip_address, self.addresses)))
+        except (InvalidField, ValueError) as error:
+            problem = str(error)
+        raise ConfigError(f"dns_names or addresses: {problem}")
+
+    def to_toml(self) -> str:
+        lines = ["# Written by `kms init`. `kms serve` reads it at its start."]
+        for name, value in self._values().items():
+            lines.append(f"{name} = {_toml(value)}")
+        return "\n".join(lines) + "\n"
+
+    def _values(self) -> Mapping[str, object]:
+        return {item.name: getattr(self, item.name) for item in fields(self) if item.name != "directory"}
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Raises `ConfigError` for a file that is missing, or holds anything unknown."""
+        path = directory / FILE
+        try:
+            values = tomllib.loads(path.read_text("utf-8"))
+        except FileNotFoundError:
+            raise ConfigError(f"{path} does not exist; run `kms init` first") from None
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path} cannot be read: {type(error).__name__}") from None
+        known = {item.name for item in fields(cls)} - {"directory"}
+        if unknown := sorted(values.keys() - known):
+            raise ConfigError(f"{path}: unknown settings: {', '.join(unknown)}")
+        typed: dict[str, Any] = {name: _typed(path, name, value) for name, value in values.items()}
+        if missing := sorted(
+            {item.name for item in fields(cls) if item.default is MISSING} - {"directory", *typed}
+        ):
+            raise ConfigError(f"{path}: missing settings: {', '.join(missing)}")
+        return cls(directory=directory, **typed)
+
+
+_PATHS = ("checkpoint_file",)
+_LISTS = ("dns_names", "addresses")
+
+
+def _typed(path: Path, name: str, value: object) -> object:
+    if name in _LISTS:
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return tuple(value)
+        raise ConfigError(f"{path}: {name} is a list of strings")
+    if not isinstance(value, str):
+        raise ConfigError(f"{path}: {name} is a string")
+    return Path(value) if name in _PATHS else value
+
+
+def _toml(value: object) -> str:
+    """A basic string, or an array of them; JSON's escapes are TOML's."""
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(str(value))

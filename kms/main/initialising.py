@@ -1,0 +1,209 @@
+"""`kms init`: from an empty directory to a KMS that can be served, with its first two identities."""
+
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kms.audit.authenticated_store import AuthenticatedStore, create_store
+from kms.client.credentials import generate_key_pair, parse_credentials, write_credentials
+from kms.crypto.key_hierarchy import AUTHORITY_KEY
+from kms.crypto.root_of_trust.interface import RootOfTrust
+from kms.crypto.root_of_trust.keyfile import Keyfile
+from kms.crypto.root_of_trust.passphrase import Passphrase
+from kms.errors import ConfigError
+from kms.identity.authority import CertificateAuthority, create_intermediate, create_root
+from kms.identity.grant import Grant
+from kms.identity.trust import TrustBundle, fingerprint
+from kms.main.configuration import FILE, Configuration
+from kms.main.parts import ONLINE, Parts, ReadPassphrase, assemble
+from kms.model.audit_event import AuditEvent
+from kms.model.caller import Caller
+from kms.model.chain import timestamp
+from kms.model.names import IdentityName, NamespaceName, OperatorName, TenantName
+from kms.model.records import AuthorityRecord, NamespaceRecord, SettingsRecord
+from kms.services.call import Call
+from kms.services.keyring import Keyring
+from kms.services.repository import create
+from kms.services.tenants import Description
+from kms.storage.checkpoint_file import CheckpointFile
+from kms.storage.interface import Change
+from kms.storage.sqlite import Settings
+
+IDENTITY_ROOT = "identity-root.pem"
+CREDENTIALS = "credentials"
+SYSTEM = "system"
+OPERATOR = OperatorName("root")
+ADMIN = "admin"
+ADMIN_ROLES = frozenset({"tenant-admin", "policy-author", "key-admin", "secret-sealer", "auditor"})
+ACTION = "Kms.Init"
+
+
+@dataclass(frozen=True, slots=True)
+class Initialised:
+    """What the operator must know and keep; all public but the files that the paths name."""
+
+    documents_root: str
+    identity_root: str
+    audit_key: str
+    identity_root_file: Path
+    operator_credentials: Path
+    admin_credentials: Path
+    warning: str
+
+    def to_json(self) -> dict[str, str]:
+        return {name: str(getattr(self, name)) for name in self.__dataclass_fields__}
+
+
+def initialise(
+    configuration: Configuration, tenant: str, read_passphrase: ReadPassphrase, now: datetime | None = None
+) -> Initialised:
+    """Make the store, the root of trust, the authorities, the documents root, an operator and a tenant.
+
+    The tenant's administrator may manage all of it but use no key; further identities are enrolled by join
+    token. Raises `ConfigError` if anything is in the directory already, `InvalidField` for a bad name.
+    """
+    first_tenant = TenantName(tenant)
+    directory = configuration.directory
+    _make_directory(directory)
+    _make_directory(configuration.checkpoint_file.parent, may_hold_files=True)
+    if configuration.checkpoint_file.exists():
+        raise ConfigError(f"{configuration.checkpoint_file} vouches for another store; move it away")
+    try:
+        return _initialise(configuration, first_tenant, read_passphrase, now or datetime.now(UTC))
+    except BaseException:
+        _remove(directory, configuration.checkpoint_file)
+        raise
+
+
+def _initialise(
+    configuration: Configuration, tenant: TenantName, read_passphrase: ReadPassphrase, now: datetime
+) -> Initialised:
+    provider: RootOfTrust
+    if configuration.root_of_trust == "keyfile":
+        provider = Keyfile.create(configuration.keyfile_path)
+    else:
+        provider = Passphrase(read_passphrase())
+    settings = Settings(CheckpointFile(configuration.checkpoint_file))
+    vault = create_store(configuration.store_path, settings, provider)
+    try:
+        result = _fill(vault, configuration, tenant, now, provider.warning)
+    finally:
+        vault.close()
+    (configuration.directory / FILE).write_text(configuration.to_toml())
+    return result
+
+
+def _fill(
+    vault: AuthenticatedStore, configuration: Configuration, tenant: TenantName, now: datetime, warning: str
+) -> Initialised:
+    root = create_root(configuration.trust_domain, now)
+    authority = create_intermediate(root, now)
+    trust = TrustBundle((root.certificate,))
+    vault.store.commit(
+        [
+            *_authority_rows(Keyring(vault), authority, trust),
+            create("kms", SettingsRecord(configuration.trust_domain, now)),
+        ],
+        [_event(ACTION, now, {"identity_root": fingerprint(root.certificate).hex()})],
+    ).result()
+    with ThreadPoolExecutor(1) as workers:
+        parts = assemble(vault, workers)
+        documents_root = _first_rows(parts, tenant, now)
+        operator = Grant(OPERATOR, roles=frozenset({"operator"}))
+        admin = IdentityName(tenant.tenant, SYSTEM, ADMIN)
+        administrator = Grant(admin, roles=ADMIN_ROLES)
+        directory = configuration.directory / CREDENTIALS
+        paths = [directory / credentials_name(grant) for grant in (operator, administrator)]
+        for grant, path in zip((operator, administrator), paths, strict=True):
+            first_credentials(parts, grant, path, ACTION, now)
+    root_file = configuration.directory / IDENTITY_ROOT
+    with root.private_key_pem(None) as key:
+        _write_secret(root_file, key.reveal() + root.certificate_pem())
+    return Initialised(
+        documents_root=documents_root,
+        identity_root=f"sha256:{fingerprint(root.certificate).hex()}",
+        audit_key=vault.audit_public_key.hex(),
+        identity_root_file=root_file,
+        operator_credentials=paths[0],
+        admin_credentials=paths[1],
+        warning=warning,
+    )
+
+
+def _authority_rows(keyring: Keyring, authority: CertificateAuthority, trust: TrustBundle) -> list[Change]:
+    record = AuthorityRecord(authority.certificate_pem().decode(), trust.to_pem().decode())
+    with authority.private_key_der() as key:
+        wrapped = keyring.new_root_wrapped(AUTHORITY_KEY, ONLINE, key)
+    return [create(ONLINE, record), wrapped, keyring.requirement]
+
+
+def _first_rows(parts: Parts, tenant: TenantName, now: datetime) -> str:
+    """Documents root, tenant and its first namespace; the fingerprint of the documents root."""
+    documents_root, row = parts.signing.create_root()
+    call = Call(Caller(OPERATOR, "", ()), "", now)
+    _, rows = parts.tenants.new(call, tenant, Description(), "")
+    namespace = NamespaceName(tenant.tenant, SYSTEM)
+    rows = [row, *rows, create(str(namespace), NamespaceRecord("", {}, now, ""))]
+    details = {"documents_root": documents_root, "tenant": tenant.tenant}
+    parts.vault.store.commit(rows, [_event(ACTION, now, details)]).result()
+    return documents_root
+
+
+def first_credentials(parts: Parts, grant: Grant, directory: Path, action: str, now: datetime) -> None:
+    """Issue a certificate without a join token, and write its holder's credentials to the directory."""
+    pair = generate_key_pair()
+    issued, change = parts.identities.issue_first(pair.csr, grant, now)
+    details = {"identity": str(grant.identity), "serial": issued.issued.serial}
+    parts.vault.store.commit([change], [_event(action, now, details)]).result()
+    write_credentials(directory, parse_credentials(pair.key_pem, issued.chain_pem, issued.trust_bundle_pem))
+
+
+def credentials_name(grant: Grant) -> str:
+    """The directory for an identity's credentials: `operator`, or `{tenant}-{identity}`."""
+    identity = grant.identity
+    if isinstance(identity, OperatorName):
+        return "operator"
+    name = identity.identity if isinstance(identity, IdentityName) else identity.site
+    return f"{identity.tenant}-{name}"
+
+
+def _event(action: str, now: datetime, details: dict[str, str]) -> AuditEvent:
+    return AuditEvent(
+        time=timestamp(now),
+        action=ACTION,
+        caller="",
+        tenant="",
+        resource="",
+        decision="ALLOW",
+        details=details,
+    )
+
+
+def _make_directory(path: Path, *, may_hold_files: bool = False) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not may_hold_files and any(path.iterdir()):
+            raise ConfigError(f"{path} is not empty; `kms init` makes a KMS from nothing")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be used: {error.strerror}") from None
+
+
+def _remove(directory: Path, checkpoint_file: Path) -> None:
+    """What a failed start left in a directory that was empty before it."""
+    checkpoint_file.unlink(missing_ok=True)
+    for path in directory.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _write_secret(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

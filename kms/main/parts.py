@@ -1,0 +1,105 @@
+"""The parts of a KMS around one unlocked store, wired together; no listener yet."""
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from blindfold.secret import SecretBytes
+from kms.audit.authenticated_store import AuthenticatedStore
+from kms.crypto.key_hierarchy import AUTHORITY_KEY
+from kms.crypto.root_of_trust.interface import RootOfTrust
+from kms.crypto.root_of_trust.keyfile import Keyfile
+from kms.crypto.root_of_trust.passphrase import Passphrase
+from kms.identity.authority import CertificateAuthority
+from kms.identity.certificates import Authenticator
+from kms.identity.issued import Issuer
+from kms.identity.trust import AnchorPolicy, TrustAnchor, TrustBundle
+from kms.main.configuration import Configuration
+from kms.model.records import AuthorityRecord
+from kms.services.audit_log import AuditLog
+from kms.services.blindfold_keys import BlindfoldKeys
+from kms.services.deny_lists import DenyLists
+from kms.services.document_signing import DocumentSigning
+from kms.services.documents import Documents
+from kms.services.evaluation import Evaluation
+from kms.services.evaluation_budget import EvaluationBudget
+from kms.services.guard import Guard
+from kms.services.identities import Identities
+from kms.services.keyring import Keyring
+from kms.services.policy_documents import PolicyDocuments
+from kms.services.refusals import Refusals
+from kms.services.repository import Repository
+from kms.services.secret_policies import SecretPolicies
+from kms.services.tenants import Namespaces, Tenants
+
+ONLINE = "online"
+
+ReadPassphrase = Callable[[], SecretBytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that servicers, the scheduler and the local commands call."""
+
+    vault: AuthenticatedStore
+    guard: Guard
+    repository: Repository
+    keyring: Keyring
+    signing: DocumentSigning
+    issuer: Issuer
+    authenticator: Authenticator
+    refusals: Refusals
+    tenants: Tenants
+    namespaces: Namespaces
+    identities: Identities
+    secret_policies: SecretPolicies
+    blindfold_keys: BlindfoldKeys
+    documents: Documents
+    evaluation: Evaluation
+    audit_log: AuditLog
+
+
+def root_of_trust(configuration: Configuration, read_passphrase: ReadPassphrase) -> RootOfTrust:
+    """The configured provider; the passphrase is asked for only if it is needed."""
+    if configuration.root_of_trust == "keyfile":
+        return Keyfile(configuration.keyfile_path)
+    return Passphrase(read_passphrase())
+
+
+def load_issuer(repository: Repository, keyring: Keyring) -> Issuer:
+    """The online authority. Raises `StoreTampered`, `ConfigError`."""
+    record = repository.require(AuthorityRecord, ONLINE).record
+    with keyring.root_wrapped(AUTHORITY_KEY, ONLINE) as key:
+        authority = CertificateAuthority.load(record.certificate_pem.encode(), key)
+    return Issuer(authority, TrustBundle.parse(record.trust_bundle_pem.encode()))
+
+
+def assemble(vault: AuthenticatedStore, workers: Executor) -> Parts:
+    """Wire the parts. `workers` run private operations."""
+    store = vault.store
+    guard, repository, keyring = Guard(store), Repository(store), Keyring(vault)
+    issuer = load_issuer(repository, keyring)
+    deny_lists, documents = DenyLists(repository), PolicyDocuments()
+    signing = DocumentSigning(repository, keyring)
+    anchor = TrustAnchor(
+        issuer.trust.with_authority(issuer.authority.certificate), AnchorPolicy(issuer.authority.trust_domain)
+    )
+    budget = EvaluationBudget(guard, repository)
+    return Parts(
+        vault=vault,
+        guard=guard,
+        repository=repository,
+        keyring=keyring,
+        signing=signing,
+        issuer=issuer,
+        authenticator=Authenticator([anchor], deny_lists.current),
+        refusals=Refusals(store),
+        tenants=Tenants(guard, repository, keyring),
+        namespaces=Namespaces(guard, repository),
+        identities=Identities(guard, repository, issuer, deny_lists),
+        secret_policies=SecretPolicies(guard, repository, documents),
+        blindfold_keys=BlindfoldKeys(guard, repository, keyring),
+        documents=Documents(guard, repository, documents, signing),
+        evaluation=Evaluation(guard, repository, documents, keyring, budget, workers),
+        audit_log=AuditLog(guard, store, vault.audit_public_key),
+    )

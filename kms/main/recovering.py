@@ -1,0 +1,55 @@
+"""Credentials without a join token, for who holds the store and its root of trust.
+
+Leaf certificates last 24 hours: whoever was away longer, or lost a key, begins again here.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kms.audit.authenticated_store import open_store
+from kms.errors import NotFound
+from kms.identity.grant import Grant
+from kms.identity.spiffe import Identity
+from kms.main.configuration import Configuration
+from kms.main.initialising import first_credentials
+from kms.main.parts import ReadPassphrase, assemble, root_of_trust
+from kms.model.records import IdentityRecord
+from kms.services.identities import grant_of
+from kms.storage.checkpoint_file import CheckpointFile
+from kms.storage.sqlite import Settings
+
+ACTION = "Kms.RecoverIdentity"
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """Whose credentials were written where."""
+
+    grant: Grant
+    directory: Path
+
+
+def recover_identity(
+    configuration: Configuration, identity: Identity, directory: Path, read_passphrase: ReadPassphrase
+) -> Recovered:
+    """Issue a certificate for an identity the store knows, with what was granted to it last.
+
+    The server must be stopped: the store is held by one process. The audit chain records it. Raises
+    `NotFound` for an unknown identity, `ConfigError` while the server runs, `StoreTampered`.
+    """
+    settings = Settings(CheckpointFile(configuration.checkpoint_file))
+    provider = root_of_trust(configuration, read_passphrase)
+    vault = open_store(configuration.store_path, settings, provider)
+    try:
+        with ThreadPoolExecutor(1) as workers:
+            parts = assemble(vault, workers)
+            loaded = parts.repository.load(IdentityRecord, str(identity))
+            if loaded is None:
+                raise NotFound(str(identity))
+            grant = grant_of(identity, loaded.record)
+            first_credentials(parts, grant, directory, ACTION, datetime.now(UTC))
+            return Recovered(grant, directory)
+    finally:
+        vault.close()

@@ -1,0 +1,187 @@
+"""`kms serve`: one process, one event loop, two listeners, until it is told to stop."""
+
+import asyncio
+import logging
+import os
+import resource
+import signal
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from kms.audit.authenticated_store import AuthenticatedStore, open_store
+from kms.client.credentials import generate_key_pair
+from kms.identity.csr import verify_csr
+from kms.main.configuration import Configuration
+from kms.main.parts import Parts, ReadPassphrase, assemble, root_of_trust
+from kms.main.servicers import enrolment_servicers, main_servicers
+from kms.main.status import StatusReport
+from kms.model.audit_event import AuditEvent
+from kms.model.chain import timestamp
+from kms.model.validity import Validity
+from kms.scheduler import Scheduler
+from kms.server.app import App, Listener, Ports
+from kms.server.interceptors.authentication import Authentication, require_tls_1_3
+from kms.server.interceptors.rate_limit import RateLimit, UnlimitedRateLimiter
+from kms.server.tls import ServerCertificate, enrolment_credentials, main_credentials
+from kms.storage.checkpoint_file import CheckpointFile
+from kms.storage.sqlite import Settings
+
+STOP_GRACE = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A server that listens: where, and the warning its root of trust deserves."""
+
+    ports: Ports
+    warning: str
+
+
+async def serve(
+    configuration: Configuration,
+    read_passphrase: ReadPassphrase,
+    *,
+    accept_rollback: bool = False,
+    on_ready: Callable[[Served], None] = lambda served: None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then finish the calls in flight and close the store.
+
+    Raises `ConfigError`, `StoreTampered` (a rolled-back store too), `Unavailable`.
+    """
+    forbid_core_dumps()
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    provider = root_of_trust(configuration, read_passphrase)
+    settings = Settings(
+        CheckpointFile(configuration.checkpoint_file), deliver=lambda act: _deliver(loop, act)
+    )
+    vault = await asyncio.to_thread(
+        open_store, configuration.store_path, settings, provider, accept_rollback=accept_rollback
+    )
+    try:
+        with ThreadPoolExecutor(os.cpu_count() or 1, "kms-worker") as workers:
+            await _run(
+                configuration, vault, workers, stop, lambda ports: on_ready(Served(ports, provider.warning))
+            )
+    finally:
+        await asyncio.to_thread(vault.close)
+
+
+def _deliver(loop: asyncio.AbstractEventLoop, act: Callable[[], None]) -> None:
+    """Resolve a group's futures in the loop; after the loop has ended, here."""
+    try:
+        loop.call_soon_threadsafe(act)
+    except RuntimeError:
+        act()
+
+
+async def _run(
+    configuration: Configuration,
+    vault: AuthenticatedStore,
+    workers: ThreadPoolExecutor,
+    stop: asyncio.Event,
+    on_ready: Callable[[Ports], None],
+) -> None:
+    parts = assemble(vault, workers)
+    scheduler = Scheduler(parts.guard, parts.blindfold_keys, parts.keyring, parts.refusals, utc_now)
+    status = StatusReport(parts.guard, configuration, vault, parts.repository, utc_now())
+    app = build_app(configuration, parts, scheduler, status)
+    await _record(parts, "Kms.Start")
+    ports = await app.start()
+    background = asyncio.create_task(scheduler.run())
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        status.ready = True
+        await app.set_serving(True)
+        on_ready(ports)
+        await asyncio.wait({background, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        status.ready = False
+        await app.stop(STOP_GRACE)
+        for task in (background, stopping):
+            task.cancel()
+        await asyncio.gather(stopping, return_exceptions=True)
+        await _end(background)
+        await parts.refusals.flush(timestamp(utc_now()))
+        await _record(parts, "Kms.Stop")
+
+
+async def _end(background: "asyncio.Task[None]") -> None:
+    """Wait for the scheduler. What ended it, if it was not told to, ends the server too."""
+    try:
+        await background
+    except asyncio.CancelledError:
+        return
+
+
+def build_app(configuration: Configuration, parts: Parts, scheduler: Scheduler, status: StatusReport) -> App:
+    """Both listeners, not started."""
+    certificates = ServerCertificates(configuration, parts, utc_now)
+    limit = RateLimit(UnlimitedRateLimiter())
+    authentication = Authentication(parts.authenticator.authenticate)
+    main = Listener(
+        configuration.listen,
+        main_credentials(certificates),
+        main_servicers(parts, scheduler, status, utc_now),
+        [require_tls_1_3, authentication, limit],
+    )
+    enrolment = Listener(
+        configuration.enrolment_listen,
+        enrolment_credentials(certificates),
+        enrolment_servicers(parts, utc_now),
+        [require_tls_1_3, limit],
+    )
+    return App(main, enrolment, utc_now, lambda: uuid.uuid4().hex)
+
+
+class ServerCertificates:
+    """The server's own certificate, issued anew at two thirds of its life."""
+
+    def __init__(self, configuration: Configuration, parts: Parts, now: Callable[[], datetime]) -> None:
+        self._names = configuration.server_names
+        self._issuer = parts.issuer
+        self._now = now
+        self._certificate, self._validity = self._issue()
+
+    def __call__(self) -> ServerCertificate:
+        """The one to show now; the same object until it is replaced."""
+        if self._validity.renewal_due(self._now()):
+            self._certificate, self._validity = self._issue()
+        return self._certificate
+
+    def _issue(self) -> tuple[ServerCertificate, Validity]:
+        pair = generate_key_pair()
+        bundle = self._issuer.issue_server(verify_csr(pair.csr), self._names, self._now())
+        authorities = self._issuer.trust.with_authority(self._issuer.authority.certificate)
+        certificate = ServerCertificate(pair.key_pem, bundle.chain_pem, authorities.to_pem())
+        return certificate, Validity(bundle.issued.not_before, bundle.issued.not_after)
+
+
+async def _record(parts: Parts, action: str) -> None:
+    event = AuditEvent(
+        time=timestamp(utc_now()),
+        action=action,
+        caller="",
+        tenant="",
+        resource="",
+        decision="ALLOW",
+        details={"version": version("blindfold-kms")},
+    )
+    await parts.guard.commit([], [event])
+
+
+def forbid_core_dumps() -> None:
+    """A core file would hold every key. Also keeps other processes of this user from attaching."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
