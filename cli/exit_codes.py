@@ -29,7 +29,7 @@ MEANING: Mapping[ExitCode, str] = MappingProxyType(
         ExitCode.OK: "Done; what was asked for is on standard output or in the file of `--out`.",
         ExitCode.FAILED: "Failed for a reason not named below, such as a full disk.",
         ExitCode.USAGE: "The call is wrong: an option, a value outside its limits, a missing file.",
-        ExitCode.DENIED: "The KMS refuses, by policy or role, or it has no such thing: it does not tell which.",
+        ExitCode.DENIED: "The KMS refuses, by policy or role, or has no such thing: it does not tell which.",
         ExitCode.MISMATCH: "Not found, or things that do not belong together: tenant, version, or name.",
         ExitCode.DAMAGED: "A file or document is damaged, not of the expected form, or cannot be verified.",
         ExitCode.UNAVAILABLE: "The KMS cannot be reached or cannot serve now; try again later.",
