@@ -68,6 +68,15 @@ ROLES: Mapping[str, frozenset[str]] = MappingProxyType(
 # What a sealer needs of the tenant is public, so a role in any namespace is enough.
 _IN_ANY_NAMESPACE = frozenset({"blindfold.getPublicKey"})
 
+# What is the tenant's or the platform's is never reached by a role in a namespace, whatever the call names.
+_ABOVE_NAMESPACES = frozenset(
+    permission
+    for permissions in ROLES.values()
+    for permission in permissions
+    if permission.startswith(("tenants.", "blindfoldKeys.", "status.", "server."))
+    or permission in ("namespaces.create", "namespaces.delete")
+)
+
 
 def require_permission(caller: Caller, permission: str, namespace: str | None = None) -> str:
     """The role, as bound, by which the caller may do this, the tenant-wide ones first.
@@ -83,7 +92,14 @@ def require_permission(caller: Caller, permission: str, namespace: str | None = 
     is_platform = isinstance(caller.identity, OperatorName)
     for bound in sorted(caller.roles, key=lambda text: ("@" in text, text)):
         role, at, where = bound.partition("@")
-        in_scope = not at or (where == namespace or permission in _IN_ANY_NAMESPACE)
+        in_scope = not at or _is_in_scope(permission, where, namespace)
         if role in granting and (role == OPERATOR) is is_platform and in_scope:
             return bound
     raise Denied
+
+
+def _is_in_scope(permission: str, where: str, namespace: str | None) -> bool:
+    """Whether a role in the namespace `where` reaches this permission on what is in `namespace`."""
+    if permission in _ABOVE_NAMESPACES:
+        return False
+    return where == namespace or permission in _IN_ANY_NAMESPACE
