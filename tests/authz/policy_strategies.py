@@ -1,4 +1,4 @@
-"""Policies and requests from a world so small that rules often match, and a plain reading of what they mean."""
+"""Policies and requests from a world so small that rules often match; and what they mean, read plainly."""
 
 import ipaddress
 from datetime import UTC, datetime, timedelta
@@ -22,9 +22,17 @@ ROLES = ["red", "blue"]
 OPERATIONS = ["ENCRYPT", "SIGN", "GENERATE_RANDOM"]
 AADS = ["", "YQ==", "YWI=", "Yg=="]
 SELECTORS = [
-    "app=u", "app!=u", "app in (u,v)", "tier notin (u)", "app", "!tier", "app=u,tier", "app in (u),app notin (u)",
-    "tier==,app", "app notin (),!tier",
-]  # fmt: skip
+    "app=u",
+    "app!=u",
+    "app in (u,v)",
+    "tier notin (u)",
+    "app",
+    "!tier",
+    "app=u,tier",
+    "app in (u),app notin (u)",
+    "tier==,app",
+    "app notin (),!tier",
+]
 PREFIXES = ["10.0.0.0/8", "10.1.0.0/16", "0.0.0.0/0", "2001:db8::/32", "::/0", "192.0.2.1/32"]
 ADDRESSES = ["10.1.2.3", "10.200.0.1", "192.0.2.1", "::ffff:10.1.2.3", "2001:db8::1", "", "somewhere"]
 TIMES = [
@@ -134,7 +142,7 @@ HOLDS, FAILS, ERROR = "holds", "fails", "error"
 
 
 def plain_decision(content: PolicyContent, request: AccessRequest) -> tuple[Action, int | None]:
-    """The action and the deciding rule, rule by rule and predicate by predicate, as docs/policies.md puts it."""
+    """The action and the deciding rule, predicate by predicate, as docs/policies.md puts it."""
     outcomes = [_rule_outcome(rule, request) for rule in content.rules]
     rules = list(zip(content.rules, outcomes, range(len(outcomes)), strict=True))
     matching = [(rule.action, index) for rule, outcome, index in rules if outcome == HOLDS]
@@ -159,7 +167,8 @@ def _name_matches(matcher, names):
     options = re2.Options()
     options.dot_nl = True
     return any(
-        text in matcher.exact_values or any(re2.compile(r, options).fullmatch(text) for r in matcher.regex_values)
+        text in matcher.exact_values
+        or any(re2.compile(r, options).fullmatch(text) for r in matcher.regex_values)
         for text in texts
         if text is not None
     )
@@ -186,7 +195,9 @@ def _key(matcher, request):
 
 def _window(window, request):
     now = request.time
-    if window.not_before and now < window.not_before or window.not_after and now >= window.not_after:
+    if window.not_before and now < window.not_before:
+        return FAILS
+    if window.not_after and now >= window.not_after:
         return FAILS
     local = now.astimezone(ZoneInfo(window.time_zone or "UTC"))
     hour = local.time()

@@ -24,7 +24,11 @@ def with_rule(**predicates):
 
 
 REFUSED = [
-    ({"client_selector": {"expressions": ["a=b", "app <= 3"]}}, "client_selector.expressions[1]", "position 5: "),
+    (
+        {"client_selector": {"expressions": ["a=b", "app <= 3"]}},
+        "client_selector.expressions[1]",
+        "position 5: ",
+    ),
     ({"client_name_matcher": {"regex_values": ["a", "b("]}}, "client_name_matcher.regex_values[1]", "RE2"),
     ({"key_matcher": {"regex_values": ["(?<=a)b"]}}, "key_matcher.regex_values[0]", "RE2"),
     ({"time_window": {"days": ["MONDAY"], "time_zone": "Mars/Phobos"}}, "time_window.time_zone", "time zone"),
@@ -55,7 +59,9 @@ def test_every_predicate_has_an_index():
 
 
 def test_validate_returns_the_content_and_the_warnings():
-    content, warnings = validate_policy({"rules": [{"name": "all", "action": "ALLOW"}]}, PolicyKind.SECRET, NOW)
+    content, warnings = validate_policy(
+        {"rules": [{"name": "all", "action": "ALLOW"}]}, PolicyKind.SECRET, NOW
+    )
     assert content == parse_policy({"rules": [{"name": "all", "action": "ALLOW"}]}, PolicyKind.SECRET)
     assert [warning.code for warning in warnings] == [WarningCode.NO_CLIENT_PREDICATE]
 
@@ -69,7 +75,9 @@ def test_validate_reads_the_clock_where_no_time_is_given(monkeypatch):
 
 def test_a_policy_without_rules_denies():
     request = AccessRequest(caller=caller(), time=NOW)
-    assert decide(compile_policy(parse_policy({}, PolicyKind.SECRET)), request).reason is Reason.NO_RULE_MATCHED
+    assert (
+        decide(compile_policy(parse_policy({}, PolicyKind.SECRET)), request).reason is Reason.NO_RULE_MATCHED
+    )
 
 
 def many_rules(count):
@@ -78,7 +86,9 @@ def many_rules(count):
             {
                 "name": f"rule {i}",
                 "action": "ALLOW",
-                "client_name_matcher": {"regex_values": [f"spiffe://corp\\.example/team-{i}-[a-z]+/(web|api)-.*"]},
+                "client_name_matcher": {
+                    "regex_values": [f"spiffe://corp\\.example/team-{i}-[a-z]+/(web|api)-.*"]
+                },
                 "client_selector": {"expressions": [f"app notin (web-{i}),tier in (a,b,c{i})"]},
             }
             for i in range(count)

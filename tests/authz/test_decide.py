@@ -20,7 +20,9 @@ def policy(*rules, combining="FIRST_MATCH"):
     return compile_policy(parse_policy({"rules": named, "rule_combining": combining}, PolicyKind.KMS))
 
 
-def request(*, operation="ENCRYPT", key_name="orders", time=NOON, aad=None, resource_labels=None, **of_caller):
+def request(
+    *, operation="ENCRYPT", key_name="orders", time=NOON, aad=None, resource_labels=None, **of_caller
+):
     return AccessRequest(
         caller=caller(**of_caller),
         time=time,
@@ -48,14 +50,34 @@ CASES = [
     ({"client_name_matcher": {"exact_values": ["a", "b"]}}, {"names": ("c", "b")}, True),
     ({"client_name_matcher": {"regex_values": ["web-[0-9]+"]}}, {"names": ("web-12",)}, True),
     ({"client_name_matcher": {"regex_values": ["web-[0-9]+"]}}, {"names": ("web-12x",)}, False),
-    ({"client_name_matcher": {"exact_values": ["A"], "transformers": ["LOWER_CASE"]}}, {"names": ("A",)}, False),
-    ({"client_name_matcher": {"exact_values": ["a"], "transformers": ["LOWER_CASE"]}}, {"names": ("A",)}, True),
-    ({"client_name_matcher": {"regex_values": [".*"], "transformers": ["BASE64_DECODE"]}}, {"names": ("?",)}, False),
+    (
+        {"client_name_matcher": {"exact_values": ["A"], "transformers": ["LOWER_CASE"]}},
+        {"names": ("A",)},
+        False,
+    ),
+    (
+        {"client_name_matcher": {"exact_values": ["a"], "transformers": ["LOWER_CASE"]}},
+        {"names": ("A",)},
+        True,
+    ),
+    (
+        {"client_name_matcher": {"regex_values": [".*"], "transformers": ["BASE64_DECODE"]}},
+        {"names": ("?",)},
+        False,
+    ),
     ({"client_selector": {"expressions": ["app=web,env!=test"]}}, {"labels": {"app": "web"}}, True),
     ({"client_selector": {"expressions": ["app=web", "env=test"]}}, {"labels": {"env": "test"}}, True),
     ({"client_selector": {"expressions": ["app=web", "env=test"]}}, {"labels": {"env": "prod"}}, False),
-    ({"label_matcher": {"keys": ["team"]}}, {"labels": {"team": "a"}, "resource_labels": {"team": "a"}}, True),
-    ({"label_matcher": {"keys": ["team"]}}, {"labels": {"team": "a"}, "resource_labels": {"team": "b"}}, False),
+    (
+        {"label_matcher": {"keys": ["team"]}},
+        {"labels": {"team": "a"}, "resource_labels": {"team": "a"}},
+        True,
+    ),
+    (
+        {"label_matcher": {"keys": ["team"]}},
+        {"labels": {"team": "a"}, "resource_labels": {"team": "b"}},
+        False,
+    ),
     ({"label_matcher": {"keys": ["team"]}}, {"labels": {"team": "a"}}, False),
     ({"label_matcher": {"keys": ["team"]}}, {"resource_labels": {"team": "a"}}, False),
     ({"label_matcher": {"keys": ["team"]}}, {}, False),
@@ -87,7 +109,7 @@ CASES = [
     ({"aad_matcher": {"lacks": ["Yg=="]}}, {"aad": None}, True),
     ({"aad_matcher": {"starts_with": ["YQ=="], "lacks": ["Yg=="]}}, {"aad": b"ab"}, False),
     ({"client_name": "a", "roles": ["red"]}, {}, False),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("predicates", "changes", "expected"), CASES)
@@ -178,7 +200,9 @@ def test_rules_combine(case, algorithm):
     assert str(decision.rule_index) == rule
 
 
-@pytest.mark.parametrize("address", ["", "unix:", "10.1.2.3:443", "10.1.2", "010.1.2.3", "10.1.2.3/32", "[::1]", " ::1"])
+@pytest.mark.parametrize(
+    "address", ["", "unix:", "10.1.2.3:443", "10.1.2", "010.1.2.3", "10.1.2.3/32", "[::1]", " ::1"]
+)
 @pytest.mark.parametrize("predicate", ["ip_prefixes", "ip_prefixes_except"])
 @pytest.mark.parametrize("action", ["ALLOW", "DENY"])
 def test_an_address_that_cannot_be_read_denies(address, predicate, action):
@@ -208,7 +232,9 @@ def test_a_regex_engine_that_gives_up_denies_where_the_expression_was_needed(mon
 
 
 def test_a_name_that_is_not_unicode_denies():
-    decision = decide(policy({"client_name_matcher": {"regex_values": ["x"]}} | DENY, ALLOW), request(names=("\ud800",)))
+    decision = decide(
+        policy({"client_name_matcher": {"regex_values": ["x"]}} | DENY, ALLOW), request(names=("\ud800",))
+    )
     assert (decision.action, decision.reason, decision.rule_index) == (*MARKS["E"], None)
     assert decision.trace.fault == "UnicodeEncodeError"
 
