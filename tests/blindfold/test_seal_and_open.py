@@ -329,3 +329,12 @@ def test_padding_is_taken_off() -> None:
 def test_padding_of_another_form_is_refused(plain: bytes) -> None:
     with pytest.raises(OpenFailed):
         list(unpad(parts_of(plain)))
+
+
+@pytest.mark.slow
+def test_large_secret_takes_no_more_memory_than_a_small_one() -> None:
+    from benchmarks.sealing import figures
+
+    grown = [figure for figure in figures(mib=64, rounds=1) if figure["unit"] == "MiB"]
+    assert len(grown) == 2
+    assert all(figure["ok"] for figure in grown), grown
