@@ -53,7 +53,7 @@ class Decision:
 
 def decide(policy: CompiledPolicy, request: AccessRequest) -> Decision:
     """Decide the request. Never raises: what goes wrong denies."""
-    # Any exception at all: a decision that fails to be made must not become one that is not asked.
+    # Any exception at all: nobody may be let through because the question could not be answered.
     try:
         trace = _trace(policy, request)
     except Exception as error:

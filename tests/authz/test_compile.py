@@ -33,6 +33,8 @@ REFUSED = [
     ({"key_matcher": {"regex_values": ["(?<=a)b"]}}, "key_matcher.regex_values[0]", "RE2"),
     ({"time_window": {"days": ["MONDAY"], "time_zone": "Mars/Phobos"}}, "time_window.time_zone", "time zone"),
     ({"time_window": {"days": ["MONDAY"], "time_zone": "Europe"}}, "time_window.time_zone", "time zone"),
+    ({"time_window": {"days": ["MONDAY"], "time_zone": "localtime"}}, "time_window.time_zone", "time zone"),
+    ({"time_window": {"days": ["MONDAY"], "time_zone": "right/UTC"}}, "time_window.time_zone", "time zone"),
 ]
 
 
