@@ -135,7 +135,7 @@ def create_store(path: Path, settings: Settings, provider: RootOfTrust) -> Authe
             events=[event],
         )
     except BaseException:
-        locked.close()
+        locked.discard()
         raise
     return AuthenticatedStore(store, Root(keys, Require(ROOT_KEY, NAME, 1)), audit_key, settings)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from kms.errors import InvalidField
-from kms.model.chain import SignedCheckpoint
+from kms.model.chain import SignedCheckpoint, body_digest, parse_object
 from kms.storage.interface import StoredEvent
 
 _PAGE = 1000
@@ -18,12 +18,13 @@ class Chain(Protocol):
     def checkpoints(self, after: int = 0, limit: int = 1000) -> list[SignedCheckpoint]: ...
 
 
-def export(store: Chain, after: int = 0) -> Iterator[str]:
+def export(store: Chain, after: int = 0, tenant: str | None = None) -> Iterator[str]:
     """Lines without newlines: events above `after` in order, each checkpoint behind the event it is at.
 
     `after` is 0 or the sequence number of a checkpoint, such as the last line of the previous export; that
-    checkpoint is then the first line. Ends with the newest checkpoint: what lies behind it nothing signs
-    yet; `Store.checkpoint` makes one. Raises `InvalidField` and `StoreTampered`.
+    checkpoint is then the first line. With a tenant, the bodies of all other events are hidden. Ends with
+    the newest checkpoint: what lies behind it nothing signs yet; `Store.checkpoint` makes one. Raises
+    `InvalidField` and `StoreTampered`.
     """
     if after:
         anchor = store.checkpoints(after - 1, 1)
@@ -32,19 +33,30 @@ def export(store: Chain, after: int = 0) -> Iterator[str]:
         yield anchor[0].to_line().decode()
     while checkpoints := store.checkpoints(after, _PAGE):
         for signed in checkpoints:
-            yield from _events(store, after, signed.checkpoint.sequence)
+            for event in _events(store, after, signed.checkpoint.sequence):
+                yield _line(event, tenant)
             yield signed.to_line().decode()
             after = signed.checkpoint.sequence
 
 
-def _events(store: Chain, after: int, through: int) -> Iterator[str]:
+def _events(store: Chain, after: int, through: int) -> Iterator[StoredEvent]:
     while after < through:
         for event in store.events(after, min(_PAGE, through - after)):
-            yield event_line(event)
+            yield event
             after = event.sequence
 
 
-def event_line(event: StoredEvent) -> str:
-    """{"body": the event, "chain_hash": hex, "sequence": number}, canonical (RFC 8785)."""
-    body = event.body.decode()
-    return f'{{"body":{body},"chain_hash":"{event.chain_hash.hex()}","sequence":{event.sequence}}}'
+def _line(event: StoredEvent, tenant: str | None) -> str:
+    if tenant is None or parse_object(event.body).get("tenant") == tenant:
+        return event_line(event.sequence, event.body, event.chain_hash)
+    return hidden_line(event.sequence, body_digest(event.body), event.chain_hash)
+
+
+def event_line(sequence: int, body: bytes, chain_hash: bytes) -> str:
+    """{"body": the event, "chain_hash": hex, "sequence": number}, canonical (RFC 8785) as `body` is."""
+    return f'{{"body":{body.decode()},"chain_hash":"{chain_hash.hex()}","sequence":{sequence}}}'
+
+
+def hidden_line(sequence: int, digest: bytes, chain_hash: bytes) -> str:
+    """{"body_digest": hex, "chain_hash": hex, "sequence": number}, canonical (RFC 8785)."""
+    return f'{{"body_digest":"{digest.hex()}","chain_hash":"{chain_hash.hex()}","sequence":{sequence}}}'

@@ -39,9 +39,17 @@ def genesis(store_id: bytes) -> bytes:
     return hashlib.sha256(_GENESIS + store_id).digest()
 
 
-def link(previous: bytes, sequence: int, body: bytes) -> bytes:
-    """The chain hash of an event: SHA-256("kms/v1 audit" || 0x00 || previous || u64 sequence || body)."""
-    return hashlib.sha256(_LINK + previous + u64(sequence) + body).digest()
+def body_digest(body: bytes) -> bytes:
+    """SHA-256. What a reader gets of an event that is not his; its random event id keeps it from guesses."""
+    return hashlib.sha256(body).digest()
+
+
+def link(previous: bytes, sequence: int, digest: bytes) -> bytes:
+    """The chain hash of an event, given its body's digest, so that the chain goes on where a body is hidden.
+
+    SHA-256("kms/v1 audit" || 0x00 || previous || u64 sequence || digest)
+    """
+    return hashlib.sha256(_LINK + previous + u64(sequence) + digest).digest()
 
 
 def event_body(event: AuditEvent, *, sequence: int, event_id: str, state_digest: bytes | None) -> bytes:
@@ -94,7 +102,7 @@ def state_digest_of(body: bytes) -> bytes | None:
     if b'"state_digest":' not in body:
         return None
     text = parse_object(body).get("state_digest")
-    return None if text is None else _unhex(text, "state_digest", HASH_SIZE)
+    return None if text is None else unhex(text, "state_digest", HASH_SIZE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +154,10 @@ class SignedCheckpoint:
             fields = value["checkpoint"]
             parsed = cls(
                 Checkpoint(
-                    _unhex(fields["store_id"], "store_id", STORE_ID_SIZE),
+                    unhex(fields["store_id"], "store_id", STORE_ID_SIZE),
                     int(fields["sequence"]),
-                    _unhex(fields["chain_hash"], "chain_hash", HASH_SIZE),
-                    _unhex(fields["state_digest"], "state_digest", HASH_SIZE),
+                    unhex(fields["chain_hash"], "chain_hash", HASH_SIZE),
+                    unhex(fields["state_digest"], "state_digest", HASH_SIZE),
                     str(fields["time"]),
                 ),
                 unb64url(value["signature"]),
@@ -162,8 +170,8 @@ class SignedCheckpoint:
         return parsed
 
 
-def _unhex(text: object, field: str, size: int) -> bytes:
-    """Lower-case hex of exactly `size` bytes."""
+def unhex(text: object, field: str, size: int) -> bytes:
+    """The bytes of lower-case hex of exactly `size` bytes. Raises `Malformed`."""
     try:
         value = bytes.fromhex(text) if isinstance(text, str) else b""
     except ValueError:

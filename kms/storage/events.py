@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from kms.errors import StoreTampered
-from kms.model.chain import genesis, link
+from kms.model.chain import body_digest, genesis, link
 from kms.storage.authentication import StoreKeys, verify_event_mac
 from kms.storage.interface import StoredEvent
 
@@ -35,7 +35,7 @@ def verified(
     for sequence, body, chain_hash, mac in records:
         if sequence != after + 1:
             raise StoreTampered(f"event {after + 1} is missing")
-        if type(body) is not bytes or chain_hash != link(previous, sequence, body):
+        if type(body) is not bytes or chain_hash != link(previous, sequence, body_digest(body)):
             raise StoreTampered(f"event {sequence} was changed")
         verify_event_mac(keys, sequence, chain_hash, mac)
         after, previous = sequence, chain_hash

@@ -172,6 +172,12 @@ class LockedStore:
         writer.start()
         return SqliteStore(store_id, self._lock, reader, writer)
 
+    def discard(self) -> None:
+        """Remove the file of a store whose initialisation failed."""
+        self.close()
+        for suffix in ("", "-wal", "-shm"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+
     def close(self) -> None:
         """Give the file back without having unlocked it."""
         self._connection.close()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from blindfold._encoding import MAX_LP
 from kms.errors import StoreTampered
 from kms.model.audit_event import AuditEvent
-from kms.model.chain import event_body, link
+from kms.model.chain import body_digest, event_body, link
 from kms.storage.authentication import event_mac, state_digest, verify_row
 from kms.storage.index import Draft, Known
 from kms.storage.interface import MISSING, Change, Delete, Put, Receipt, Require, Row, WriteConflict
@@ -41,6 +41,10 @@ class Unit:
                 raise ValueError("a row that is missing cannot be deleted")
 
     @property
+    def writes(self) -> bool:
+        return any(not isinstance(change, Require) for change in self.changes)
+
+    @property
     def erases(self) -> bool:
         return any(
             isinstance(change, Delete) or (isinstance(change, Put) and change.destroys)
@@ -60,12 +64,12 @@ def apply(
         if draft.counter(change.kind, change.name) != change.expected:
             raise WriteConflict(f"{change.kind} {change.name} was written by somebody else in between")
     replaced = [_read(connection, draft, change) for change in unit.changes]
-    if unit.changes:
+    if unit.writes:
         _check_canonical(unit.events)
     for change, old in zip(unit.changes, replaced, strict=True):
         if not isinstance(change, Require):
             _write(connection, draft, change, old)
-    return chain_events(draft, unit.events, new_id, with_digest=bool(unit.changes))
+    return chain_events(draft, unit.events, new_id, with_digest=unit.writes)
 
 
 def chain_events(
@@ -82,7 +86,7 @@ def chain_events(
     for sequence, event in enumerate(events, head.sequence + 1):
         carried = digest if sequence == last else None
         body = event_body(event, sequence=sequence, event_id=new_id(), state_digest=carried)
-        chain_hash = link(chain_hash, sequence, body)
+        chain_hash = link(chain_hash, sequence, body_digest(body))
         records.append((sequence, body, chain_hash, event_mac(draft.keys, chain_hash)))
     draft.advance(last, chain_hash)
     return records, Receipt(last, chain_hash)

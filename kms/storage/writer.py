@@ -149,7 +149,7 @@ class Writer:
         self._erasure_owed |= any(item.erases for item in units)
         unerased, unsettled = self._erase(), self._bring_outside()
         return [
-            (item.future, _outcome(result, item.changes and unsettled, item.erases and unerased))
+            (item.future, _outcome(result, item.writes and unsettled, item.erases and unerased))
             for item, result in zip(units, results, strict=True)
         ]
 

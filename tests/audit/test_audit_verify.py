@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blindfold.secret import SecretBytes
-from kms.audit.export import export
+from kms.audit.export import event_line, export, hidden_line
 from kms.audit.signing import AuditKey
 from kms.audit.verify import ChainBroken, Finding, verify
 from kms.errors import InvalidField
 from kms.model.audit_event import AuditEvent
-from kms.model.chain import Checkpoint, SignedCheckpoint, event_body, genesis, link
+from kms.model.chain import Checkpoint, SignedCheckpoint, body_digest, event_body, genesis, link
 from kms.storage.interface import StoredEvent
 
 KEY = AuditKey.from_seed(SecretBytes(b"s" * 32))
@@ -26,9 +26,10 @@ STORE_ID = b"0123456789abcdef"
 def chain(count: int, store_id: bytes = STORE_ID) -> list[StoredEvent]:
     events, previous = [], genesis(store_id)
     for sequence in range(1, count + 1):
-        event = AuditEvent("2026-01-02T03:04:05.000000Z", f"Act{sequence}", "", "", "", "ALLOW")
+        tenant = "acme" if sequence % 2 else "other"
+        event = AuditEvent("2026-01-02T03:04:05.000000Z", f"Act{sequence}", "", tenant, "", "ALLOW")
         body = event_body(event, sequence=sequence, event_id=f"{sequence:032x}", state_digest=None)
-        previous = link(previous, sequence, body)
+        previous = link(previous, sequence, body_digest(body))
         events.append(StoredEvent(sequence, body, previous))
     return events
 
@@ -106,6 +107,27 @@ def test_an_export_begins_at_a_checkpoint_or_at_the_beginning(after: int) -> Non
         list(export(Copy(), after=after))
 
 
+HIDDEN = list(export(Copy(), tenant="acme"))
+
+
+def test_a_tenants_export_hides_the_bodies_of_others_and_verifies_all_the_same() -> None:
+    shown = [json.loads(line)["body"]["tenant"] for line in HIDDEN if '"body":' in line]
+    assert shown == ["acme"] * 5
+    assert not any("other" in line for line in HIDDEN)
+    assert verify(HIDDEN, KEY.public_key) == verify(HONEST, KEY.public_key)
+
+
+@pytest.mark.parametrize("line", [1, 3, 6])
+def test_a_hidden_event_cannot_be_changed_or_removed(line: int) -> None:
+    assert '"body_digest":' in HIDDEN[line]
+    event = json.loads(HIDDEN[line])
+    forged = hidden_line(event["sequence"], b"f" * 32, bytes.fromhex(event["chain_hash"]))
+    for copy in ([*HIDDEN[:line], forged, *HIDDEN[line + 1 :]], HIDDEN[:line] + HIDDEN[line + 1 :]):
+        with pytest.raises(ChainBroken) as caught:
+            verify(copy, KEY.public_key)
+        assert caught.value.sequence == event["sequence"]
+
+
 def without(*sequences: int) -> Callable[[list[str]], list[str]]:
     gone = {LINE[sequence] for sequence in sequences}
     return lambda lines: [line for at, line in enumerate(lines) if at not in gone]
@@ -135,17 +157,8 @@ def rewritten_from(sequence: int) -> Callable[[list[str]], list[str]]:
         lines, previous = list(lines), EVENTS[sequence - 2].chain_hash
         for event in EVENTS[sequence - 1 :]:
             body = event.body.replace(b"ALLOW", b"DENY")
-            previous = link(previous, event.sequence, body)
-            stored = StoredEvent(event.sequence, body, previous)
-            lines[LINE[event.sequence]] = json.dumps(
-                {
-                    "body": json.loads(stored.body),
-                    "chain_hash": previous.hex(),
-                    "sequence": event.sequence,
-                },
-                separators=(",", ":"),
-                sort_keys=True,
-            )
+            previous = link(previous, event.sequence, body_digest(body))
+            lines[LINE[event.sequence]] = event_line(event.sequence, body, previous)
         return lines
 
     return rewrite
@@ -153,6 +166,11 @@ def rewritten_from(sequence: int) -> Callable[[list[str]], list[str]]:
 
 def replaced(line: int, new: str) -> Callable[[list[str]], list[str]]:
     return lambda lines: [*lines[:line], new, *lines[line + 1 :]]
+
+
+def capitals(line: str) -> str:
+    chain_hash = json.loads(line)["chain_hash"]
+    return line.replace(chain_hash, chain_hash.upper())
 
 
 OTHER_KEY = AuditKey.from_seed(SecretBytes(b"o" * 32))
@@ -169,7 +187,9 @@ CASES = [
     Case("a field changed", changed(6, "Act6", "Act7"), Finding.CHANGED, 6),
     Case("the first event changed", changed(1, "Act1", "Act9"), Finding.CHANGED, 1),
     Case("the last event changed", changed(10, "Act10", "Act11"), Finding.CHANGED, 10),
-    Case("a hash changed", changed(5, '"chain_hash":"', '"chain_hash":"00'), Finding.CHANGED, 5),
+    Case("a hash changed", replaced(5, event_line(5, EVENTS[4].body, b"h" * 32)), Finding.CHANGED, 5),
+    Case("a hash too long", changed(5, '"chain_hash":"', '"chain_hash":"00'), Finding.MALFORMED, 5),
+    Case("a hash in capitals", replaced(5, capitals(HONEST[5])), Finding.MALFORMED, 5),
     Case("an event removed", without(6), Finding.REMOVED, 6),
     Case("the first event removed", without(1), Finding.REMOVED, 1),
     Case("the event at a checkpoint removed", without(7), Finding.REMOVED, 7),
@@ -191,6 +211,21 @@ CASES = [
     Case("a field added", replaced(2, HONEST[2][:-1] + ',"x":1}'), Finding.MALFORMED, 3),
     Case("a field twice", replaced(2, HONEST[2][:-1] + ',"sequence":3}'), Finding.MALFORMED, 3),
     Case("a sequence number of text", changed(3, '"sequence":3}', '"sequence":"3"}'), Finding.MALFORMED, 3),
+    Case(
+        "a hidden event with a body",
+        replaced(2, HONEST[2].replace("{", '{"body_digest":"",', 1)),
+        Finding.MALFORMED,
+        3,
+    ),
+    Case(
+        "a hidden event without a digest", replaced(2, hidden_line(3, b"", b"h" * 32)), Finding.MALFORMED, 3
+    ),
+    Case(
+        "a sequence number out of range",
+        replaced(2, hidden_line(2**53, b"d" * 32, b"h" * 32)),
+        Finding.MALFORMED,
+        3,
+    ),
     Case("a lone surrogate", replaced(2, "\ud800"), Finding.MALFORMED, 3),
     Case(
         "another number outside", changed(3, '"sequence":3}\n'[:-1], '"sequence":3}}'), Finding.MALFORMED, 3
@@ -237,11 +272,8 @@ def test_a_fork_is_exposed_by_a_checkpoint_kept_outside() -> None:
     """A store that was rolled back signs another history with the same key."""
     fork, previous = [*HONEST[:9]], EVENTS[6].chain_hash
     body = EVENTS[7].body.replace(b"ALLOW", b"DENY")
-    event = StoredEvent(8, body, link(previous, 8, body))
-    fork += [
-        f'{{"body":{body.decode()},"chain_hash":"{event.chain_hash.hex()}","sequence":8}}',
-        checkpoint(event).to_line().decode(),
-    ]
+    event = StoredEvent(8, body, link(previous, 8, body_digest(body)))
+    fork += [event_line(8, body, event.chain_hash), checkpoint(event).to_line().decode()]
     assert verify(fork, KEY.public_key).signed_through == 8
     with pytest.raises(ChainBroken) as caught:
         verify(fork, KEY.public_key, [checkpoint(EVENTS[7])])

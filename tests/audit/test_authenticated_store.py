@@ -26,7 +26,7 @@ from kms.crypto.root_of_trust.interface import RootOfTrust, WrongRootMaterial
 from kms.crypto.root_of_trust.keyfile import Keyfile
 from kms.crypto.root_of_trust.passphrase import Argon2Limits, Passphrase
 from kms.crypto.wrapping import UnwrapFailed
-from kms.errors import ConfigError, StoreTampered
+from kms.errors import ConfigError, StoreTampered, Unavailable
 from kms.model.audit_event import AuditEvent
 from kms.model.chain import parse_object
 from kms.storage.checkpoint_file import CheckpointFile
@@ -133,6 +133,24 @@ def test_a_failed_creation_leaves_an_existing_store_alone(place: Place) -> None:
         create_store(place.path, place.settings, place.keyfile)
     with place.opened() as opened:
         assert tenant_key(opened)
+
+
+@pytest.mark.parametrize("obstacle", ["an old checkpoint file", "no directory for the checkpoint file"])
+def test_a_creation_that_failed_can_be_repeated(tmp_path: Path, obstacle: str) -> None:
+    place = Place(tmp_path)
+    outside = tmp_path / "checkpoint"
+    if obstacle == "an old checkpoint file":
+        outside.touch()
+    else:
+        place.settings = Settings(CheckpointFile(tmp_path / "missing" / "checkpoint"))
+    with pytest.raises((ConfigError, Unavailable)):
+        create_store(place.path, place.settings, place.keyfile)
+    assert not list(tmp_path.glob("kms.db*[!k]"))
+    outside.unlink(missing_ok=True)
+    (tmp_path / "missing").mkdir()
+    create_store(place.path, place.settings, place.keyfile).close()
+    with place.opened() as opened:
+        assert actions(opened) == ["Kms.Init"]
 
 
 @pytest.mark.parametrize("kind", [ROOT_KEY, AUDIT_KEY])

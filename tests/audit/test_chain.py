@@ -14,6 +14,7 @@ from kms.model.chain import (
     Checkpoint,
     Malformed,
     SignedCheckpoint,
+    body_digest,
     event_body,
     genesis,
     link,
@@ -30,13 +31,14 @@ SIGNED = SignedCheckpoint(CHECKPOINT, b"s" * 64)
 
 
 def test_the_link_is_the_hash_that_the_specification_writes_down() -> None:
-    expected = hashlib.sha256(b"kms/v1 audit\x00" + b"p" * 32 + (5).to_bytes(8, "big") + b"body").digest()
-    assert link(b"p" * 32, 5, b"body") == expected
+    digest = hashlib.sha256(b"body").digest()
+    expected = hashlib.sha256(b"kms/v1 audit\x00" + b"p" * 32 + (5).to_bytes(8, "big") + digest).digest()
+    assert link(b"p" * 32, 5, body_digest(b"body")) == expected
     assert genesis(b"i" * 16) == hashlib.sha256(b"kms/v1 audit genesis\x00" + b"i" * 16).digest()
 
 
 def test_two_stores_chains_differ_from_their_first_link() -> None:
-    assert link(genesis(b"i" * 16), 1, b"body") != link(genesis(b"j" * 16), 1, b"body")
+    assert link(genesis(b"i" * 16), 1, b"d" * 32) != link(genesis(b"j" * 16), 1, b"d" * 32)
 
 
 def test_a_body_is_canonical_json_with_every_field() -> None:

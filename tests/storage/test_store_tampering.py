@@ -10,7 +10,7 @@ import pytest
 from store_workshop import SIGNER, Workshop, an_event
 
 from kms.errors import ConfigError, StoreTampered
-from kms.model.chain import SignedCheckpoint, link, parse_object
+from kms.model.chain import SignedCheckpoint, body_digest, link, parse_object
 from kms.storage.authentication import StoreKeys
 from kms.storage.interface import MISSING, Delete, Put, Row, StoreRolledBack
 from kms.storage.sqlite import SqliteStore
@@ -270,7 +270,7 @@ def fabricate(workshop: Workshop, mac: bytes) -> int:
         "SELECT sequence, chain_hash FROM events ORDER BY sequence DESC LIMIT 1"
     )
     body = b'{"action":"Forged","sequence":%d}' % (sequence + 1)
-    chain_hash = link(previous, sequence + 1, body)
+    chain_hash = link(previous, sequence + 1, body_digest(body))
     return workshop.edit("INSERT INTO events VALUES (?, ?, ?, ?)", sequence + 1, body, chain_hash, mac)
 
 

@@ -35,6 +35,11 @@ class Keyfile:
                 file.write(line)
                 file.flush()
                 os.fsync(file.fileno())
+            directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
         except OSError as error:
             raise ConfigError(f"cannot create the keyfile {path}: {error.strerror}") from error
         return cls(path)
