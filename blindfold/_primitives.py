@@ -34,7 +34,6 @@ __all__ = [
     "inverse",
     "is_equal",
     "is_prime",
-    "next_prime",
     "power",
     "random_bytes",
     "random_prime",
@@ -130,11 +129,6 @@ def random_unit(modulus: "int | Integer") -> "Integer":
 def is_prime(value: "int | Integer", rounds: int = 25) -> bool:
     """BPSW, then Miller-Rabin to `rounds` in all (GMP's `mpz_probab_prime_p`)."""
     return bool(gmpy2.is_prime(value, rounds))
-
-
-def next_prime(value: "int | Integer") -> "Integer":
-    """The smallest (probable) prime above value."""
-    return gmpy2.next_prime(value)
 
 
 def random_prime(bits: int) -> "Integer":

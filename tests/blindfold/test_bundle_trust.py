@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 from blindfold import Bundle, Delegation, KeyDocument, PolicyDocument, root_fingerprint
 from blindfold._canonical import dump
 from blindfold._primitives import ed25519_public_key
-from blindfold.bundle import CLOCK_SKEW, DEFAULT_LIFE, parse_time, print_time
+from blindfold.bundle import CLOCK_SKEW, DEFAULT_LIFE, parse_time, print_time, signer_public_key
 from blindfold.documents import document_exponent
 from blindfold.errors import (
     BlindfoldError,
@@ -49,6 +49,12 @@ def test_bundle_survives_the_wire_and_one_newline_at_its_end() -> None:
     assert verified(Bundle.parse(data + b"\n")) == POLICY
     with pytest.raises(DocumentInvalid):
         Bundle.parse(data + b"\n\n")
+
+
+def test_public_key_of_a_signer_is_that_of_rfc_8032() -> None:
+    seed = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
+    public = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+    assert signer_public_key(seed).hex() == public
 
 
 # A document re-issued.

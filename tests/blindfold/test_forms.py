@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from blindfold.envelope import MAGIC
-from blindfold.errors import BlindfoldError, Corrupt, NotSealed
+from blindfold.errors import BlindfoldError, Corrupt, InputInvalid, NotSealed
 from blindfold.forms import MAX_TEXT, from_any, from_location, from_text, to_location, to_text
 from testvectors import material
 
@@ -91,8 +91,16 @@ def test_text_ends_in_one_newline_at_most(ending: bytes) -> None:
             from_any(text.encode() + ending)
 
 
+def test_what_is_printed_as_text_can_be_read_again_up_to_the_limit() -> None:
+    for printer, size in ((to_text, (MAX_TEXT - 15) // 4 * 3), (to_location, (MAX_TEXT - 12) // 4 * 3)):
+        largest = bytes(size)
+        assert from_any(printer(largest).encode() + b"\r\n") == largest
+        with pytest.raises(InputInvalid, match="16 MiB"):
+            printer(largest + bytes(3))
+
+
 def test_large_input_that_is_no_binary_form_is_not_decoded() -> None:
     with pytest.raises(NotSealed):
-        from_any(TEXT.encode() + b"A" * MAX_TEXT)
+        from_any(b"blindfold:v1:" + b"A" * MAX_TEXT)
     large = MAGIC + bytes(MAX_TEXT)
     assert from_any(large) is large
