@@ -71,7 +71,7 @@ class Writer:
         self._erasing = erasing
         self._deliver = deliver
         self._intake: Intake[Item] = Intake(limits.queue)
-        self._refusal: KmsError | None = None
+        self._refusal = ""
         self._erasure_owed = False
         self._committing = False
         self._thread = threading.Thread(target=self._run, name="kms-store-writer", daemon=True)
@@ -117,8 +117,8 @@ class Writer:
         }
         failure: KmsError
         try:
-            if self._refusal is not None:
-                raise self._refusal
+            if self._refusal:
+                raise Unavailable(self._refusal)
             self._checkpointer.settle()
             return work[type(items[0])](items)
         except KmsError as error:
@@ -127,8 +127,8 @@ class Writer:
         except sqlite3.Error as error:
             failure = self._after(error)
         except Exception as error:
-            name = type(error).__name__
-            failure = self._refusal = Unavailable(f"the store's writer failed ({name}); restart the server")
+            self._refusal = f"the store's writer failed ({type(error).__name__}); restart the server"
+            failure = Unavailable(self._refusal)
             self._roll_back()
         return [(item.future, failure) for item in items]
 
@@ -211,7 +211,7 @@ class Writer:
         self._committing = False
         self._roll_back()
         if not (surely and self._at_head()):
-            self._refusal = Unavailable("a commit failed halfway; restart the server, which checks the store")
+            self._refusal = "a commit failed halfway; restart the server, which checks the store"
         return as_kms_error(error)
 
     def _roll_back(self) -> None:
