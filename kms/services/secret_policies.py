@@ -247,7 +247,7 @@ class SecretPolicies:
         """Check content without writing it. Raises `InvalidField`, `LimitExceeded`."""
 
         def act() -> Outcome[tuple[LintWarning, ...]]:
-            return Outcome(tuple(validate_policy(content, PolicyKind.SECRET)[1]))
+            return Outcome(validate_policy(content, PolicyKind.SECRET, call.time)[1])
 
         return await self._guard.perform(call, VALIDATE, parent, act)
 

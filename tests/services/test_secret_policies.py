@@ -1,0 +1,206 @@
+"""Secret policies: revisions that never change, one head, and what may be done to either."""
+
+import hashlib
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from services.conftest import ADMIN, ALLOW_WEB, AUDITOR, AUTHOR, BATCH, PROD, WEB, WEB_TLS, Kms, caller
+
+from blindfold import Binding
+from kms.errors import (
+    AlreadyExists,
+    Denied,
+    EtagMismatch,
+    InvalidField,
+    LimitExceeded,
+    NotFound,
+    WrongState,
+)
+from kms.model.access_request import AccessRequest
+from kms.model.names import NamespaceName, SecretPolicyName, SecretPolicyRevisionName
+from kms.services.secret_policies import SecretPolicies
+
+FIRST = SecretPolicyRevisionName("acme", "prod", "web-tls", 1)
+ALLOW_BATCH = {"rules": [{"name": "b", "action": "ALLOW", "client_selector": {"expressions": ["app=batch"]}}]}
+
+
+def policies(kms: Kms) -> SecretPolicies:
+    return kms.parts.secret_policies
+
+
+def test_created_policy_has_a_first_revision_with_the_author_s_content(kms: Kms) -> None:
+    view = kms.add_policy(ALLOW_WEB | {"description": "web", "labels": {"tier": "front"}})
+    document = view.current.document
+    assert document.rules == tuple(ALLOW_WEB["rules"])
+    assert (document.description, dict(document.labels)) == ("web", {"tier": "front"})
+    assert (document.revision, document.binding) == (1, Binding.REVISION)
+    assert view.head.record.digest == hashlib.sha256(document.to_bytes()).digest()
+
+
+def test_uid_and_nonce_are_the_service_s_own(kms: Kms) -> None:
+    """Content that asks for them is refused: an author who chose them could search for an exponent."""
+    for field in ("uid", "nonce", "revision", "tenant"):
+        with pytest.raises(InvalidField, match=field):
+            kms.add_policy(ALLOW_WEB | {field: "00" * 16})
+    first, second = (
+        kms.add_policy(ALLOW_WEB, replace(WEB_TLS, policy=name)).current.document for name in ("one", "two")
+    )
+    assert first.uid != second.uid
+    assert first.nonce != second.nonce
+
+
+def test_update_makes_a_revision_and_keeps_the_old_one(kms: Kms) -> None:
+    first = kms.add_policy()
+    second = kms.run(policies(kms).update(kms.call(AUTHOR), WEB_TLS, ALLOW_BATCH, first.head.etag))
+    assert second.head.record.revision == 2
+    assert second.head.record.uid == first.head.record.uid
+    assert second.current.document.nonce != first.current.document.nonce
+    old = kms.run(policies(kms).get_revision(kms.call(AUTHOR), FIRST))
+    assert old.policy.document == first.current.document
+    assert old.row.record.author == AUTHOR.spiffe_id
+
+
+def test_update_with_an_old_etag_is_refused(kms: Kms) -> None:
+    first = kms.add_policy()
+    kms.run(policies(kms).update(kms.call(AUTHOR), WEB_TLS, ALLOW_BATCH, first.head.etag))
+    with pytest.raises(EtagMismatch):
+        kms.run(policies(kms).update(kms.call(AUTHOR), WEB_TLS, ALLOW_WEB, first.head.etag))
+    assert kms.run(policies(kms).get(kms.call(AUTHOR), WEB_TLS)).head.record.revision == 2
+
+
+def test_binding_stays_for_life(kms: Kms) -> None:
+    kms.add_policy()
+    with pytest.raises(InvalidField, match="whole life"):
+        kms.run(policies(kms).update(kms.call(AUTHOR), WEB_TLS, ALLOW_WEB | {"binding": "POLICY"}, ""))
+
+
+def test_name_is_taken_once_but_the_same_request_may_repeat(kms: Kms) -> None:
+    create = policies(kms).create
+    first = kms.run(create(kms.call(AUTHOR), WEB_TLS, ALLOW_WEB, "request-a"))
+    again = kms.run(create(kms.call(AUTHOR), WEB_TLS, ALLOW_WEB, "request-a"))
+    assert again.head.record == first.head.record
+    for request_id in ("request-b", ""):
+        with pytest.raises(AlreadyExists):
+            kms.run(create(kms.call(AUTHOR), WEB_TLS, ALLOW_WEB, request_id))
+
+
+def test_namespace_must_exist(kms: Kms) -> None:
+    with pytest.raises(NotFound):
+        kms.add_policy(ALLOW_WEB, SecretPolicyName("acme", "nowhere", "web-tls"))
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        ({"rules": [{"name": "a", "action": "ALLOW", "moon": "full"}]}, InvalidField),
+        ({"rules": [{"name": "a", "action": "ALLOW", "operations": ["SIGN"]}]}, InvalidField),
+        ({"rules": [{"name": f"r{i}", "action": "DENY"} for i in range(257)]}, LimitExceeded),
+        ({"decrypt_cache_timeout_seconds": -1}, InvalidField),
+        ({"binding": "NONE"}, InvalidField),
+    ],
+)
+def test_bad_content_is_refused_and_leaves_nothing(kms: Kms, content: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        kms.add_policy(content)
+    with pytest.raises(NotFound):
+        kms.run(policies(kms).get(kms.call(AUTHOR), WEB_TLS))
+
+
+def test_deleted_policy_is_listed_on_request_only_and_comes_back_whole(kms: Kms) -> None:
+    first = kms.add_policy()
+    deleted = kms.run(policies(kms).delete(kms.call(AUTHOR), WEB_TLS, first.head.etag))
+    assert deleted.head.record.delete_time == kms.now
+
+    def listed(*, show_deleted: bool) -> int:
+        found = policies(kms).list(kms.call(AUTHOR), PROD, "", 10, show_deleted=show_deleted)
+        return len(kms.run(found).items)
+
+    assert (listed(show_deleted=False), listed(show_deleted=True)) == (0, 1)
+    for refused in (
+        policies(kms).delete(kms.call(AUTHOR), WEB_TLS, ""),
+        policies(kms).update(kms.call(AUTHOR), WEB_TLS, ALLOW_WEB, ""),
+    ):
+        with pytest.raises(WrongState):
+            kms.run(refused)
+    restored = kms.run(policies(kms).undelete(kms.call(AUTHOR), WEB_TLS, ""))
+    assert restored.current.document == first.current.document
+    with pytest.raises(WrongState):
+        kms.run(policies(kms).undelete(kms.call(AUTHOR), WEB_TLS, ""))
+
+
+def test_revisions_are_paged_in_order(kms: Kms) -> None:
+    kms.add_policy()
+    for _ in range(11):
+        kms.run(policies(kms).update(kms.call(AUTHOR), WEB_TLS, ALLOW_WEB, ""))
+    numbers, after = [], ""
+    while True:
+        found = kms.run(policies(kms).list_revisions(kms.call(AUTHOR), WEB_TLS, after, 5))
+        numbers += [view.policy.document.revision for view in found.items]
+        after = found.next_after
+        if not after:
+            break
+    assert numbers == list(range(1, 13))
+
+
+def test_revoked_revision_is_revoked_for_good(kms: Kms) -> None:
+    kms.add_policy()
+    view = kms.run(policies(kms).revoke_revision(kms.call(ADMIN), FIRST, "", "lost laptop"))
+    assert view.row.record.revoke_time == kms.now
+    assert kms.last_event()["details"]["comment"] == "lost laptop"
+    with pytest.raises(WrongState):
+        kms.run(policies(kms).revoke_revision(kms.call(ADMIN), FIRST, "", ""))
+
+
+def test_narrowing_adds_and_never_removes(kms: Kms) -> None:
+    kms.add_policy()
+    narrow = policies(kms).narrow_revision
+    kms.run(narrow(kms.call(AUTHOR), FIRST, (WEB.spiffe_id,), "", ""))
+    view = kms.run(narrow(kms.call(AUTHOR), FIRST, (BATCH.spiffe_id,), "", ""))
+    assert set(view.row.record.denied) == {WEB.spiffe_id, BATCH.spiffe_id}
+    for denied in ((), ("web",), ("spiffe://kms.test/web",)):
+        with pytest.raises(InvalidField, match="denied_identities"):
+            kms.run(narrow(kms.call(AUTHOR), FIRST, denied, "", ""))
+
+
+def test_explain_answers_for_the_named_caller(kms: Kms) -> None:
+    kms.add_policy()
+    for who, allowed in ((WEB, True), (BATCH, False)):
+        asked = AccessRequest(caller=who, time=kms.now)
+        explained = kms.run(policies(kms).explain(kms.call(AUDITOR), WEB_TLS, asked))
+        assert explained.decision.is_allowed == allowed
+        assert explained.rules[0].name == "web"
+
+
+def test_validate_warns_and_writes_nothing(kms: Kms) -> None:
+    content = {"rules": [{"name": "everybody", "action": "ALLOW"}]}
+    warnings = kms.run(policies(kms).validate(kms.call(AUTHOR), PROD, content))
+    assert len(warnings) == 1
+    assert not kms.run(policies(kms).list(kms.call(AUTHOR), PROD, "", 10, show_deleted=True)).items
+
+
+@pytest.mark.parametrize(
+    "who",
+    [WEB, AUDITOR, caller("sealer", "secret-sealer"), caller("key-admin", "key-admin"),
+     caller("elsewhere", "policy-author@dev"), caller("other", "policy-author", tenant="globex")],
+    ids=lambda who: who.identity.identity,
+)  # fmt: skip
+def test_writing_needs_the_author_s_role_in_that_namespace(kms: Kms, who: Any) -> None:
+    with pytest.raises(Denied):
+        kms.run(policies(kms).create(kms.call(who), WEB_TLS, ALLOW_WEB, ""))
+    event = kms.last_event()
+    assert (event["action"], event["decision"], event["caller"]) == (
+        "CreateSecretPolicy",
+        "DENY",
+        who.spiffe_id,
+    )
+
+
+def test_author_of_one_namespace_writes_there(kms: Kms) -> None:
+    author = caller("author", "policy-author@prod")
+    assert kms.run(policies(kms).create(kms.call(author), WEB_TLS, ALLOW_WEB, "")).head.record.revision == 1
+    elsewhere = policies(kms).list(
+        kms.call(author), NamespaceName("acme", "system"), "", 10, show_deleted=False
+    )
+    with pytest.raises(Denied):
+        kms.run(elsewhere)
