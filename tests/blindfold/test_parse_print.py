@@ -34,10 +34,10 @@ from blindfold.forms import from_any, from_location, from_text, to_location, to_
 from blindfold.seen import Seen
 from fuzz.targets import TARGETS, Target
 
-quick = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+random_input = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 
 
-@quick
+@random_input
 @given(headers)
 def test_header_prints_and_parses(header: Header) -> None:
     data = header.to_bytes()
@@ -47,13 +47,13 @@ def test_header_prints_and_parses(header: Header) -> None:
     assert len(data) - len(shortened) == len(lp(header.lock.element))
 
 
-@quick
+@random_input
 @given(metadata)
 def test_metadata_prints_and_parses(value: Metadata) -> None:
     assert Metadata.parse(Reader(value.to_bytes())) == value
 
 
-@quick
+@random_input
 @given(locks())
 def test_lock_prints_and_parses(lock: PolicyLock) -> None:
     assert PolicyLock.parse(lock.body()) == lock
@@ -62,13 +62,13 @@ def test_lock_prints_and_parses(lock: PolicyLock) -> None:
         assert policy_binding_value(*lock.policy) == lock.binding_value
 
 
-@quick
+@random_input
 @given(key_documents)
 def test_key_document_prints_and_parses(document: KeyDocument) -> None:
     assert KeyDocument.parse(document.to_bytes()) == document
 
 
-@quick
+@random_input
 @given(policy_documents)
 def test_policy_document_prints_and_parses(document: PolicyDocument) -> None:
     parsed = PolicyDocument.parse(document.to_bytes())
@@ -76,7 +76,7 @@ def test_policy_document_prints_and_parses(document: PolicyDocument) -> None:
     assert (parsed.digest, parsed.binding_value) == (document.digest, document.binding_value)
 
 
-@quick
+@random_input
 @given(bundles())
 def test_bundle_prints_parses_and_verifies(bundle: Bundle) -> None:
     parsed = Bundle.parse(bundle.to_bytes())
@@ -87,13 +87,13 @@ def test_bundle_prints_parses_and_verifies(bundle: Bundle) -> None:
     assert document.to_bytes() == bundle.document
 
 
-@quick
+@random_input
 @given(seen)
 def test_memory_prints_and_parses(value: Seen) -> None:
     assert Seen.parse(value.to_bytes()) == value
 
 
-@quick
+@random_input
 @given(st.binary(max_size=200))
 @example(b"")
 def test_text_and_location_print_and_parse(data: bytes) -> None:
@@ -106,7 +106,7 @@ def test_text_and_location_print_and_parse(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
-@settings(deadline=None, max_examples=40)
+@random_input
 @given(data=st.data())
 def test_any_bytes_print_as_they_were_or_are_refused_by_a_typed_error(
     target: Target, data: st.DataObject
@@ -115,7 +115,7 @@ def test_any_bytes_print_as_they_were_or_are_refused_by_a_typed_error(
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
-@settings(deadline=None, max_examples=150)
+@random_input
 @given(data=st.data())
 def test_damaged_bytes_print_as_they_were_or_are_refused_by_a_typed_error(
     target: Target, data: st.DataObject

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from honest_kms import HonestKms, header_of
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from blindfold import Binding, begin_open, finish_open, open_unfinished_stream, seal, seal_stream, stream
@@ -23,7 +23,7 @@ POLICY = material.policy()
 EDGES = [0, 1, 247, 248, 249, CHUNK - 9, CHUNK - 8, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK - 8]
 EDGES += [2 * CHUNK - 1, 2 * CHUNK, 2 * CHUNK + 1, 3 * CHUNK, 200_003]
 
-pieces = settings(deadline=None, max_examples=30)
+random_input = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 
 
 class Drip:
@@ -57,7 +57,7 @@ def test_secret_comes_out_as_it_went_in(size: int, pad: bool) -> None:
     assert KMS.open(sealed) == secret
 
 
-@pieces
+@random_input
 @given(
     size=st.sampled_from(EDGES) | st.integers(0, 3 * CHUNK),
     sizes=st.lists(st.integers(1, CHUNK), min_size=1, max_size=5),
@@ -74,7 +74,7 @@ def test_sources_that_give_short_reads_change_nothing(size: int, sizes: list[int
     assert finish_open(state, KMS.answer(request)).reveal() == secret
 
 
-@pieces
+@random_input
 @given(data=st.binary(max_size=600), name=st.sampled_from(["", "a", "é/ü"]), pad=st.booleans())
 @example(b"", "", True)
 def test_any_secret_under_either_binding(data: bytes, name: str, pad: bool) -> None:
@@ -247,6 +247,7 @@ def test_nonces_of_a_payload_never_repeat() -> None:
 # Padding.
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1 << 42))
 @example(0)
 @example(248)
