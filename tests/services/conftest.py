@@ -81,7 +81,10 @@ class Kms:
         self.now += delta
 
     def events(self) -> list[dict[str, Any]]:
-        return [json.loads(event.body) for event in self.vault.store.events(0, 10_000)]
+        return self.events_after(0)
+
+    def events_after(self, sequence: int) -> list[dict[str, Any]]:
+        return [json.loads(event.body) for event in self.vault.store.events(sequence, 20_000)]
 
     def last_event(self) -> dict[str, Any]:
         return self.events()[-1]

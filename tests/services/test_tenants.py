@@ -1,0 +1,96 @@
+"""Tenants and namespaces: who makes them, and that nobody reaches into another's."""
+
+from typing import Any
+
+import pytest
+from services.conftest import ACME, ADMIN, ALLOW_WEB, OPERATOR, PROD, WEB, Kms, caller
+
+from kms.errors import AlreadyExists, Denied, EtagMismatch, InvalidField, LimitExceeded, NotFound, WrongState
+from kms.model.names import NamespaceName, TenantName
+from kms.services.tenants import Description
+
+GLOBEX = TenantName("globex")
+DEV = NamespaceName("acme", "dev")
+
+
+def create_tenant(kms: Kms, who: Any = OPERATOR, request_id: str = "") -> Any:
+    return kms.run(kms.parts.tenants.create(kms.call(who), GLOBEX, Description("Globex"), request_id))
+
+
+def create_namespace(kms: Kms, who: Any = ADMIN, name: NamespaceName = DEV, request_id: str = "") -> Any:
+    return kms.run(kms.parts.namespaces.create(kms.call(who), name, Description(), request_id))
+
+
+def test_operator_makes_a_tenant_and_sees_nothing_in_it(kms: Kms) -> None:
+    assert create_tenant(kms).record.description == "Globex"
+    for refused in (
+        kms.parts.namespaces.list(kms.call(OPERATOR), GLOBEX, "", 10),
+        kms.parts.blindfold_keys.list(kms.call(OPERATOR), GLOBEX, "", 10),
+        kms.parts.audit_log.export(kms.call(OPERATOR), GLOBEX, 0),
+    ):
+        with pytest.raises(Denied):
+            kms.run(refused)
+
+
+def test_tenants_are_made_by_operators_only(kms: Kms) -> None:
+    for who in (ADMIN, WEB, caller("operator", "operator")):
+        with pytest.raises(Denied):
+            create_tenant(kms, who)
+
+
+def test_tenant_is_made_once_but_the_same_request_may_repeat(kms: Kms) -> None:
+    first = create_tenant(kms, request_id="r")
+    assert create_tenant(kms, request_id="r").record == first.record
+    with pytest.raises(AlreadyExists):
+        create_tenant(kms, request_id="s")
+
+
+def test_administrator_reads_his_own_tenant(kms: Kms) -> None:
+    create_tenant(kms)
+    assert kms.run(kms.parts.tenants.get(kms.call(ADMIN), ACME)).name == "tenants/acme"
+    with pytest.raises(Denied):
+        kms.run(kms.parts.tenants.get(kms.call(ADMIN), GLOBEX))
+    with pytest.raises(Denied):
+        kms.run(kms.parts.tenants.list(kms.call(ADMIN), "", 10))
+    listed = kms.run(kms.parts.tenants.list(kms.call(OPERATOR), "", 1))
+    assert [item.name for item in listed.items] == ["tenants/acme"]
+    assert listed.next_after == "tenants/acme"
+
+
+def test_namespace_is_made_read_and_deleted(kms: Kms) -> None:
+    made = create_namespace(kms)
+    assert kms.run(kms.parts.namespaces.get(kms.call(ADMIN), DEV)).record == made.record
+    with pytest.raises(EtagMismatch):
+        kms.run(kms.parts.namespaces.delete(kms.call(ADMIN), DEV, "7"))
+    kms.run(kms.parts.namespaces.delete(kms.call(ADMIN), DEV, made.etag))
+    with pytest.raises(NotFound):
+        kms.run(kms.parts.namespaces.get(kms.call(ADMIN), DEV))
+
+
+def test_namespace_with_anything_in_it_stays(kms: Kms) -> None:
+    kms.add_policy(ALLOW_WEB)
+    with pytest.raises(WrongState, match="still holds secretPolicies"):
+        kms.run(kms.parts.namespaces.delete(kms.call(ADMIN), PROD, ""))
+
+
+@pytest.mark.parametrize(
+    "who",
+    [WEB, OPERATOR, caller("bound", "tenant-admin@dev"), caller("admin", "tenant-admin", tenant="globex")],
+)
+def test_namespaces_are_made_by_the_tenant_s_administrator(kms: Kms, who: Any) -> None:
+    with pytest.raises(Denied):
+        create_namespace(kms, who)
+
+
+@pytest.mark.parametrize("name", ["", "Dev", "1dev", "dev-", "d" * 64, "dev/x", "dév"])
+def test_ids_are_checked(name: str) -> None:
+    with pytest.raises(InvalidField):
+        NamespaceName("acme", name)
+
+
+def test_description_has_limits() -> None:
+    assert Description("d" * 2048).description
+    with pytest.raises(LimitExceeded):
+        Description("d" * 2049)
+    with pytest.raises(InvalidField):
+        Description(labels={"not a label": ""})
