@@ -301,3 +301,12 @@ def test_given_seed_that_gives_an_x_out_of_range_is_refused(monkeypatch: pytest.
     arguments: dict[str, Any] = {"metadata": Metadata(), "pad_to": None, "seed": bytes(64)}
     with pytest.raises(blindfold.errors.InputInvalid):
         _seal_with(io.BytesIO(), io.BytesIO(), KMS.key, POLICY, **arguments)
+
+
+def test_keys_are_bound_to_every_byte_before_the_mac_and_to_x() -> None:
+    public, x = header_of(sealed_file()).to_bytes(), b"\x07" * KMS.key.element_size
+    changed = [public[:i] + bytes([public[i] ^ 1]) + public[i + 1 :] for i in range(len(public))]
+    pairs = [sealing.derive_keys(data, x) for data in (public, *changed)] + [
+        sealing.derive_keys(public, x[1:])
+    ]
+    assert len({key for pair in pairs for key in pair}) == 2 * len(pairs)
