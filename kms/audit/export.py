@@ -19,24 +19,33 @@ class Chain(Protocol):
 
 
 def export(store: Chain, after: int = 0, tenant: str | None = None) -> Iterator[str]:
-    """Lines without newlines: events above `after` in order, each checkpoint behind the event it is at.
+    """The links as lines without newlines. With a tenant, the bodies of all other events are hidden."""
+    for link in links(store, after):
+        yield link.to_line().decode() if isinstance(link, SignedCheckpoint) else _line(link, tenant)
 
-    `after` is 0 or the sequence number of a checkpoint, such as the last line of the previous export; that
-    checkpoint is then the first line. With a tenant, the bodies of all other events are hidden. Ends with
-    the newest checkpoint: what lies behind it nothing signs yet; `Store.checkpoint` makes one. Raises
-    `InvalidField` and `StoreTampered`.
+
+def links(store: Chain, after: int = 0) -> Iterator[StoredEvent | SignedCheckpoint]:
+    """Events above `after` in order, each checkpoint behind the event it is at.
+
+    `after` is 0 or the sequence number of a checkpoint, such as the last of the previous export; that
+    checkpoint then comes first. Ends with the newest checkpoint: what lies behind it nothing signs yet;
+    `Store.checkpoint` makes one. Raises `InvalidField` and `StoreTampered`.
     """
     if after:
         anchor = store.checkpoints(after - 1, 1)
         if not anchor or anchor[0].checkpoint.sequence != after:
             raise InvalidField("after", f"there is no checkpoint at event {after}")
-        yield anchor[0].to_line().decode()
+        yield anchor[0]
     while checkpoints := store.checkpoints(after, _PAGE):
         for signed in checkpoints:
-            for event in _events(store, after, signed.checkpoint.sequence):
-                yield _line(event, tenant)
-            yield signed.to_line().decode()
+            yield from _events(store, after, signed.checkpoint.sequence)
+            yield signed
             after = signed.checkpoint.sequence
+
+
+def is_visible(event: StoredEvent, tenant: str) -> bool:
+    """Whether an event is that tenant's."""
+    return parse_object(event.body).get("tenant") == tenant
 
 
 def _events(store: Chain, after: int, through: int) -> Iterator[StoredEvent]:
@@ -47,7 +56,7 @@ def _events(store: Chain, after: int, through: int) -> Iterator[StoredEvent]:
 
 
 def _line(event: StoredEvent, tenant: str | None) -> str:
-    if tenant is None or parse_object(event.body).get("tenant") == tenant:
+    if tenant is None or is_visible(event, tenant):
         return event_line(event.sequence, event.body, event.chain_hash)
     return hidden_line(event.sequence, body_digest(event.body), event.chain_hash)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from kms.audit.export import is_visible, links
 from kms.model.chain import SignedCheckpoint
 from kms.model.names import TenantName
 from kms.services.call import Call, Outcome
@@ -100,19 +101,19 @@ class AuditLog:
     async def export(
         self, call: Call, parent: TenantName, after: int
     ) -> Iterator[ExportedEvent | SignedCheckpoint]:
-        """The chain above `after`, each checkpoint behind the event it is at; a fresh one ends it."""
+        """The chain above `after` as `kms.audit.export.links` gives it; a fresh checkpoint ends it.
+
+        Raises `InvalidField` unless `after` is 0 or the sequence number of a checkpoint.
+        """
         await self._guard.perform(call, EXPORT, parent, lambda: Outcome(None))
         await asyncio.wrap_future(self._store.checkpoint())
         return self._links(parent.tenant, after)
 
     def _links(self, tenant: str, after: int) -> Iterator[ExportedEvent | SignedCheckpoint]:
-        while checkpoints := self._store.checkpoints(after, BATCH):
-            for signed in checkpoints:
-                while after < signed.checkpoint.sequence:
-                    for event in self._store.events(after, min(BATCH, signed.checkpoint.sequence - after)):
-                        after = event.sequence
-                        yield ExportedEvent(event, json.loads(event.body)["tenant"] == tenant)
-                yield signed
+        for link in links(self._store, after):
+            yield (
+                link if isinstance(link, SignedCheckpoint) else ExportedEvent(link, is_visible(link, tenant))
+            )
 
     async def checkpoint(self, call: Call) -> SignedCheckpoint:
         """A checkpoint made now. It names no tenant; an auditor of any tenant, or an operator, may have it."""
