@@ -66,7 +66,7 @@ class Issuer:
         return self._bundle(renew(self.authority, leaf, grant, public_key, MAX_LEAF_LIFE, now, deny_list))
 
     def issue_server(self, public_key: PublicKey, names: ServerNames, now: datetime) -> CertificateBundle:
-        """For the KMS itself. Its chain goes up to the root, for clients that know the root's digest alone."""
+        """For the KMS itself. Its chain goes up to the root, for clients that know only its digest."""
         bundle = self._bundle(self.authority.issue_server(public_key, names, MAX_LEAF_LIFE, now))
         return replace(bundle, chain_pem=bundle.chain_pem + self.trust.to_pem())
 

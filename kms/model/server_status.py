@@ -24,7 +24,7 @@ class StoreStatus:
 
 @dataclass(frozen=True, slots=True)
 class ServerStatus:
-    """`version` as in `kms --version`; `root_of_trust` the provider's kind; `tenant_count` of the platform."""
+    """`version` as in `kms --version`; `root_of_trust` the provider's kind."""
 
     version: str
     start_time: datetime

@@ -116,7 +116,7 @@ class AuditLog:
             )
 
     async def checkpoint(self, call: Call) -> SignedCheckpoint:
-        """A checkpoint made now. It names no tenant; an auditor of any tenant, or an operator, may have it."""
+        """A checkpoint made now. It names no tenant, so an auditor of any tenant may have it."""
         scope = None if call.caller.tenant is None else TenantName(call.caller.tenant)
         await self._guard.perform(call, CHECKPOINT, scope, lambda: Outcome(None))
         return await asyncio.wrap_future(self._store.checkpoint())
