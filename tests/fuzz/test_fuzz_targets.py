@@ -35,6 +35,7 @@ def test_error_of_another_kind_is_noticed() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.optional
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="no atheris for this Python")
 @pytest.mark.parametrize("name", TARGETS)
 def test_target_finds_nothing(name: str, tmp_path: Path) -> None:
