@@ -4,12 +4,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from benchmarks.figure import Figure, at_least, shown
 from blindfold import _primitives, derive_exponent
 from blindfold.evaluation import Evaluator
 from blindfold.keygen import generate
 from blindfold.private_key import PrivateKey
-
-Figure = dict[str, object]
 
 CHECKED_SHARE = 0.82
 THREADS_SPEEDUP = 1.8
@@ -36,9 +35,9 @@ def measure(rounds: int = 9) -> list[Figure]:
     one, two = (max(rates) for rates in zip(*pairs, strict=True))
     cold = rate(lambda element: evaluator.evaluate(element, derive_exponent(key.n, element)), elements)
     return [
-        figure("checked private operations", checked_rate, bare_rate, CHECKED_SHARE),
-        figure("checked private operations, two threads", two, one, THREADS_SPEEDUP),
-        figure("checked private operations, each under a new exponent", cold, bare_rate, None),
+        at_least("checked private operations", checked_rate, bare_rate, "1/s", CHECKED_SHARE),
+        at_least("checked private operations, two threads", two, one, "1/s", THREADS_SPEEDUP),
+        shown("checked private operations, each under a new exponent", cold, "1/s", bare_rate),
     ]
 
 
@@ -74,16 +73,3 @@ def rate_of_two(operation: Callable[[bytes], bytes], elements: Sequence[bytes]) 
     for thread in threads:
         thread.join()
     return 2 * len(elements) / (time.perf_counter() - start)
-
-
-def figure(name: str, value: float, beside: float, target: float | None) -> Figure:
-    ratio = value / beside
-    return {
-        "name": name,
-        "value": value,
-        "unit": "1/s",
-        "beside": beside,
-        "ratio": ratio,
-        "target": target,
-        "ok": target is None or ratio >= target,
-    }

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from benchmarks.figure import Figure, at_least, at_most
 from blindfold import BlindRequest, begin_open, open_unfinished_stream, seal_stream
 from blindfold._primitives import AESGCM
 from blindfold.evaluation import Evaluator
@@ -18,9 +19,7 @@ from blindfold.private_key import PrivateKey
 from blindfold.stream import CHUNK, TAG, nonce
 from testvectors import material
 
-Figure = dict[str, object]
-
-SHARE_OF_RAW = 0.9
+SHARE_OF_RAW = 1 / 1.15
 GROWTH_MIB = 32
 MIB = 1 << 20
 
@@ -32,7 +31,7 @@ class Discard:
         return len(data)
 
 
-def figures(mib: int = 1024, rounds: int = 5) -> list[Figure]:
+def measure(mib: int = 1024, rounds: int = 5) -> list[Figure]:
     """MiB a second with a 3072-bit key, and how far memory grows. 1 GiB takes 20 seconds, 3 GiB of disk."""
     with tempfile.TemporaryDirectory() as directory:
         plain, sealed, raw = (Path(directory) / name for name in ("plain", "plain.sealed", "raw"))
@@ -46,8 +45,8 @@ def figures(mib: int = 1024, rounds: int = 5) -> list[Figure]:
         turns = [[mib / seconds(function, path) for function, path in work] for _ in range(rounds)]
         raw_out, seal_rate, raw_in, open_rate = (max(rates) for rates in zip(*turns, strict=True))
         return [
-            share(f"seal {mib} MiB", seal_rate, raw_out),
-            share(f"open {mib} MiB", open_rate, raw_in),
+            at_least(f"seal {mib} MiB", seal_rate, raw_out, "MiB/s", SHARE_OF_RAW),
+            at_least(f"open {mib} MiB", open_rate, raw_in, "MiB/s", SHARE_OF_RAW),
             growth(f"memory growth of sealing {mib} MiB", "seal", plain),
             growth(f"memory growth of opening {mib} MiB", "open", sealed),
         ]
@@ -106,32 +105,11 @@ def answer_of_a_kms(request: BlindRequest) -> bytes:
     return Evaluator(key).evaluate(request.element, derive_exponent(int(key.n), info))
 
 
-def share(name: str, value: float, beside: float) -> Figure:
-    ratio = value / beside
-    return {
-        "name": name,
-        "value": value,
-        "unit": "MiB/s",
-        "beside": beside,
-        "ratio": ratio,
-        "target": SHARE_OF_RAW,
-        "ok": ratio >= SHARE_OF_RAW,
-    }
-
-
 def growth(name: str, verb: str, path: Path) -> Figure:
     """Measured in a process of its own, between a small secret and the large one."""
     command = [sys.executable, "-m", "benchmarks.sealing", "--grow", verb, str(path)]
     value = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return {
-        "name": name,
-        "value": value,
-        "unit": "MiB",
-        "beside": None,
-        "ratio": None,
-        "target": GROWTH_MIB,
-        "ok": value < GROWTH_MIB,
-    }
+    return at_most(name, value, "MiB", GROWTH_MIB)
 
 
 def grow(verb: str, path: Path) -> float:
@@ -164,7 +142,7 @@ def main() -> None:
     if options.grow:
         print(grow(options.grow[0], Path(options.grow[1])))
         return
-    for item in figures(options.mib):
+    for item in measure(options.mib):
         print(item)
 
 
