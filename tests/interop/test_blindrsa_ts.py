@@ -25,7 +25,6 @@ TARBALL = "cloudflare-blindrsa-ts-0.4.4.tgz"
 SHA512 = "EqMdFp4nTWZW+lAIg8RpMVgkMk2LfEC19JB05iZVE4QsuWfz1SNM8/sUD0ZeLeA6fO9bDkZEDjT2lJCBadx1dw=="
 SCRIPT = Path(__file__).with_name("derive_exponents.mjs")
 
-pytestmark = [pytest.mark.node, pytest.mark.optional, pytest.mark.slow]
 
 
 @dataclass(frozen=True)
