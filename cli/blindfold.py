@@ -31,6 +31,9 @@ program = Program(
         ),
         "policy-document": policy_document,
         "public-key": public_key,
+        "completion": Entry(
+            "cli.completion:completion", "Print the script that completes this program's commands."
+        ),
     },
     help="Seal secrets offline to a policy; open them through a KMS that never sees them.",
     epilog="""\b

@@ -1,7 +1,7 @@
 """Data on standard output, words on standard error."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import click
 
@@ -29,7 +29,7 @@ def write_fields(fields: Mapping[str, object]) -> None:
     for name, value in fields.items():
         for index, item in enumerate(value if isinstance(value, list) else [value]):
             label = "" if index else name.replace("_", " ")
-            text = _WORDS[item] if isinstance(item, bool) else str(item)
+            text = _text(item)
             click.echo(f"{label:<{width}}  {printable(text)}")
 
 
@@ -46,3 +46,21 @@ def write_failure(program: str, failure: Failure, *, as_json: bool) -> None:
     click.echo(f"{program}: {printable(failure.message)}", err=True)
     if failure.hint:
         click.echo(f"hint: {printable(failure.hint)}", err=True)
+
+
+def write_table(rows: Sequence[Mapping[str, object]]) -> None:
+    """Aligned columns for a person, with the keys of the first row as titles; nothing for no rows."""
+    if not rows:
+        return
+    titles = [name.replace("_", " ").upper() for name in rows[0]]
+    lines = [titles] + [[printable(_text(value)) or "-" for value in row.values()] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return _WORDS[value]
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)

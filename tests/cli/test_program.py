@@ -137,10 +137,13 @@ def test_version_is_printed(desk: Desk) -> None:
     assert desk.call("--version").stdout.startswith("blindfold, version ")
 
 
-@pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_completion_script_is_printed(desk: Desk, shell: str) -> None:
-    result = desk.process(variables={"_BLINDFOLD_COMPLETE": f"{shell}_source"})
-    assert (result.returncode, b"_BLINDFOLD_COMPLETE" in result.stdout) == (0, True)
+@pytest.mark.parametrize("program", [blindfold.program, kms.program], ids=lambda program: program.name)
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_script_is_printed(program: Program, shell: str) -> None:
+    result = CliRunner().invoke(program, ["completion", shell])
+    assert (result.exit_code, f"_{program.name.upper()}_COMPLETE" in result.stdout) == (0, True)
+    value = json.loads(CliRunner().invoke(program, ["completion", shell, "--json"]).stdout)
+    assert value == {"shell": shell, "script": result.stdout.removesuffix("\n")}
 
 
 def test_completion_completes_commands(desk: Desk) -> None:

@@ -1,0 +1,154 @@
+"""`kms init`: a new key management service in an empty directory."""
+
+from ipaddress import ip_address
+from pathlib import Path
+
+import click
+
+from cli.local.options import data_option
+from cli.local.passphrase import passphrase_option, passphrase_reader
+from cli.options import FILE, json_option
+from cli.output import warn, write_fields, write_json
+from kms.main.configuration import PROVIDERS, Configuration
+from kms.main.initialising import Initialised, initialise
+
+LISTEN = "127.0.0.1:7443"
+ENROLMENT_LISTEN = "127.0.0.1:7444"
+LOCAL_NAMES = ("localhost",)
+LOCAL_ADDRESSES = ("127.0.0.1",)
+
+
+@click.command(
+    epilog="""\b
+Example:
+  kms init --data /var/lib/kms --tenant acme --trust-domain kms.example.com \\
+      --listen 0.0.0.0:7443 --enrolment-listen 0.0.0.0:7444 --dns-name kms.example.com
+  kms init --data kms-data --root-of-trust passphrase --passphrase-file passphrase.txt --json"""
+)
+@data_option
+@click.option("--tenant", metavar="ID", default="default", show_default=True, help="First tenant.")
+@click.option(
+    "--trust-domain",
+    metavar="NAME",
+    default="kms.internal",
+    show_default=True,
+    help="Name that identities begin with (spiffe://NAME/...); it cannot be changed later.",
+)
+@click.option("--listen", metavar="HOST:PORT", default=LISTEN, show_default=True, help="Where to serve.")
+@click.option(
+    "--enrolment-listen",
+    metavar="HOST:PORT",
+    default=ENROLMENT_LISTEN,
+    show_default=True,
+    help="Where to enrol new identities.",
+)
+@click.option(
+    "--dns-name",
+    "dns_names",
+    multiple=True,
+    metavar="NAME",
+    help="Name that clients reach the server by, besides localhost; may be repeated.",
+)
+@click.option(
+    "--address",
+    "addresses",
+    multiple=True,
+    metavar="IP",
+    help="Address that clients reach the server by, besides 127.0.0.1 and those it listens on; may be "
+    "repeated.",
+)
+@click.option(
+    "--checkpoint-file",
+    type=FILE,
+    help="Where to keep the newest checkpoint of the store, by which an older store is noticed; by default "
+    "checkpoint.json in the directory beside --data that is named the same with -checkpoint at the end.",
+)
+@click.option(
+    "--root-of-trust",
+    type=click.Choice(PROVIDERS),
+    default=PROVIDERS[0],
+    show_default=True,
+    help="What protects the root key: a file beside the store, or a passphrase asked for at every start.",
+)
+@passphrase_option
+@json_option
+def init(
+    data: Path,
+    tenant: str,
+    trust_domain: str,
+    listen: str,
+    enrolment_listen: str,
+    dns_names: tuple[str, ...],
+    addresses: tuple[str, ...],
+    checkpoint_file: Path | None,
+    root_of_trust: str,
+    passphrase_file: str | None,
+    as_json: bool,
+) -> None:
+    """Make a new KMS: store, root of trust, authorities, an operator, a tenant and its administrator.
+
+    Prints the fingerprint of the documents root, which whoever seals pins with --trust-key, and the audit
+    key, which verifies the audit trail. Credentials of the operator and of the tenant's administrator lie in
+    the directory; they last 24 hours and renew themselves while they are used.
+    """
+    directory = data.resolve()
+    listened = [host for host in map(_address_of, (listen, enrolment_listen)) if host]
+    configuration = Configuration(
+        directory=directory,
+        trust_domain=trust_domain,
+        root_of_trust=root_of_trust,
+        listen=listen,
+        enrolment_listen=enrolment_listen,
+        checkpoint_file=(checkpoint_file or _default_checkpoint(directory)).resolve(),
+        dns_names=_once(*LOCAL_NAMES, *dns_names),
+        addresses=_once(*LOCAL_ADDRESSES, *listened, *addresses),
+    )
+    result = initialise(configuration, tenant, passphrase_reader(passphrase_file, confirm=True))
+    if as_json:
+        write_json({"directory": str(directory)} | result.to_json())
+    else:
+        write_fields(_fields(configuration, result))
+    if result.warning:
+        warn(result.warning)
+    _next_steps(configuration, result)
+
+
+def _default_checkpoint(directory: Path) -> Path:
+    """Not with the store: whoever puts back an old directory would put back its checkpoint too."""
+    return directory.with_name(directory.name + "-checkpoint") / "checkpoint.json"
+
+
+def _address_of(listen: str) -> str:
+    """The host, if it is an address that clients can use."""
+    host = listen.rpartition(":")[0].strip("[]")
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return ""
+    return "" if address.is_unspecified else host
+
+
+def _once(*values: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(values))
+
+
+def _fields(configuration: Configuration, result: Initialised) -> dict[str, object]:
+    return {
+        "documents_root": result.documents_root,
+        "identity_root": result.identity_root,
+        "audit_key": result.audit_key,
+        "identity_root_file": result.identity_root_file,
+        "operator_credentials": result.operator_credentials,
+        "admin_credentials": result.admin_credentials,
+        "checkpoint_file": configuration.checkpoint_file,
+    }
+
+
+def _next_steps(configuration: Configuration, result: Initialised) -> None:
+    lines = (
+        f"next: move {result.identity_root_file} to a place that is offline; it signs new authorities",
+        f"next: pin the documents root where secrets are sealed: --trust-key {result.documents_root}",
+        f"next: kms serve --data {configuration.directory}",
+    )
+    for line in lines:
+        click.echo(line, err=True)
