@@ -182,7 +182,7 @@ class AuditFilter(_message.Message):
     action: _builtins.str
     """The method."""
     resource: _builtins.str
-    """The resource name."""
+    """How the resource name begins."""
     decision: Global___AuditEvent.Decision.ValueType
     """What became of it; any if unspecified."""
     @_builtins.property
@@ -248,11 +248,11 @@ class ExportAuditEventsRequest(_message.Message):
     PARENT_FIELD_NUMBER: _builtins.int
     AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
-    """`tenants/{tenant}`, or empty for the whole chain, which needs an operator. A tenant's export shows
-    other tenants' events as hashes only.
+    """`tenants/{tenant}`, or empty for the platform, which needs an operator. An export is of the whole chain,
+    but shows the events of others as hashes only.
     """
     after_sequence: _builtins.int
-    """Only events with a higher sequence number."""
+    """0, or the sequence number of a checkpoint: the export then begins with it, and goes on behind it."""
     def __init__(
         self,
         *,
@@ -312,9 +312,9 @@ class ChainedEvent(_message.Message):
     sequence: _builtins.int
     """Its place in the chain, from 1."""
     body: _builtins.bytes
-    """Its JSON, canonical by RFC 8785; empty where the event is another tenant's."""
+    """Its JSON, canonical by RFC 8785; empty where the event is somebody else's."""
     body_digest: _builtins.bytes
-    """SHA-256 of the body, by which the chain goes on where the body is left out."""
+    """SHA-256 of a body that is left out, by which the chain goes on: 32 bytes; else empty."""
     chain_hash: _builtins.bytes
     """The chain hash after this event."""
     def __init__(
@@ -367,9 +367,9 @@ class Checkpoint(_message.Message):
     chain_hash: _builtins.bytes
     """The chain hash after that event."""
     document: _builtins.bytes
-    """The bytes that are signed: the fields above and a digest of the KMS state, as canonical JSON."""
+    """The fields above, the store's id and a digest of its state, as canonical JSON."""
     signature: _builtins.bytes
-    """Ed25519 (RFC 8032) over the document: 64 bytes."""
+    """Ed25519 (RFC 8032) over `kms/v1 checkpoint`, a zero byte and the document: 64 bytes."""
     public_key: _builtins.bytes
     """The key of the signature: 32 bytes. Compare it with the one you know."""
     @_builtins.property

@@ -40,7 +40,7 @@ class AuditServiceStub:
     verify`.
     """
     GetCheckpoint: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.GetCheckpointRequest, _audit_service_pb2.Checkpoint]
-    """Returns the newest checkpoint."""
+    """Makes a checkpoint of the chain as it stands, and returns it."""
 
 @_typing.type_check_only
 class AuditServiceAsyncStub(AuditServiceStub):
@@ -54,7 +54,7 @@ class AuditServiceAsyncStub(AuditServiceStub):
     verify`.
     """
     GetCheckpoint: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.GetCheckpointRequest, _audit_service_pb2.Checkpoint]  # type: ignore[assignment]
-    """Returns the newest checkpoint."""
+    """Makes a checkpoint of the chain as it stands, and returns it."""
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reads the audit trail of a tenant. The trail is written by the KMS alone."""
@@ -83,6 +83,6 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _audit_service_pb2.GetCheckpointRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_audit_service_pb2.Checkpoint, _abc.Awaitable[_audit_service_pb2.Checkpoint]]:
-        """Returns the newest checkpoint."""
+        """Makes a checkpoint of the chain as it stands, and returns it."""
 
 def add_AuditServiceServicer_to_server(servicer: AuditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -47,8 +47,8 @@ class EnrolmentServiceServicer:
     """
 
     def Enrol(self, request, context):
-        """Spends the token and certifies the key of the request as the identity that the token grants. Any
-        refusal is UNAUTHENTICATED with one text.
+        """Spends the token and certifies the key of the request as the identity that the token grants. A token that
+        is unknown, used, expired or wrong is UNAUTHENTICATED, with one text for all four.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

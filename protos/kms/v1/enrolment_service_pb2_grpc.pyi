@@ -34,8 +34,8 @@ class EnrolmentServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> EnrolmentServiceAsyncStub: ...
     Enrol: _grpc.UnaryUnaryMultiCallable[_enrolment_service_pb2.EnrolRequest, _enrolment_service_pb2.EnrolResponse]
-    """Spends the token and certifies the key of the request as the identity that the token grants. Any
-    refusal is UNAUTHENTICATED with one text.
+    """Spends the token and certifies the key of the request as the identity that the token grants. A token that
+    is unknown, used, expired or wrong is UNAUTHENTICATED, with one text for all four.
     """
 
 @_typing.type_check_only
@@ -44,8 +44,8 @@ class EnrolmentServiceAsyncStub(EnrolmentServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Enrol: _aio.UnaryUnaryMultiCallable[_enrolment_service_pb2.EnrolRequest, _enrolment_service_pb2.EnrolResponse]  # type: ignore[assignment]
-    """Spends the token and certifies the key of the request as the identity that the token grants. Any
-    refusal is UNAUTHENTICATED with one text.
+    """Spends the token and certifies the key of the request as the identity that the token grants. A token that
+    is unknown, used, expired or wrong is UNAUTHENTICATED, with one text for all four.
     """
 
 class EnrolmentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -57,8 +57,8 @@ class EnrolmentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _enrolment_service_pb2.EnrolRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_enrolment_service_pb2.EnrolResponse, _abc.Awaitable[_enrolment_service_pb2.EnrolResponse]]:
-        """Spends the token and certifies the key of the request as the identity that the token grants. Any
-        refusal is UNAUTHENTICATED with one text.
+        """Spends the token and certifies the key of the request as the identity that the token grants. A token that
+        is unknown, used, expired or wrong is UNAUTHENTICATED, with one text for all four.
         """
 
 def add_EnrolmentServiceServicer_to_server(servicer: EnrolmentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -111,7 +111,7 @@ class Identity(_message.Message):
 
     @_builtins.property
     def certificates(self) -> _containers.RepeatedCompositeFieldContainer[Global___IssuedCertificate]:
-        """Its certificates that have not expired, newest first."""
+        """Its certificates that are neither expired nor revoked, newest first."""
 
     def __init__(
         self,
@@ -144,7 +144,6 @@ class IssuedCertificate(_message.Message):
     SERIAL_NUMBER_FIELD_NUMBER: _builtins.int
     NOT_BEFORE_FIELD_NUMBER: _builtins.int
     NOT_AFTER_FIELD_NUMBER: _builtins.int
-    REVOKE_TIME_FIELD_NUMBER: _builtins.int
     serial_number: _builtins.str
     """The serial number in lower-case hexadecimal without leading zeros."""
     @_builtins.property
@@ -155,21 +154,16 @@ class IssuedCertificate(_message.Message):
     def not_after(self) -> _timestamp_pb2.Timestamp:
         """Accepted until this time, checked at every call."""
 
-    @_builtins.property
-    def revoke_time(self) -> _timestamp_pb2.Timestamp:
-        """When this certificate was revoked; unset otherwise."""
-
     def __init__(
         self,
         *,
         serial_number: _builtins.str = ...,
         not_before: _timestamp_pb2.Timestamp | None = ...,
         not_after: _timestamp_pb2.Timestamp | None = ...,
-        revoke_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["not_after", b"not_after", "not_before", b"not_before", "revoke_time", b"revoke_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["not_after", b"not_after", "not_before", b"not_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["not_after", b"not_after", "not_before", b"not_before", "revoke_time", b"revoke_time", "serial_number", b"serial_number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["not_after", b"not_after", "not_before", b"not_before", "serial_number", b"serial_number"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -72,7 +72,7 @@ class JoinToken(_message.Message):
 
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
-        """How long it may be used: 1 minute to 24 hours, 10 minutes if unset."""
+        """How long it may be used: 1 second to 24 hours, 10 minutes if unset."""
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
@@ -159,7 +159,7 @@ class ListIdentitiesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
-    """`tenants/{tenant}/namespaces/{namespace}`, `tenants/{tenant}` for its sites, empty for operators."""
+    """`tenants/{tenant}/namespaces/{namespace}`, `tenants/{tenant}` for all of the tenant, empty for operators."""
     page_size: _builtins.int
     """At most so many: 1 to 1,000, more is cut to 1,000, 0 stands for 100."""
     page_token: _builtins.str

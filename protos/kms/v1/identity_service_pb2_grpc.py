@@ -83,7 +83,7 @@ class IdentityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListIdentities(self, request, context):
-        """Lists the identities of a namespace, the sites of a tenant, or the operators.
+        """Lists the identities of a namespace, all identities and sites of a tenant, or the operators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

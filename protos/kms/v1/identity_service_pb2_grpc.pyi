@@ -41,7 +41,7 @@ class IdentityServiceStub:
     GetIdentity: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.GetIdentityRequest, _identity_pb2.Identity]
     """Returns one identity."""
     ListIdentities: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.ListIdentitiesRequest, _identity_service_pb2.ListIdentitiesResponse]
-    """Lists the identities of a namespace, the sites of a tenant, or the operators."""
+    """Lists the identities of a namespace, all identities and sites of a tenant, or the operators."""
     RevokeIdentity: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.RevokeIdentityRequest, _identity_pb2.Identity]
     """Refuses an identity, or one certificate of it, from the next call on. There is no way back but to
     enrol again.
@@ -61,7 +61,7 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     GetIdentity: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.GetIdentityRequest, _identity_pb2.Identity]  # type: ignore[assignment]
     """Returns one identity."""
     ListIdentities: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ListIdentitiesRequest, _identity_service_pb2.ListIdentitiesResponse]  # type: ignore[assignment]
-    """Lists the identities of a namespace, the sites of a tenant, or the operators."""
+    """Lists the identities of a namespace, all identities and sites of a tenant, or the operators."""
     RevokeIdentity: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.RevokeIdentityRequest, _identity_pb2.Identity]  # type: ignore[assignment]
     """Refuses an identity, or one certificate of it, from the next call on. There is no way back but to
     enrol again.
@@ -96,7 +96,7 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identity_service_pb2.ListIdentitiesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_identity_service_pb2.ListIdentitiesResponse, _abc.Awaitable[_identity_service_pb2.ListIdentitiesResponse]]:
-        """Lists the identities of a namespace, the sites of a tenant, or the operators."""
+        """Lists the identities of a namespace, all identities and sites of a tenant, or the operators."""
 
     @_abc_1.abstractmethod
     def RevokeIdentity(

@@ -156,7 +156,9 @@ class UpdateSecretPolicyRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Which fields of the content to replace, such as `content.rules`; all of them if unset."""
+        """Which fields of the content to replace, such as `content.rules`; all of them if unset or `*`. The others
+        stay as they are.
+        """
 
     def __init__(
         self,
@@ -266,7 +268,7 @@ class ListRevisionsResponse(_message.Message):
     """Asks for the next page; empty at the end."""
     @_builtins.property
     def revisions(self) -> _containers.RepeatedCompositeFieldContainer[_secret_policy_pb2.SecretPolicyRevision]:
-        """Newest first."""
+        """By rising revision."""
 
     def __init__(
         self,
@@ -382,7 +384,7 @@ class ValidateSecretPolicyRequest(_message.Message):
     """`tenants/{tenant}/namespaces/{namespace}`."""
     @_builtins.property
     def content(self) -> _secret_policy_pb2.SecretPolicyContent:
-        """The content to check. What cannot be stored at all is INVALID_ARGUMENT, with every field at fault."""
+        """The content to check. What cannot be stored at all is INVALID_ARGUMENT, with the first field at fault."""
 
     def __init__(
         self,
@@ -434,7 +436,7 @@ class PolicyWarning(_message.Message):
     field: _builtins.str
     """The field, such as `rules[2].client_name_matcher.regex_values[0]`."""
     code: _builtins.str
-    """A stable word for the kind of finding, such as `SHADOWED_RULE`."""
+    """A stable word for the kind of finding, such as `SHADOWED`."""
     message: _builtins.str
     """For people."""
     def __init__(
@@ -527,7 +529,7 @@ class HypotheticalCaller(_message.Message):
     ROLES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The SPIFFE id, then DNS names."""
+        """The SPIFFE id, then DNS names; empty for nobody in particular."""
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -597,22 +599,26 @@ class RuleTrace(_message.Message):
     RULE_FIELD_NUMBER: _builtins.int
     MATCHED_FIELD_NUMBER: _builtins.int
     FAILED_PREDICATE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
     rule: _builtins.str
     """Its name."""
     matched: _builtins.bool
     """Whether all its predicates held."""
     failed_predicate: _builtins.str
     """The first predicate that failed, such as `client_selector`; empty if it matched."""
+    text: _builtins.str
+    """Why it matched or not, for people."""
     def __init__(
         self,
         *,
         rule: _builtins.str = ...,
         matched: _builtins.bool = ...,
         failed_predicate: _builtins.str = ...,
+        text: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed_predicate", b"failed_predicate", "matched", b"matched", "rule", b"rule"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed_predicate", b"failed_predicate", "matched", b"matched", "rule", b"rule", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

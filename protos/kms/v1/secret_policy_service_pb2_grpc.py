@@ -145,7 +145,7 @@ class SecretPolicyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListRevisions(self, request, context):
-        """Lists the revisions of a policy, newest first.
+        """Lists the revisions of a policy, oldest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -181,7 +181,8 @@ class SecretPolicyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExplainSecretPolicy(self, request, context):
-        """Says how a policy would decide for a caller, and why. Nothing is opened.
+        """Says how a policy, or one of its revisions, would decide for a caller, and why. Deletion, revocation and
+        the deny overlay count. Nothing is opened.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

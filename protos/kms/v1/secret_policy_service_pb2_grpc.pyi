@@ -47,7 +47,7 @@ class SecretPolicyServiceStub:
     UndeleteSecretPolicy: _grpc.UnaryUnaryMultiCallable[_secret_policy_service_pb2.UndeleteSecretPolicyRequest, _secret_policy_pb2.SecretPolicy]
     """Brings a deleted policy back with all its revisions."""
     ListRevisions: _grpc.UnaryUnaryMultiCallable[_secret_policy_service_pb2.ListRevisionsRequest, _secret_policy_service_pb2.ListRevisionsResponse]
-    """Lists the revisions of a policy, newest first."""
+    """Lists the revisions of a policy, oldest first."""
     GetRevision: _grpc.UnaryUnaryMultiCallable[_secret_policy_service_pb2.GetRevisionRequest, _secret_policy_pb2.SecretPolicyRevision]
     """Returns one revision."""
     RevokeRevision: _grpc.UnaryUnaryMultiCallable[_secret_policy_service_pb2.RevokeRevisionRequest, _secret_policy_pb2.SecretPolicyRevision]
@@ -59,7 +59,9 @@ class SecretPolicyServiceStub:
     ValidateSecretPolicy: _grpc.UnaryUnaryMultiCallable[_secret_policy_service_pb2.ValidateSecretPolicyRequest, _secret_policy_service_pb2.ValidateSecretPolicyResponse]
     """Checks a content without storing it, and says what is probably not meant."""
     ExplainSecretPolicy: _grpc.UnaryUnaryMultiCallable[_secret_policy_service_pb2.ExplainSecretPolicyRequest, _secret_policy_service_pb2.ExplainSecretPolicyResponse]
-    """Says how a policy would decide for a caller, and why. Nothing is opened."""
+    """Says how a policy, or one of its revisions, would decide for a caller, and why. Deletion, revocation and
+    the deny overlay count. Nothing is opened.
+    """
 
 @_typing.type_check_only
 class SecretPolicyServiceAsyncStub(SecretPolicyServiceStub):
@@ -79,7 +81,7 @@ class SecretPolicyServiceAsyncStub(SecretPolicyServiceStub):
     UndeleteSecretPolicy: _aio.UnaryUnaryMultiCallable[_secret_policy_service_pb2.UndeleteSecretPolicyRequest, _secret_policy_pb2.SecretPolicy]  # type: ignore[assignment]
     """Brings a deleted policy back with all its revisions."""
     ListRevisions: _aio.UnaryUnaryMultiCallable[_secret_policy_service_pb2.ListRevisionsRequest, _secret_policy_service_pb2.ListRevisionsResponse]  # type: ignore[assignment]
-    """Lists the revisions of a policy, newest first."""
+    """Lists the revisions of a policy, oldest first."""
     GetRevision: _aio.UnaryUnaryMultiCallable[_secret_policy_service_pb2.GetRevisionRequest, _secret_policy_pb2.SecretPolicyRevision]  # type: ignore[assignment]
     """Returns one revision."""
     RevokeRevision: _aio.UnaryUnaryMultiCallable[_secret_policy_service_pb2.RevokeRevisionRequest, _secret_policy_pb2.SecretPolicyRevision]  # type: ignore[assignment]
@@ -91,7 +93,9 @@ class SecretPolicyServiceAsyncStub(SecretPolicyServiceStub):
     ValidateSecretPolicy: _aio.UnaryUnaryMultiCallable[_secret_policy_service_pb2.ValidateSecretPolicyRequest, _secret_policy_service_pb2.ValidateSecretPolicyResponse]  # type: ignore[assignment]
     """Checks a content without storing it, and says what is probably not meant."""
     ExplainSecretPolicy: _aio.UnaryUnaryMultiCallable[_secret_policy_service_pb2.ExplainSecretPolicyRequest, _secret_policy_service_pb2.ExplainSecretPolicyResponse]  # type: ignore[assignment]
-    """Says how a policy would decide for a caller, and why. Nothing is opened."""
+    """Says how a policy, or one of its revisions, would decide for a caller, and why. Deletion, revocation and
+    the deny overlay count. Nothing is opened.
+    """
 
 class SecretPolicyServiceServicer(metaclass=_abc_1.ABCMeta):
     """Writes, reads and checks secret policies."""
@@ -150,7 +154,7 @@ class SecretPolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _secret_policy_service_pb2.ListRevisionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_secret_policy_service_pb2.ListRevisionsResponse, _abc.Awaitable[_secret_policy_service_pb2.ListRevisionsResponse]]:
-        """Lists the revisions of a policy, newest first."""
+        """Lists the revisions of a policy, oldest first."""
 
     @_abc_1.abstractmethod
     def GetRevision(
@@ -192,6 +196,8 @@ class SecretPolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _secret_policy_service_pb2.ExplainSecretPolicyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_secret_policy_service_pb2.ExplainSecretPolicyResponse, _abc.Awaitable[_secret_policy_service_pb2.ExplainSecretPolicyResponse]]:
-        """Says how a policy would decide for a caller, and why. Nothing is opened."""
+        """Says how a policy, or one of its revisions, would decide for a caller, and why. Deletion, revocation and
+        the deny overlay count. Nothing is opened.
+        """
 
 def add_SecretPolicyServiceServicer_to_server(servicer: SecretPolicyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -53,7 +53,7 @@ class Tenant(_message.Message):
     name: _builtins.str
     """`tenants/{tenant}`."""
     description: _builtins.str
-    """For people, up to 1,024 bytes of UTF-8."""
+    """For people, up to 2,048 characters."""
     etag: _builtins.str
     """Changes with every write."""
     @_builtins.property

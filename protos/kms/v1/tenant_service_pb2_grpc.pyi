@@ -40,7 +40,7 @@ class TenantServiceStub:
     GetTenant: _grpc.UnaryUnaryMultiCallable[_tenant_service_pb2.GetTenantRequest, _tenant_service_pb2.Tenant]
     """Returns one tenant."""
     ListTenants: _grpc.UnaryUnaryMultiCallable[_tenant_service_pb2.ListTenantsRequest, _tenant_service_pb2.ListTenantsResponse]
-    """Lists tenants by id: all of them for an operator, else the caller's own."""
+    """Lists all tenants by id. For operators alone."""
 
 @_typing.type_check_only
 class TenantServiceAsyncStub(TenantServiceStub):
@@ -54,7 +54,7 @@ class TenantServiceAsyncStub(TenantServiceStub):
     GetTenant: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.GetTenantRequest, _tenant_service_pb2.Tenant]  # type: ignore[assignment]
     """Returns one tenant."""
     ListTenants: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.ListTenantsRequest, _tenant_service_pb2.ListTenantsResponse]  # type: ignore[assignment]
-    """Lists tenants by id: all of them for an operator, else the caller's own."""
+    """Lists all tenants by id. For operators alone."""
 
 class TenantServiceServicer(metaclass=_abc_1.ABCMeta):
     """Makes and lists tenants. For platform operators, who cannot read what a tenant holds; a tenant's own
@@ -83,6 +83,6 @@ class TenantServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _tenant_service_pb2.ListTenantsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_tenant_service_pb2.ListTenantsResponse, _abc.Awaitable[_tenant_service_pb2.ListTenantsResponse]]:
-        """Lists tenants by id: all of them for an operator, else the caller's own."""
+        """Lists all tenants by id. For operators alone."""
 
 def add_TenantServiceServicer_to_server(servicer: TenantServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
