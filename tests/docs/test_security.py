@@ -1,0 +1,55 @@
+"""SECURITY.md: what it states of roles, lives and limits is what the code has."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from kms.authz.roles import ROLES
+from kms.identity.authority import MAX_LEAF_LIFE
+from kms.main import configuration, initialising
+from kms.services import blindfold_keys, document_signing, evaluation_budget
+
+ROOT = Path(__file__).parents[2]
+PAGE = " ".join((ROOT / "SECURITY.md").read_text(encoding="utf-8").split())
+SPEC = (ROOT / "docs/spec/blindfold.md").read_text(encoding="utf-8")
+SERVING = (ROOT / "kms/main/serving.py").read_text(encoding="utf-8")
+# Nobody has this role in a tenant by himself: it says which keys one may use, not who may open.
+NOT_AN_ATTACKER = {"key-user"}
+
+
+def hours(life: timedelta) -> float:
+    return life / timedelta(hours=1)
+
+
+def test_every_role_has_its_line() -> None:
+    assert set(re.findall(r"\(`([a-z-]+)`\) \|", PAGE)) == ROLES.keys() - NOT_AN_ATTACKER
+
+
+def test_identity_administrators_do_not_write_policies_and_operators_are_outside_of_tenants() -> None:
+    assert not ROLES["tenant-admin"] & {"secretPolicies.create", "secretPolicies.update"}
+    assert not ROLES["tenant-admin"] & {"blindfoldKeys.generate", "blindfoldKeys.scheduleDestroy"}
+    assert not any(item.startswith(("secret", "blindfold", "audit", "ident")) for item in ROLES["operator"])
+
+
+@pytest.mark.parametrize(
+    ("stated", "value"),
+    [
+        ("its certificate ends (24 hours at most", hours(MAX_LEAF_LIFE) == 24),
+        ("until the delegation ends (90 days at most)", document_signing.DELEGATION_LIFE.days == 90),
+        ("destroy one in less than 24 hours", hours(blindfold_keys.MIN_DELAY) == 24),
+        ("A passphrase is the only other", configuration.PROVIDERS == ("keyfile", "passphrase")),
+        ("`identity-root.pem`", initialising.IDENTITY_ROOT == "identity-root.pem"),
+        ("Rate limits are not set", "UnlimitedRateLimiter()" in SERVING),
+        ("switches core files off", "RLIMIT_CORE" in SERVING),
+    ],
+)
+def test_what_the_page_states_is_so(stated: str, value: bool) -> None:
+    assert stated in PAGE
+    assert value
+
+
+def test_the_evaluation_budget_is_the_one_of_the_specification() -> None:
+    assert "| evaluations for a key version and binding value | 2^32 |" in SPEC
+    assert evaluation_budget.MAX_EVALUATIONS == 2**32
