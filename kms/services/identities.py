@@ -137,7 +137,7 @@ class Identities:
                     return _deny_serial(deny_list.pruned(call.time), record, serial)
                 return deny_list.pruned(call.time).with_identity(SpiffeId.parse(record.spiffe_id), call.time)
 
-            revoked = record if serial else replace(record, revoke_time=call.time)
+            revoked = _without(record, serial) if serial else _revoked(record, call.time)
             changes = [loaded.put(revoked), self._deny_lists.edit(tenant, deny)]
             details = {"serial": serial, "comment": comment[:256]}
             return Outcome(Loaded(loaded.name, revoked, loaded.counter + 1), changes, details)
@@ -206,6 +206,15 @@ def _with_certificate(record: IdentityRecord, issued: IssuedCertificate, now: da
     """The record with one certificate more, those that have expired forgotten."""
     alive = [text for text in record.certificates if IssuedCertificate.parse(text).not_after >= now]
     return replace(record, certificates=(*alive, issued.to_text()))
+
+
+def _without(record: IdentityRecord, serial: str) -> IdentityRecord:
+    left = [text for text in record.certificates if IssuedCertificate.parse(text).serial != serial.lower()]
+    return replace(record, certificates=tuple(left))
+
+
+def _revoked(record: IdentityRecord, now: datetime) -> IdentityRecord:
+    return replace(record, revoke_time=now, certificates=())
 
 
 def _deny_serial(deny_list: DenyList, record: IdentityRecord, serial: str) -> DenyList:

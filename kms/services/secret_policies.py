@@ -1,7 +1,7 @@
 """Secret policies: who may open what is sealed under them. Every write is a revision that never changes."""
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 from blindfold import PolicyDocument
@@ -16,8 +16,9 @@ from kms.model.names import NamespaceName, SecretPolicyName, SecretPolicyRevisio
 from kms.model.policy import PolicyContent, PolicyKind
 from kms.model.records import DigestRecord, RevisionRecord, SecretPolicyRecord
 from kms.services.call import Call, Outcome, Page
+from kms.services.explaining import KnownIdentity, overruled, reason_to_deny
 from kms.services.guard import Action, Guard
-from kms.services.policy_documents import PolicyDocuments, StoredPolicy, document_fields
+from kms.services.policy_documents import PolicyDocuments, StoredPolicy, content_json, document_fields
 from kms.services.repository import Loaded, Repository, create, found, page, same_request
 from kms.services.tenants import require_namespace
 from kms.storage.interface import Change
@@ -117,18 +118,26 @@ class SecretPolicies:
 
         return await self._guard.perform(call, LIST, parent, act)
 
-    async def update(self, call: Call, name: SecretPolicyName, content: Content, etag: str) -> PolicyView:
-        """A new revision with that content, the binding unchanged.
+    async def update(
+        self,
+        call: Call,
+        name: SecretPolicyName,
+        content: Content,
+        etag: str,
+        fields: Collection[str] | None = None,
+    ) -> PolicyView:
+        """A new revision with that content, or with those of its fields and the others as they are.
 
-        Raises `NotFound`, `EtagMismatch`, `WrongState`, `InvalidField`.
+        The binding is unchanged. Raises `NotFound`, `EtagMismatch`, `WrongState`, `InvalidField`,
+        `LimitExceeded`.
         """
-        valid, _ = validate_policy(content, PolicyKind.SECRET)
 
         def act() -> Outcome[PolicyView]:
             head = self._head(name)
             head.check_etag(etag)
             if head.record.delete_time is not None:
                 raise WrongState(f"{name} is deleted; undelete it first")
+            valid, _ = validate_policy(self._merged(name, head, content, fields), PolicyKind.SECRET)
             if valid.binding is not None and valid.binding.name != head.record.binding:
                 raise InvalidField("binding", f"is {head.record.binding} for this policy's whole life")
             number = head.record.revision + 1
@@ -252,17 +261,24 @@ class SecretPolicies:
         return await self._guard.perform(call, VALIDATE, parent, act)
 
     async def explain(
-        self, call: Call, name: SecretPolicyName | SecretPolicyRevisionName, asked: AccessRequest
+        self,
+        call: Call,
+        name: SecretPolicyName | SecretPolicyRevisionName,
+        asked: AccessRequest | KnownIdentity,
     ) -> Explanation:
-        """What the current, or the named, revision's rules say of a request. Raises `NotFound`."""
+        """How the current, or the named, revision decides a request. Raises `NotFound`, `Denied`."""
 
         def act() -> Outcome[Explanation]:
-            if isinstance(name, SecretPolicyName):
-                policy = self._view(name, self._head(name)).current
-            else:
-                policy = self._documents.read(self._revision(name).record)
-            request = replace(asked, resource_labels=policy.content.labels)
-            return Outcome(explain(policy.compiled, request))
+            head = self._head(name if isinstance(name, SecretPolicyName) else policy_of(name)).record
+            number = head.revision if isinstance(name, SecretPolicyName) else name.revision
+            row = self._revision(SecretPolicyRevisionName(name.tenant, name.namespace, name.policy, number))
+            policy = self._documents.read(row.record)
+            request = (
+                asked if isinstance(asked, AccessRequest) else asked.request(self._repository, name.tenant)
+            )
+            request = replace(request, resource_labels=policy.content.labels)
+            overruling = reason_to_deny(head, row.record, request.caller, name.tenant)
+            return Outcome(overruled(explain(policy.compiled, request), overruling))
 
         return await self._guard.perform(call, EXPLAIN, name, act)
 
@@ -273,6 +289,21 @@ class SecretPolicies:
         return found(
             self._repository.load(RevisionRecord, revision_row(policy_of(name), name.revision)), str(name)
         )
+
+    def _merged(
+        self,
+        name: SecretPolicyName,
+        head: Loaded[SecretPolicyRecord],
+        content: Content,
+        fields: Collection[str] | None,
+    ) -> Content:
+        """The content of the next revision; the binding may be left out of what the author sends."""
+        merged = dict(content)
+        if fields is not None:
+            current = content_json(self._view(name, head).current.document)
+            kept = {field: value for field, value in current.items() if field not in fields}
+            merged = kept | {field: value for field, value in content.items() if field in fields}
+        return {"binding": head.record.binding} | merged
 
     def _view(self, name: SecretPolicyName, head: Loaded[SecretPolicyRecord]) -> PolicyView:
         row = self._repository.require(RevisionRecord, revision_row(name, head.record.revision))
