@@ -1,4 +1,4 @@
-"""Resource names. Whoever holds one knows that it is well-formed (kms.md, "Names")."""
+"""Resource names. Whoever holds one knows that it is well-formed (docs/glossary.md, "Names")."""
 
 import re
 from dataclasses import dataclass, fields
