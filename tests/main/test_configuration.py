@@ -1,0 +1,67 @@
+"""The server's configuration file: written, read back, and refused when it says anything unknown."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kms.errors import ConfigError
+from kms.main.configuration import FILE, Configuration
+
+
+@pytest.fixture
+def configuration(tmp_path: Path) -> Configuration:
+    return Configuration(
+        directory=tmp_path,
+        trust_domain="kms.test",
+        root_of_trust="keyfile",
+        listen="127.0.0.1:0",
+        enrolment_listen="[::1]:7444",
+        checkpoint_file=tmp_path / 'odd "name"' / "checkpoint.json",
+        dns_names=("localhost", "kms.test"),
+        addresses=("127.0.0.1", "::1"),
+    )
+
+
+def test_written_file_reads_back_the_same(configuration: Configuration) -> None:
+    (configuration.directory / FILE).write_text(configuration.to_toml())
+    assert Configuration.load(configuration.directory) == configuration
+
+
+def test_missing_file_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="run `kms init` first"):
+        Configuration.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("unknown = 1", "unknown settings: unknown"),
+        ("listen = 7", "listen is a string"),
+        ('dns_names = "localhost"', "dns_names is a list of strings"),
+        ("= broken", "cannot be read"),
+        ('root_of_trust = "hope"', "root_of_trust is one of"),
+        ('listen = "localhost"', "host:port"),
+        ('listen = "localhost:99999"', "host:port"),
+        ('addresses = ["localhost"]', "dns_names or addresses"),
+        ('dns_names = ["Not A Name"]', "dns_names or addresses"),
+    ],
+)
+def test_bad_setting_is_named(configuration: Configuration, line: str, message: str) -> None:
+    name = line.partition(" ")[0]
+    kept = [text for text in configuration.to_toml().splitlines() if text.partition(" ")[0] != name]
+    (configuration.directory / FILE).write_text("\n".join([*kept, line]))
+    with pytest.raises(ConfigError, match=message):
+        Configuration.load(configuration.directory)
+
+
+def test_missing_setting_is_named(configuration: Configuration) -> None:
+    kept = [text for text in configuration.to_toml().splitlines() if not text.startswith("trust_domain")]
+    (configuration.directory / FILE).write_text("\n".join(kept))
+    with pytest.raises(ConfigError, match="missing settings: trust_domain"):
+        Configuration.load(configuration.directory)
+
+
+def test_a_server_needs_a_name(configuration: Configuration) -> None:
+    with pytest.raises(ConfigError, match="a server needs"):
+        replace(configuration, dns_names=(), addresses=())
