@@ -1,0 +1,105 @@
+"""A real `kms serve` process for benchmarks, over a store whose tenant key is a fixed one."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import kms  # noqa: F401 - it sets TLS 1.3 before grpc is imported
+from blindfold.private_key import PrivateKey
+from blindfold.secret import SecretBytes
+from kms.audit.authenticated_store import open_store
+from kms.crypto.root_of_trust.keyfile import Keyfile
+from kms.main.configuration import Configuration
+from kms.main.initialising import ADMIN_ROLES, initialise
+from kms.main.parts import Parts, assemble
+from kms.model.caller import Caller
+from kms.model.names import IdentityName, SecretPolicyName, TenantName
+from kms.services.call import Call
+from kms.storage.checkpoint_file import CheckpointFile
+from kms.storage.sqlite import Settings
+from testvectors import material
+
+TENANT = TenantName("acme")
+POLICY = SecretPolicyName("acme", "system", "bench")
+ADMIN = IdentityName("acme", "system", "admin")
+EVERY_ADMIN = {"name": "admin", "action": "ALLOW", "client_name_matcher": {"regex_values": [".*/sa/admin"]}}
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An initialised KMS with a key and a policy that allows its administrator."""
+
+    configuration: Configuration
+    credentials: Path
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A process that serves. `target` is its main listener."""
+
+    pid: int
+    target: str
+
+
+def prepare(directory: Path, rules: Sequence[dict[str, object]] = (EVERY_ADMIN,)) -> Prepared:
+    """Below directory, which must be empty."""
+    configuration = Configuration(
+        directory=directory / "kms",
+        trust_domain="bench.test",
+        root_of_trust="keyfile",
+        listen="127.0.0.1:0",
+        enrolment_listen="127.0.0.1:0",
+        checkpoint_file=directory / "checkpoint" / "checkpoint.json",
+    )
+    made = initialise(configuration, TENANT.tenant, _no_passphrase)
+    settings = Settings(CheckpointFile(configuration.checkpoint_file))
+    vault = open_store(configuration.store_path, settings, Keyfile(configuration.keyfile_path))
+    try:
+        with ThreadPoolExecutor(1) as workers:
+            digest = asyncio.run(_fill(assemble(vault, workers), rules))
+    finally:
+        vault.close()
+    return Prepared(configuration, made.admin_credentials, digest)
+
+
+async def _fill(parts: Parts, rules: Sequence[dict[str, object]]) -> bytes:
+    spiffe_id = "spiffe://bench.test/tenant/acme/ns/system/sa/admin"
+    admin = Caller(ADMIN, spiffe_id, (spiffe_id,), roles=ADMIN_ROLES)
+    call = Call(admin, "bench", datetime.now(UTC))
+    view = await parts.blindfold_keys.begin(call, TENANT, 3072, "", make_primary=True)
+    changes = parts.blindfold_keys.complete(view.name, PrivateKey(*material.primes("full")), call.time)
+    await parts.guard.commit(changes, [call.event("Kms.GenerateBlindfoldKey", str(view.name), "ALLOW")])
+    policy = await parts.secret_policies.create(call, POLICY, {"rules": list(rules)}, "")
+    return policy.current.digest
+
+
+@contextmanager
+def serving(prepared: Prepared, cpus: set[int] | None = None) -> Iterator[Running]:
+    """The process, on the given processors only if they are named."""
+    command = [str(Path(sys.executable).parent / "kms"), "serve", "--json"]
+    process = subprocess.Popen(
+        [*command, "--data", str(prepared.configuration.directory)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=(lambda: os.sched_setaffinity(0, cpus)) if cpus else None,
+    )
+    try:
+        assert process.stdout is not None  # noqa: S101
+        yield Running(process.pid, json.loads(process.stdout.readline())["listen"])
+    finally:
+        process.terminate()
+        process.wait(30)
+        process.stdout.close()
+
+
+def _no_passphrase() -> SecretBytes:
+    raise AssertionError("a keyfile needs no passphrase")
