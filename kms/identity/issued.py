@@ -41,8 +41,12 @@ class IssuedCertificate:
 
 @dataclass(frozen=True, slots=True)
 class CertificateBundle:
-    """What an enrolment answers: the chain (leaf first) and the roots to trust, in PEM."""
+    """What an enrolment answers: the chain (leaf first) and the roots to trust, in PEM.
 
+    `identity` is the resource name that the leaf speaks for, "" for the KMS itself.
+    """
+
+    identity: str
     issued: IssuedCertificate
     chain_pem: bytes
     trust_bundle_pem: bytes
@@ -57,24 +61,26 @@ class Issuer:
 
     def issue(self, public_key: PublicKey, grant: Grant, now: datetime) -> CertificateBundle:
         """A leaf for 24 hours with its chain. Raises as `CertificateAuthority.issue`."""
-        return self._bundle(self.authority.issue(public_key, grant, MAX_LEAF_LIFE, now))
+        certificate = self.authority.issue(public_key, grant, MAX_LEAF_LIFE, now)
+        return self._bundle(str(grant.identity), certificate)
 
     def renew(
         self, leaf: Leaf, grant: Grant, public_key: PublicKey, now: datetime, deny_list: DenyList
     ) -> CertificateBundle:
         """As `kms.identity.renewal.renew`, for 24 hours, with the chain."""
-        return self._bundle(renew(self.authority, leaf, grant, public_key, MAX_LEAF_LIFE, now, deny_list))
+        certificate = renew(self.authority, leaf, grant, public_key, MAX_LEAF_LIFE, now, deny_list)
+        return self._bundle(str(grant.identity), certificate)
 
     def issue_server(self, public_key: PublicKey, names: ServerNames, now: datetime) -> CertificateBundle:
         """For the KMS itself. Its chain goes up to the root, for clients that know only its digest."""
-        bundle = self._bundle(self.authority.issue_server(public_key, names, MAX_LEAF_LIFE, now))
+        bundle = self._bundle("", self.authority.issue_server(public_key, names, MAX_LEAF_LIFE, now))
         return replace(bundle, chain_pem=bundle.chain_pem + self.trust.to_pem())
 
-    def _bundle(self, certificate: x509.Certificate) -> CertificateBundle:
+    def _bundle(self, identity: str, certificate: x509.Certificate) -> CertificateBundle:
         issued = IssuedCertificate(
             f"{certificate.serial_number:x}",
             certificate.not_valid_before_utc,
             certificate.not_valid_after_utc,
         )
         chain = certificate.public_bytes(Encoding.PEM) + self.authority.certificate_pem()
-        return CertificateBundle(issued, chain, self.trust.to_pem())
+        return CertificateBundle(identity, issued, chain, self.trust.to_pem())

@@ -7,7 +7,7 @@ from datetime import datetime
 import grpc
 
 from kms.errors import ConfigError
-from kms.server.interceptors.call_path import CallPath, Layer
+from kms.server.interceptors.call_path import CallPath, Count, Layer
 from kms.server.servicers import Servicer
 from kms.server.servicers.health import Health
 from kms.server.servicers.reflection import Reflection
@@ -75,7 +75,8 @@ class App:
     """The listeners as one. Started and stopped once, in one event loop.
 
     Health and reflection are served on the main listener: they need a certificate but no permission.
-    `now` is the clock, in UTC; `new_request_id` draws an id that nobody else draws.
+    `now` is the clock, in UTC; `new_request_id` draws an id that nobody else draws; `count_refused` hears of
+    calls that nobody was authenticated for, or that were too many.
     """
 
     def __init__(
@@ -85,12 +86,14 @@ class App:
         now: Callable[[], datetime],
         new_request_id: Callable[[], str],
         limits: Limits | None = None,
+        count_refused: Count = lambda caller, address, reason: None,
     ) -> None:
         self._main = main
         self._enrolment = enrolment
         self._now = now
         self._new_request_id = new_request_id
         self._limits = limits or Limits()
+        self._count_refused = count_refused
         services = [servicer.SERVICE for servicer in main.servicers]
         self._health = Health(services)
         self._reflection = Reflection([*services, Health.SERVICE])
@@ -123,7 +126,7 @@ class App:
 
     def _listen(self, listener: Listener, *more: Servicer) -> int:
         server = grpc.aio.server(
-            interceptors=[CallPath(listener.layers, self._now, self._new_request_id)],
+            interceptors=[CallPath(listener.layers, self._now, self._new_request_id, self._count_refused)],
             options=self._limits.to_options(),
             maximum_concurrent_rpcs=self._limits.concurrent_calls,
         )

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import uuid
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import TypeVar
@@ -10,11 +11,12 @@ from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from kms.errors import InvalidField
+from kms.errors import InvalidField, LimitExceeded
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
 MAX_PAGE_TOKEN = 1024
+MAX_COMMENT = 256
 
 E = TypeVar("E", bound=Enum)
 
@@ -65,6 +67,12 @@ def enum_number(descriptor: EnumDescriptor, name: str) -> int:
     return descriptor.values_by_name[_prefix(descriptor) + name].number
 
 
+def enum_text(descriptor: EnumDescriptor, number: int) -> str:
+    """The value's name without the prefix; the number itself, in digits, where the API has no such value."""
+    value = descriptor.values_by_number.get(number)
+    return str(number) if value is None else value.name.removeprefix(_prefix(descriptor))
+
+
 def to_enum(kind: type[E], descriptor: EnumDescriptor, number: int, field: str) -> E:
     """The member of `kind` named as the value, less its prefix.
 
@@ -79,6 +87,24 @@ def to_enum(kind: type[E], descriptor: EnumDescriptor, number: int, field: str) 
 
 def _prefix(descriptor: EnumDescriptor) -> str:
     return descriptor.values_by_number[0].name.removesuffix("UNSPECIFIED")
+
+
+def to_request_id(text: str) -> str:
+    """A UUID in lower case, or "" for none (AIP-155). Raises `InvalidField`."""
+    try:
+        canonical = str(uuid.UUID(text)) if text else ""
+    except ValueError:
+        canonical = ""
+    if canonical != text.lower():
+        raise InvalidField("request_id", "must be a UUID such as 2f1c6a0e-7f4e-4c39-9d5e-0a6f6f0c9b11")
+    return canonical
+
+
+def to_comment(text: str) -> str:
+    """Why something is done, for the audit. Raises `LimitExceeded` above 256 bytes."""
+    if len(text.encode()) > MAX_COMMENT:
+        raise LimitExceeded("comment", f"at most {MAX_COMMENT} bytes are allowed")
+    return text
 
 
 def to_page_size(size: int) -> int:

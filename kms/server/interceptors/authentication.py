@@ -30,10 +30,16 @@ class Authentication:
 
     async def __call__(self, call: Call, context: ServicerContext) -> Call:
         """Raises `Unauthenticated`."""
-        certificates = list(context.auth_context().get("x509_pem_cert", ()))
-        if len(certificates) != 1:
-            raise Unauthenticated("connect with a client certificate")
-        return replace(call, caller=self._authenticate(certificates[0], call.address, call.time))
+        certificate = peer_certificate(context)
+        return replace(call, caller=self._authenticate(certificate, call.address, call.time))
+
+
+def peer_certificate(context: ServicerContext) -> bytes:
+    """The leaf that the client presented, in PEM. Raises `Unauthenticated`."""
+    certificates = list(context.auth_context().get("x509_pem_cert", ()))
+    if len(certificates) != 1:
+        raise Unauthenticated("connect with a client certificate")
+    return bytes(certificates[0])
 
 
 def peer_address(peer: str) -> str:

@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from kms.errors import InvalidField, LimitExceeded
-from kms.server.call import Call, ServicerContext, enter
+from kms.errors import InvalidField, KmsError, LimitExceeded, RateLimited, Unauthenticated
+from kms.server.call import Call, ServicerContext, current_call, enter
 from kms.server.interceptors.authentication import peer_address
 from kms.server.interceptors.error_mapping import answer
 from kms.server.interceptors.request_id import REQUEST_ID_KEY, request_id
@@ -23,6 +23,10 @@ Handler: TypeAlias = Any
 # Looks at a call before its servicer, and returns it with what it learned; refuses it by raising.
 Layer = Callable[[Call, ServicerContext], Awaitable[Call]]
 
+# Counts a call that left no audit event of its own: SPIFFE id ("" for a stranger), IP address, error reason.
+Count = Callable[[str, str, str], None]
+_COUNTED = (Unauthenticated, RateLimited)
+
 
 class CallPath(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     """Puts error mapping, the request id, the size limit, parsing and then the layers before each servicer.
@@ -31,11 +35,16 @@ class CallPath(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     """
 
     def __init__(
-        self, layers: Sequence[Layer], now: Callable[[], datetime], new_request_id: Callable[[], str]
+        self,
+        layers: Sequence[Layer],
+        now: Callable[[], datetime],
+        new_request_id: Callable[[], str],
+        count_refused: Count,
     ) -> None:
         self._layers = tuple(layers)
         self._now = now
         self._new_request_id = new_request_id
+        self._count_refused = count_refused
 
     async def intercept_service(
         self,
@@ -62,7 +71,7 @@ class CallPath(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                 await self._admit(replace(call, request=request), context)
                 return bytes(handler.response_serializer(await handler.unary_unary(request, context)))
 
-            return await answer(act, context, method, call.request_id)
+            return await answer(act, context, method, call.request_id, self._refused)
 
         return grpc.unary_unary_rpc_method_handler(serve)
 
@@ -79,7 +88,7 @@ class CallPath(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                     await self._admit(replace(call, request=request), context)
                     await _send(handler.unary_stream(request, context), context)
 
-            await answer(act, context, method, call.request_id)
+            await answer(act, context, method, call.request_id, self._refused)
 
         if handler.request_streaming:
             return grpc.stream_stream_rpc_method_handler(
@@ -90,12 +99,21 @@ class CallPath(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     def _begin(self, method: str, context: ServicerContext) -> Call:
         identifier = request_id(context.invocation_metadata() or (), self._new_request_id)
         context.set_trailing_metadata(((REQUEST_ID_KEY, identifier),))
-        return Call(method, identifier, self._now(), peer_address(context.peer()))
+        call = Call(method, identifier, self._now(), peer_address(context.peer()))
+        enter(call)
+        return call
 
     async def _admit(self, call: Call, context: ServicerContext) -> None:
+        enter(call)
         for layer in self._layers:
             call = await layer(call, context)
-        enter(call)
+            enter(call)
+
+    def _refused(self, error: KmsError) -> None:
+        if isinstance(error, _COUNTED):
+            call = current_call()
+            caller = call.caller.spiffe_id if call.caller is not None else ""
+            self._count_refused(caller, call.address, error.reason)
 
 
 def _parse(raw: bytes, handler: Handler) -> Message:

@@ -23,8 +23,9 @@ async def answer(
     context: ServicerContext,
     method: str,
     request_id: str,
+    on_refusal: Callable[[KmsError], None],
 ) -> T:
-    """The result of act; whatever it raises aborts the call.
+    """The result of act; whatever it raises aborts the call. `on_refusal` hears of every `KmsError`.
 
     An exception that is no `KmsError` may quote a secret, and grpc would send its text to the client: only
     its type and where it was raised are logged, and the client is told the request id.
@@ -34,6 +35,7 @@ async def answer(
     except grpc.aio.AbortError:
         raise
     except KmsError as error:
+        on_refusal(error)
         if error.kind is Kind.INTERNAL or isinstance(error, StoreTampered):
             _log_failure(error, method, request_id)
         status = to_status(error, request_id)

@@ -1,0 +1,104 @@
+"""The content of policies: between messages and the JSON object of docs/policies.md.
+
+What is unset is left out, enumerations are names, and what only the policy language can judge is passed on
+as it is, so that its errors name the exact place.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
+
+from kms.errors import InvalidField
+from kms.server.convert import enum_number, enum_text
+from protos.kms.v1.secret_policy_pb2 import SecretPolicyContent
+
+TIMEOUT = "decrypt_cache_timeout"
+TIMEOUT_SECONDS = "decrypt_cache_timeout_seconds"
+_CONTENT = "content"
+
+
+def to_content(message: SecretPolicyContent) -> dict[str, object]:
+    """The object that a message stands for. Raises `InvalidField` for a timeout with parts of a second."""
+    content = _to_object(message)
+    if content.pop(TIMEOUT, None) is not None:
+        timeout = message.decrypt_cache_timeout
+        if timeout.nanos:
+            raise InvalidField(TIMEOUT, "must be whole seconds")
+        content[TIMEOUT_SECONDS] = timeout.seconds
+    return content
+
+
+def content_message(content: Mapping[str, object]) -> SecretPolicyContent:
+    """The message of a valid object."""
+    fields: dict[str, Any] = dict(content)
+    seconds = fields.pop(TIMEOUT_SECONDS, 0)
+    message = SecretPolicyContent()
+    _fill(message, fields)
+    if seconds:
+        message.decrypt_cache_timeout.seconds = seconds
+    return message
+
+
+def to_fields(mask: FieldMask) -> frozenset[str] | None:
+    """The content's fields that an update replaces; None for all of them (AIP-134).
+
+    The mask names `content`, fields below it, or `*`. Raises `InvalidField` for another path.
+    """
+    known = {f"{_CONTENT}.{name}" for name in SecretPolicyContent.DESCRIPTOR.fields_by_name}
+    for path in mask.paths:
+        if path not in known | {_CONTENT, "*"}:
+            raise InvalidField("update_mask", f"{path[:64]!r} is not content, a field of it, or *")
+    if not mask.paths or not known.issuperset(mask.paths):
+        return None
+    names = {path.removeprefix(f"{_CONTENT}.") for path in mask.paths}
+    return frozenset(TIMEOUT_SECONDS if name == TIMEOUT else name for name in names)
+
+
+def _to_object(message: Message) -> dict[str, object]:
+    return {field.name: _to_json(field, value) for field, value in message.ListFields()}
+
+
+def _to_json(field: FieldDescriptor, value: Any) -> object:
+    if _is_map(field):
+        return dict(value)
+    if field.is_repeated:
+        return [_item_to_json(field, item) for item in value]
+    return _item_to_json(field, value)
+
+
+def _item_to_json(field: FieldDescriptor, item: Any) -> object:
+    if field.enum_type is not None:
+        return enum_text(field.enum_type, item)
+    return _to_object(item) if isinstance(item, Message) else item
+
+
+def _fill(message: Message, values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        field: Any = message.DESCRIPTOR.fields_by_name[name]
+        if _is_map(field):
+            getattr(message, name).update(value)
+        elif field.message_type is None:
+            _set(message, field, value)
+        elif field.is_repeated:
+            for item in value:
+                _fill(getattr(message, name).add(), item)
+        else:
+            _fill(getattr(message, name), value)
+
+
+def _set(message: Message, field: FieldDescriptor, value: Any) -> None:
+    if field.is_repeated:
+        getattr(message, field.name).extend(_scalar(field, item) for item in value)
+    else:
+        setattr(message, field.name, _scalar(field, value))
+
+
+def _scalar(field: FieldDescriptor, value: Any) -> Any:
+    return value if field.enum_type is None else enum_number(field.enum_type, value)
+
+
+def _is_map(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and bool(field.message_type.GetOptions().map_entry)
