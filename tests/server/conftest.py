@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from server.kms_harness import RunningKms, running_kms
 from server_harness import Authority, Options, Running, running, write_credentials
 
 
@@ -40,3 +41,11 @@ def serve(authority: Authority) -> Iterator[Callable[..., Running]]:
     yield start
     for context in reversed(contexts):
         context.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="module")
+def kms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningKms]:
+    """A whole KMS for a file: tenant acme has a key version 1 and no policy, globex has nothing."""
+    with running_kms(tmp_path_factory.mktemp("kms")) as started:
+        started.add_key()
+        yield started

@@ -1,0 +1,134 @@
+"""Any method of the API by its name, with requests and answers as JSON objects.
+
+    Api(channel).call("SecretPolicyService", "GetSecretPolicy", {"name": "tenants/acme/..."}) -> {...}
+
+Fields have the names of the .proto files; bytes are standard base64, times RFC 3339, durations `"600s"`,
+64-bit integers strings, and a field mask one string of lowerCamelCase paths such as
+`"content.rules,content.ruleCombining"` (ProtoJSON). What is unset is left out of answers.
+"""
+
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf import json_format
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from kms.client.errors import from_rpc_error
+from kms.errors import InvalidField
+
+TIMEOUT = 30.0
+
+JsonObject = Mapping[str, Any]
+M = TypeVar("M", bound=Message)
+
+_MODULES: Mapping[str, str] = MappingProxyType(
+    {
+        "AuditService": "audit_service",
+        "BlindfoldService": "blindfold_service",
+        "EnrolmentService": "enrolment_service",
+        "IdentityService": "identity_service",
+        "NamespaceService": "namespace_service",
+        "SecretPolicyService": "secret_policy_service",
+        "StatusService": "status_service",
+        "TenantService": "tenant_service",
+    }
+)
+
+
+class Api:
+    """Calls on one channel, which the caller opens and closes. `timeout` is of each call, in seconds.
+
+    Nothing is resent: `kms.client.opening` does that where it is safe. All methods raise `CallFailed` for a
+    call that fails, and `InvalidField` for a request that is none of the method's.
+    """
+
+    def __init__(self, channel: grpc.Channel, timeout: float = TIMEOUT) -> None:
+        self._channel = channel
+        self._timeout = timeout
+
+    def call(self, service: str, method: str, request: JsonObject) -> dict[str, Any]:
+        """The answer to one call. Raises `KeyError` for a service or method that the API does not have."""
+        descriptor = _method(service, method)
+        return _to_object(self.exchange(service, method, _to_message(descriptor, request), Message))
+
+    def stream(self, service: str, method: str, request: JsonObject) -> Iterator[dict[str, Any]]:
+        """The answers of a streaming method, as they come; without a timeout. Raises as `call`.
+
+        Close the iterator to end the call early.
+        """
+        return self._objects(service, method, _to_message(_method(service, method), request))
+
+    def exchange(self, service: str, method: str, request: Message, answer: type[M]) -> M:
+        """`call` with messages. `answer` is the type that the method gives."""
+        return self._answer(service, method, request.SerializeToString(), answer)
+
+    def prepare(self, service: str, method: str, request: Message, answer: type[M]) -> Callable[[], M]:
+        """A call that can be made several times, each time with the same bytes. It raises as `call`."""
+        raw = request.SerializeToString()
+        return lambda: self._answer(service, method, raw, answer)
+
+    def messages(self, service: str, method: str, request: Message) -> Generator[Any]:
+        """`stream` with messages."""
+        descriptor = _method(service, method)
+        multicallable = self._channel.unary_stream(
+            _path(descriptor),
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=GetMessageClass(descriptor.output_type).FromString,
+        )
+        call: Any = multicallable(request)
+        try:
+            yield from call
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None
+        finally:
+            call.cancel()
+
+    def _objects(self, service: str, method: str, request: Message) -> Iterator[dict[str, Any]]:
+        with closing(self.messages(service, method, request)) as messages:
+            yield from map(_to_object, messages)
+
+    def _answer(self, service: str, method: str, raw: bytes, answer: type[M]) -> M:
+        descriptor = _method(service, method)
+        multicallable = self._channel.unary_unary(
+            _path(descriptor),
+            request_serializer=bytes,
+            response_deserializer=GetMessageClass(descriptor.output_type).FromString,
+        )
+        try:
+            received = multicallable(raw, timeout=self._timeout)
+        except grpc.RpcError as error:
+            failure = from_rpc_error(error)
+        else:
+            if not isinstance(received, answer):
+                raise TypeError(f"{method} does not answer with {answer.__name__}")
+            return received
+        raise failure
+
+
+def _method(service: str, method: str) -> MethodDescriptor:
+    module = import_module(f"protos.kms.v1.{_MODULES[service]}_pb2")
+    descriptor: MethodDescriptor = module.DESCRIPTOR.services_by_name[service].methods_by_name[method]
+    return descriptor
+
+
+def _path(method: MethodDescriptor) -> str:
+    return f"/{method.containing_service.full_name}/{method.name}"
+
+
+def _to_message(method: MethodDescriptor, request: JsonObject) -> Message:
+    message: Message = GetMessageClass(method.input_type)()
+    try:
+        return json_format.ParseDict(dict(request), message)
+    except json_format.ParseError as error:
+        problem = str(error)
+    raise InvalidField("request", problem)
+
+
+def _to_object(message: Message) -> dict[str, Any]:
+    return json_format.MessageToDict(message, preserving_proto_field_name=True)

@@ -1,0 +1,28 @@
+"""An exported audit chain as the lines that `kms audit verify` reads (docs/spec/audit.md, "Export")."""
+
+from collections.abc import Iterator
+
+from blindfold._encoding import b64url
+from kms.client.api import Api
+from kms.model.names import TenantName
+from protos.kms.v1 import audit_service_pb2 as pb
+
+
+def export_lines(api: Api, tenant: TenantName, after: int = 0) -> Iterator[str]:
+    """The chain as JSON lines without newlines, the bodies of others' events hidden.
+
+    `after` is 0 or the sequence number of a checkpoint, with which the lines then begin. Nothing is
+    verified here. Raises `CallFailed`.
+    """
+    request = pb.ExportAuditEventsRequest(parent=str(tenant), after_sequence=after)
+    for link in api.messages("AuditService", "ExportAuditEvents", request):
+        yield _checkpoint_line(link.checkpoint) if link.HasField("checkpoint") else _event_line(link.event)
+
+
+def _event_line(event: pb.ChainedEvent) -> str:
+    body = f'"body":{event.body.decode()}' if event.body else f'"body_digest":"{event.body_digest.hex()}"'
+    return f'{{{body},"chain_hash":"{event.chain_hash.hex()}","sequence":{event.sequence}}}'
+
+
+def _checkpoint_line(checkpoint: pb.Checkpoint) -> str:
+    return f'{{"checkpoint":{checkpoint.document.decode()},"signature":"{b64url(checkpoint.signature)}"}}'

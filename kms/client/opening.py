@@ -1,0 +1,154 @@
+"""Opening sealed secrets through a KMS, which learns nothing of them (docs/spec/blindfold.md, "Opening").
+
+A request that got no answer is sent again with the same bytes, never with new ones: a resend tells the KMS
+nothing that it did not know.
+"""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from blindfold import OpeningState, SecretBytes, begin_open, finish_open, open_unfinished_stream
+from blindfold.envelope import PolicyLock, Source, read_header
+from blindfold.errors import BlindfoldError
+from kms.client.api import Api
+from kms.client.documents import SERVICE, KeyDocuments
+from kms.client.errors import CallFailed, from_status
+from kms.client.resending import resend
+from kms.model.names import BlindfoldKeyName
+from protos.kms.v1 import blindfold_service_pb2 as pb
+
+BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A sealed secret in its binary form, and the name that it must have, None for any."""
+
+    data: bytes
+    expect_name: str | None = None
+
+
+def open_sealed(
+    api: Api, sealed: bytes, *, expect_name: str | None = None, keys: KeyDocuments | None = None
+) -> SecretBytes:
+    """The secret in a binary form. `keys` saves a call for each version that it knows.
+
+    Raises `CallFailed` where the KMS refuses or cannot be reached, and as `blindfold.begin_open` and
+    `blindfold.finish_open`.
+    """
+    [result] = open_many(api, [Sealed(sealed, expect_name)], keys=keys)
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def open_sealed_unfinished(
+    api: Api, source: Source, *, expect_name: str | None = None, keys: KeyDocuments | None = None
+) -> Iterator[bytes]:
+    """The secret in a file, in verified pieces and constant memory, once the KMS has answered.
+
+    Unfinished as `blindfold.open_unfinished_stream` says. Raises as `open_sealed`, `OpenFailed` until the
+    end.
+    """
+    element, state = _begin(source, keys or KeyDocuments(api))
+    [answer] = _evaluate(api, state.header.lock, [element])
+    if isinstance(answer, CallFailed):
+        raise answer
+    return open_unfinished_stream(state, answer, expect_name=expect_name)
+
+
+def open_many(
+    api: Api, sealed: Sequence[Sealed], *, keys: KeyDocuments | None = None
+) -> list[SecretBytes | BlindfoldError | CallFailed]:
+    """The secret, or why there is none, for each in order.
+
+    Secrets under the same key version and binding are asked for together, up to 256 in a request.
+    """
+    documents = keys or KeyDocuments(api)
+    results: dict[int, SecretBytes | BlindfoldError | CallFailed] = {}
+    groups: dict[tuple[object, ...], list[_Begun]] = {}
+    for index, item in enumerate(sealed):
+        try:
+            element, state = _begin(io.BytesIO(item.data), documents)
+        except (BlindfoldError, CallFailed) as error:
+            results[index] = error
+            continue
+        begun = _Begun(index, element, state, item.expect_name)
+        groups.setdefault(begun.group, []).append(begun)
+    for group in groups.values():
+        for start in range(0, len(group), BATCH):
+            results |= _open_batch(api, group[start : start + BATCH])
+    return [results[index] for index in range(len(sealed))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A secret between the two halves of its opening."""
+
+    index: int
+    element: bytes
+    state: OpeningState
+    expect_name: str | None
+
+    @property
+    def group(self) -> tuple[object, ...]:
+        """Equal for secrets that one request may name."""
+        lock = self.state.header.lock
+        return lock.tenant, lock.key_version, lock.binding, lock.binding_value
+
+
+def _open_batch(api: Api, batch: Sequence[_Begun]) -> dict[int, SecretBytes | BlindfoldError | CallFailed]:
+    answers: list[bytes | CallFailed]
+    try:
+        answers = _evaluate(api, batch[0].state.header.lock, [begun.element for begun in batch])
+    except CallFailed as error:
+        answers = [error] * len(batch)
+    return {begun.index: _finish(begun, answer) for begun, answer in zip(batch, answers, strict=True)}
+
+
+def _finish(begun: _Begun, answer: bytes | CallFailed) -> SecretBytes | BlindfoldError | CallFailed:
+    if isinstance(answer, CallFailed):
+        return answer
+    try:
+        return finish_open(begun.state, answer, expect_name=begun.expect_name)
+    except BlindfoldError as error:
+        # Its frames hold what the opening knew.
+        return error.with_traceback(None)
+
+
+def _begin(source: Source, keys: KeyDocuments) -> tuple[bytes, OpeningState]:
+    """The blinded element, and what finishes the opening. Reads the header only."""
+    header, public, mac = read_header(source)
+    lock = header.lock
+    document = keys.get(BlindfoldKeyName(lock.tenant, lock.key_version), lock.fingerprint)
+    request, state = begin_open(_Rewound(public + mac, source), document)
+    return request.element, state
+
+
+class _Rewound:
+    """A source of which some has been read, from its start again."""
+
+    def __init__(self, head: bytes, rest: Source) -> None:
+        self._head = io.BytesIO(head)
+        self._rest = rest
+
+    def read(self, size: int, /) -> bytes | None:
+        return self._head.read(size) or self._rest.read(size)
+
+
+def _evaluate(api: Api, lock: PolicyLock, elements: Sequence[bytes]) -> list[bytes | CallFailed]:
+    """An answer, or why there is none, for each element. Raises `CallFailed`."""
+    request = pb.EvaluateBlindedRequest(
+        name=str(BlindfoldKeyName(lock.tenant, lock.key_version)), elements=elements
+    )
+    policy = lock.policy
+    if policy is None:
+        request.revision_digest = lock.binding_value
+    else:
+        request.policy.name, request.policy.uid = policy
+    evaluate = api.prepare(SERVICE, "EvaluateBlinded", request, pb.EvaluateBlindedResponse)
+    results = resend(evaluate).results
+    if len(results) != len(elements):
+        raise CallFailed(f"the KMS gave {len(results)} answers to {len(elements)} elements")
+    return [from_status(item.error) if item.HasField("error") else item.element for item in results]

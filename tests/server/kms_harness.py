@@ -1,0 +1,246 @@
+"""A whole KMS behind its listeners: a store made by `kms init`, real services, mutual TLS on loopback."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import grpc
+from server.server_harness import EventLoop
+
+import blindfold
+from blindfold import Bundle, KeyDocument, PolicyDocument
+from blindfold.private_key import PrivateKey
+from kms.audit.authenticated_store import AuthenticatedStore, open_store
+from kms.client.api import Api
+from kms.client.channel import open_channel
+from kms.client.credentials import generate_key_pair, parse_credentials, write_credentials
+from kms.client.documents import fetch_policy_document, fetch_public_key
+from kms.crypto.root_of_trust.keyfile import Keyfile
+from kms.identity.authority import ServerNames
+from kms.identity.csr import verify_csr
+from kms.identity.grant import Grant
+from kms.main.configuration import Configuration
+from kms.main.initialising import initialise
+from kms.main.parts import Parts, assemble
+from kms.model.audit_event import AuditEvent
+from kms.model.chain import timestamp
+from kms.model.names import BlindfoldKeyName, IdentityName, OperatorName, SecretPolicyName, TenantName
+from kms.server.app import App, Listener, Ports
+from kms.server.interceptors.authentication import Authentication, require_tls_1_3
+from kms.server.interceptors.rate_limit import RateLimit, RateLimiter, UnlimitedRateLimiter
+from kms.server.servicers.audit import AuditServicer
+from kms.server.servicers.blindfold import BlindfoldServicer
+from kms.server.servicers.enrolment import EnrolmentServicer
+from kms.server.servicers.identities import IdentityServicer
+from kms.server.servicers.namespaces import NamespaceServicer
+from kms.server.servicers.secret_policies import SecretPolicyServicer
+from kms.server.servicers.tenants import TenantServicer
+from kms.server.tls import ServerCertificate, enrolment_credentials, main_credentials
+from kms.storage.checkpoint_file import CheckpointFile
+from kms.storage.sqlite import Settings
+from testvectors import material
+
+ACME, PROD = "tenants/acme", "tenants/acme/namespaces/prod"
+KEY = f"{ACME}/blindfoldKeys/1"
+WEB_TLS = f"{PROD}/secretPolicies/web-tls"
+PROGRESS = 4711
+ALLOW_WEB = {
+    "rules": [
+        {"name": "web", "action": "ACTION_ALLOW", "client_selector": {"expressions": ["app=web"]}},
+    ]
+}
+# Who calls in the tests: the tenant, roles and labels.
+PEOPLE: dict[str, tuple[str, tuple[str, ...], dict[str, str]]] = {
+    "admin": ("acme", ("tenant-admin",), {}),
+    "author": ("acme", ("policy-author", "secret-sealer"), {}),
+    "key-admin": ("acme", ("key-admin",), {}),
+    "auditor": ("acme", ("auditor",), {}),
+    "web": ("acme", (), {"app": "web"}),
+    "batch": ("acme", (), {"app": "batch"}),
+    "stranger": (
+        "globex",
+        ("tenant-admin", "policy-author", "key-admin", "secret-sealer", "auditor"),
+        {"app": "web"},
+    ),
+}
+
+
+@dataclass
+class RunningKms:
+    """The server, its parts for what no RPC does, and callers with their own channels."""
+
+    parts: Parts
+    vault: AuthenticatedStore
+    loop: EventLoop
+    app: App
+    ports: Ports
+    directory: Path
+    contexts: ExitStack
+    offset: list[timedelta]
+    channels: dict[str, grpc.Channel] = field(default_factory=dict)
+
+    @property
+    def target(self) -> str:
+        return f"localhost:{self.ports.main}"
+
+    @property
+    def enrolment_target(self) -> str:
+        return f"localhost:{self.ports.enrolment}"
+
+    @property
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.offset[0]
+
+    def as_(self, who: str) -> Api:
+        """The API as one of PEOPLE, or as the operator."""
+        if who not in self.channels:
+            channel = open_channel(self.target, self.credentials(who))
+            self.channels[who] = self.contexts.enter_context(channel)
+        return Api(self.channels[who], timeout=20)
+
+    def credentials(self, who: str) -> Path:
+        directory = self.directory / "callers" / who
+        if not directory.exists():
+            self._issue(self._grant(who), directory)
+        return directory
+
+    def spiffe_id(self, who: str) -> str:
+        tenant = PEOPLE[who][0]
+        return f"spiffe://kms.test/tenant/{tenant}/ns/prod/sa/{who}"
+
+    def _grant(self, who: str) -> Grant:
+        if who == "operator":
+            return Grant(OperatorName("root"), roles=frozenset({"operator"}))
+        tenant, roles, labels = PEOPLE[who]
+        return Grant(IdentityName(tenant, "prod", who), (), labels, frozenset(roles))
+
+    def _issue(self, grant: Grant, directory: Path) -> None:
+        pair = generate_key_pair()
+        issued, change = self.parts.identities.issue_first(pair.csr, grant, datetime.now(UTC))
+        self.commit("Enrol", change)
+        write_credentials(
+            directory, parse_credentials(pair.key_pem, issued.chain_pem, issued.trust_bundle_pem)
+        )
+
+    def commit(self, action: str, *changes: Any) -> None:
+        event = AuditEvent(timestamp(self.now), action, "", "", "", "ALLOW")
+        self.vault.store.commit(list(changes), [event]).result()
+
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(event.body) for event in self.vault.store.events(0, 100_000)]
+
+    def complete(self, name: str) -> None:
+        """Make a pending key version usable, with fixed primes instead of a search."""
+        key = PrivateKey(*material.primes("full"))
+        changes = self.parts.blindfold_keys.complete(BlindfoldKeyName.parse(name), key, self.now)
+        self.commit("Kms.GenerateBlindfoldKey", *changes)
+
+    def add_key(self) -> str:
+        request = {"parent": ACME, "make_primary": True}
+        name = self.as_("key-admin").call("BlindfoldService", "GenerateBlindfoldKey", request)["name"]
+        self.complete(name)
+        return str(name)
+
+    def add_policy(self, policy_id: str = "web-tls", **content: Any) -> dict[str, Any]:
+        request = {
+            "parent": PROD,
+            "secret_policy_id": policy_id,
+            "secret_policy": {"content": ALLOW_WEB | content},
+        }
+        return self.as_("author").call("SecretPolicyService", "CreateSecretPolicy", request)
+
+    def seal(self, secret: bytes, policy: str = WEB_TLS, **options: Any) -> bytes:
+        """What an offline sealer does with bundles fetched before."""
+        author, trust = self.as_("author"), [self.parts.signing.fingerprint()]
+        bundles = (
+            fetch_public_key(author, TenantName("acme")).bundle,
+            fetch_policy_document(author, SecretPolicyName.parse(policy)).bundle,
+        )
+        key, document = (
+            Bundle.parse(data).verify(kind, trust=trust, now=self.now)
+            for data, kind in zip(bundles, (KeyDocument, PolicyDocument), strict=True)
+        )
+        return blindfold.seal(secret, key, document, **options)
+
+
+@contextmanager
+def running_kms(directory: Path, limiter: RateLimiter | None = None) -> Iterator[RunningKms]:
+    """Tenants acme and globex, each with the namespace prod."""
+    configuration = Configuration(
+        directory=directory / "kms",
+        trust_domain="kms.test",
+        root_of_trust="keyfile",
+        listen="localhost:0",
+        enrolment_listen="localhost:0",
+        checkpoint_file=directory / "outside" / "checkpoint.json",
+    )
+    initialise(configuration, "acme", _no_passphrase)
+    settings = Settings(CheckpointFile(configuration.checkpoint_file))
+    vault = open_store(configuration.store_path, settings, Keyfile(configuration.keyfile_path))
+    loop = EventLoop()
+    offset = [timedelta(0)]
+    with ExitStack() as contexts:
+        contexts.callback(vault.close)
+        contexts.callback(loop.close)
+        parts = assemble(vault, contexts.enter_context(ThreadPoolExecutor(2)))
+        app = _app(parts, offset, limiter or UnlimitedRateLimiter())
+        contexts.callback(lambda: loop.run(app.stop(0)))
+        ports = loop.run(app.start())
+        kms = RunningKms(parts, vault, loop, app, ports, directory, contexts, offset)
+        kms.as_("operator").call(
+            "TenantService", "CreateTenant", {"tenant_id": "globex", "tenant": {"description": "others"}}
+        )
+        for parent, who in ((ACME, "admin"), ("tenants/globex", "stranger")):
+            kms.as_(who).call(
+                "NamespaceService", "CreateNamespace", {"parent": parent, "namespace_id": "prod"}
+            )
+        yield kms
+
+
+def _app(parts: Parts, offset: list[timedelta], limiter: RateLimiter) -> App:
+    certificate = _server_certificate(parts)
+    main = Listener(
+        "localhost:0",
+        main_credentials(lambda: certificate),
+        [
+            TenantServicer(parts.tenants),
+            NamespaceServicer(parts.namespaces),
+            IdentityServicer(parts.identities, parts.authenticator.leaf),
+            SecretPolicyServicer(parts.secret_policies),
+            BlindfoldServicer(parts.blindfold_keys, parts.documents, parts.evaluation, lambda name: PROGRESS),
+            AuditServicer(parts.audit_log),
+        ],
+        [require_tls_1_3, Authentication(parts.authenticator.authenticate), RateLimit(limiter)],
+    )
+    enrolment = Listener(
+        "localhost:0",
+        enrolment_credentials(lambda: certificate),
+        [EnrolmentServicer(parts.identities)],
+        [require_tls_1_3],
+    )
+    return App(
+        main,
+        enrolment,
+        lambda: datetime.now(UTC) + offset[0],
+        lambda: uuid.uuid4().hex,
+        count_refused=parts.refusals.count,
+    )
+
+
+def _server_certificate(parts: Parts) -> ServerCertificate:
+    pair = generate_key_pair()
+    names = ServerNames("kms", ("localhost",), (ip_address("127.0.0.1"),))
+    bundle = parts.issuer.issue_server(verify_csr(pair.csr), names, datetime.now(UTC))
+    authorities = parts.issuer.trust.with_authority(parts.issuer.authority.certificate)
+    return ServerCertificate(pair.key_pem, bundle.chain_pem, authorities.to_pem())
+
+
+def _no_passphrase() -> Any:
+    raise AssertionError("a keyfile needs no passphrase")
