@@ -134,16 +134,16 @@ def build_app(configuration: Configuration, parts: Parts, scheduler: Scheduler, 
     main = Listener(
         configuration.listen,
         main_credentials(certificates),
-        main_servicers(parts, scheduler, status, utc_now),
+        main_servicers(parts, scheduler, status),
         [require_tls_1_3, authentication, limit],
     )
     enrolment = Listener(
         configuration.enrolment_listen,
         enrolment_credentials(certificates),
-        enrolment_servicers(parts, utc_now),
+        enrolment_servicers(parts),
         [require_tls_1_3, limit],
     )
-    return App(main, enrolment, utc_now, lambda: uuid.uuid4().hex)
+    return App(main, enrolment, utc_now, lambda: uuid.uuid4().hex, count_refused=parts.refusals.count)
 
 
 class ServerCertificates:

@@ -1,0 +1,34 @@
+"""Which servicers each listener has, built from the parts."""
+
+from collections.abc import Sequence
+
+from kms.main.parts import Parts
+from kms.main.status import StatusReport
+from kms.scheduler import Scheduler
+from kms.server.servicers import Servicer
+from kms.server.servicers.audit import AuditServicer
+from kms.server.servicers.blindfold import BlindfoldServicer
+from kms.server.servicers.enrolment import EnrolmentServicer
+from kms.server.servicers.identities import IdentityServicer
+from kms.server.servicers.namespaces import NamespaceServicer
+from kms.server.servicers.secret_policies import SecretPolicyServicer
+from kms.server.servicers.status import StatusServicer
+from kms.server.servicers.tenants import TenantServicer
+
+
+def main_servicers(parts: Parts, scheduler: Scheduler, status: StatusReport) -> Sequence[Servicer]:
+    """Of the listener that requires client certificates."""
+    return (
+        StatusServicer(status),
+        TenantServicer(parts.tenants),
+        NamespaceServicer(parts.namespaces),
+        IdentityServicer(parts.identities, parts.authenticator.leaf),
+        SecretPolicyServicer(parts.secret_policies),
+        BlindfoldServicer(parts.blindfold_keys, parts.documents, parts.evaluation, scheduler.progress),
+        AuditServicer(parts.audit_log),
+    )
+
+
+def enrolment_servicers(parts: Parts) -> Sequence[Servicer]:
+    """Of the listener that does nothing but enrol."""
+    return (EnrolmentServicer(parts.identities),)
