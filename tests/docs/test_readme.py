@@ -1,5 +1,6 @@
 """The README's tour, run as it stands but for its ports and the home directory."""
 
+import json
 import os
 import re
 import signal
@@ -91,6 +92,14 @@ def test_tour_seals_offline_and_opens_what_it_sealed(toured: Toured) -> None:
 def test_tour_is_refused_what_the_policy_does_not_allow(toured: Toured) -> None:
     assert "refused: 3" in toured.output
     assert not (toured.directory / "stolen.txt").exists()
+
+
+@pytest.mark.slow
+def test_tour_ends_with_an_audit_trail_that_holds_both(toured: Toured) -> None:
+    lines = (toured.directory / "audit.jsonl").read_text().splitlines()
+    bodies = [json.loads(line).get("body", {}) for line in lines]
+    opened = [body["decision"] for body in bodies if body.get("action") == "EvaluateBlinded"]
+    assert opened == ["ALLOW", "DENY"]
 
 
 @pytest.mark.slow
