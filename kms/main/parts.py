@@ -1,6 +1,6 @@
 """The parts of a KMS around one unlocked store, wired together; no listener yet."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -74,8 +74,8 @@ def load_issuer(repository: Repository, keyring: Keyring) -> Issuer:
     return Issuer(authority, TrustBundle.parse(record.trust_bundle_pem.encode()))
 
 
-def assemble(vault: AuthenticatedStore, workers: Executor) -> Parts:
-    """Wire the parts. `workers` run private operations."""
+def assemble(vault: AuthenticatedStore, workers: Executor, server_names: Collection[str] = ()) -> Parts:
+    """Wire the parts. `workers` run private operations; `server_names` are the server's DNS names."""
     store = vault.store
     guard, repository, keyring = Guard(store), Repository(store), Keyring(vault)
     issuer = load_issuer(repository, keyring)
@@ -96,7 +96,7 @@ def assemble(vault: AuthenticatedStore, workers: Executor) -> Parts:
         refusals=Refusals(store),
         tenants=Tenants(guard, repository, keyring),
         namespaces=Namespaces(guard, repository),
-        identities=Identities(guard, repository, issuer, deny_lists),
+        identities=Identities(guard, repository, issuer, deny_lists, server_names),
         secret_policies=SecretPolicies(guard, repository, documents),
         blindfold_keys=BlindfoldKeys(guard, repository, keyring),
         documents=Documents(guard, repository, documents, signing),

@@ -94,7 +94,7 @@ async def _run(
     stop: asyncio.Event,
     on_ready: Callable[[Ports], None],
 ) -> None:
-    parts = assemble(vault, workers)
+    parts = assemble(vault, workers, configuration.dns_names)
     scheduler = Scheduler(parts.guard, parts.blindfold_keys, parts.keyring, parts.refusals, utc_now)
     status = StatusReport(parts.guard, configuration, vault, parts.repository, utc_now())
     app = build_app(configuration, parts, scheduler, status)
@@ -183,5 +183,5 @@ async def _record(parts: Parts, action: str) -> None:
 
 
 def forbid_core_dumps() -> None:
-    """A core file would hold every key. Also keeps other processes of this user from attaching."""
+    """A core file would hold every key."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -199,7 +199,7 @@ def _self_test(evaluator: Evaluator) -> None:
     try:
         evaluator.self_test()
     except EvaluationFault:
-        # It stays stopped, and says so to every caller, until the server is restarted.
+        # The version stays stopped, and says so to every caller; each of them brings the next test.
         return
 
 

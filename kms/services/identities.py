@@ -1,5 +1,6 @@
 """Identities: join tokens, enrolment, renewal, revocation (docs/spec/identity.md)."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -38,7 +39,16 @@ RENEW = "RenewCertificate"
 class Identities:
     """Grants, enrols, renews and revokes."""
 
-    def __init__(self, guard: Guard, repository: Repository, issuer: Issuer, deny_lists: DenyLists) -> None:
+    def __init__(
+        self,
+        guard: Guard,
+        repository: Repository,
+        issuer: Issuer,
+        deny_lists: DenyLists,
+        server_names: Collection[str] = (),
+    ) -> None:
+        """`server_names` are the DNS names of the KMS itself, which no identity may have."""
+        self._server_names = frozenset(server_names)
         self._guard = guard
         self._repository = repository
         self._issuer = issuer
@@ -53,6 +63,7 @@ class Identities:
 
         def act() -> Outcome[tuple[JoinToken, JoinTokenRecord]]:
             check_grantable(call.caller, grant)
+            self._check_dns_names(grant)
             changes: list[Change] = []
             if isinstance(scope, NamespaceName):
                 changes.append(require_namespace(self._repository, scope))
@@ -71,6 +82,7 @@ class Identities:
         for _ in range(ATTEMPTS):
             loaded = self._repository.load(JoinTokenRecord, token.token_id.hex())
             grant = redeem(None if loaded is None else loaded.record, token, now)
+            self._check_dns_names(grant)
             issued = self._issuer.issue(public_key, grant, now)
             changes: list[Change] = [self._enrolled(grant, issued.issued, now)]
             if loaded is not None:
@@ -148,6 +160,12 @@ class Identities:
         """A certificate without a token, for who holds the root of trust: first start and recovery."""
         issued = self._issuer.issue(verify_csr(csr), grant, now)
         return issued, self._enrolled(grant, issued.issued, now)
+
+    def _check_dns_names(self, grant: Grant) -> None:
+        """An identity under the server's own name could pose as the server. Raises `InvalidField`."""
+        for name in grant.dns_names:
+            if name in self._server_names:
+                raise InvalidField("dns_names", f"{name} is the KMS's own name")
 
     def _enrolled(self, grant: Grant, issued: IssuedCertificate, now: datetime) -> Change:
         """The identity's record, made or brought to what was granted now."""

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
-from blindfold import PolicyDocument
+from blindfold import Binding, PolicyDocument
 from blindfold.exponent import UID_SIZE
 from kms.authz.compile import validate_policy
 from kms.authz.explain import Explanation, explain
@@ -246,6 +246,8 @@ class SecretPolicies:
         def act() -> Outcome[RevisionView]:
             row = self._revision(name)
             row.check_etag(etag)
+            if self._head(policy_of(name)).record.binding != Binding.REVISION.name:
+                raise WrongState(f"{policy_of(name)} is bound by name: edit its rules, or delete it")
             record = change(row.record)
             view = RevisionView(Loaded(row.name, record, row.counter + 1), self._documents.read(record))
             return Outcome(view, [row.put(record)], details)

@@ -136,6 +136,13 @@ def test_certificate_ends_after_a_day(kms: Kms) -> None:
         authenticate(kms, bundle)
 
 
+def test_nobody_is_granted_the_server_s_own_name(kms: Kms) -> None:
+    """Its holder, on the way to the KMS, could pose as the KMS and collect join tokens."""
+    assert token(kms, Grant(API, ("other.test",)))
+    with pytest.raises(InvalidField, match="the KMS's own name"):
+        token(kms, Grant(API, ("other.test", "kms.acme.test")))
+
+
 BOUND_ADMIN = caller("bound", "tenant-admin@prod")
 
 

@@ -163,6 +163,17 @@ def test_narrowing_adds_and_never_removes(kms: Kms) -> None:
             kms.run(narrow(kms.call(AUTHOR), FIRST, denied, "", ""))
 
 
+def test_policy_bound_by_name_is_edited_and_neither_revoked_nor_narrowed(kms: Kms) -> None:
+    """Its sealed secrets follow the current rules: an overlay would end with the next update."""
+    kms.add_policy(ALLOW_WEB | {"binding": "POLICY"})
+    for refused in (
+        policies(kms).revoke_revision(kms.call(AUTHOR), FIRST, "", ""),
+        policies(kms).narrow_revision(kms.call(AUTHOR), FIRST, (WEB.spiffe_id,), "", ""),
+    ):
+        with pytest.raises(WrongState, match="edit its rules"):
+            kms.run(refused)
+
+
 def test_explain_answers_for_the_named_caller(kms: Kms) -> None:
     kms.add_policy()
     for who, allowed in ((WEB, True), (BATCH, False)):
