@@ -45,11 +45,17 @@ KMS: Mapping[Kind, ExitCode] = MappingProxyType(
     }
 )
 
+# The kind of these is how a server answers; where the command itself met the damage, it says so.
+REASONS: Mapping[str, ExitCode] = MappingProxyType(
+    {"AUDIT_CHAIN_BROKEN": ExitCode.DAMAGED, "STORE_TAMPERED": ExitCode.DAMAGED}
+)
+
 
 def describe(error: Exception) -> Failure | None:
     """None for an error of neither package."""
     if isinstance(error, KmsError):
-        return Failure(KMS[error.kind], error.reason, error.message, error.hint)
+        code = REASONS.get(error.reason, KMS[error.kind])
+        return Failure(code, error.reason, error.message, error.hint)
     if isinstance(error, blindfold_errors.BlindfoldError):
         return Failure(BLINDFOLD[type(error)], type(error).__name__, str(error), error.hint)
     return None

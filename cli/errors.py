@@ -10,13 +10,19 @@ from cli.exit_codes import ExitCode
 
 
 class CliError(Exception):
-    """A failure of the command line itself. `message` and `hint` are shown as they are."""
+    """A failure of the command line itself. `message` and `hint` are shown as they are.
 
-    def __init__(self, message: str, *, hint: str = "", code: ExitCode = ExitCode.FAILED) -> None:
+    `reason` is its name for programs, by default made of the code's.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str = "", code: ExitCode = ExitCode.FAILED, reason: str = ""
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.code = code
+        self.reason = reason or f"CLI_{code.name}"
 
 
 class UsageError(CliError):
@@ -51,7 +57,7 @@ class Failure:
 def describe(error: Exception) -> Failure:
     """What to say of an error. Text of an error that was not foreseen is withheld: it may hold a secret."""
     if isinstance(error, CliError):
-        return Failure(error.code, "CLI_" + error.code.name, error.message, error.hint)
+        return Failure(error.code, error.reason, error.message, error.hint)
     if isinstance(error, click.ClickException):
         return _describe_click(error)
     if isinstance(error, OSError):

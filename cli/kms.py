@@ -2,13 +2,121 @@
 
 import click
 
-from cli.program import Entry, Program, run
+from cli.program import Entry, LazyGroup, Program, run
 
+tenant = LazyGroup(
+    "tenant",
+    {
+        "create": Entry("cli.online.tenant:create", "Make a tenant."),
+        "get": Entry("cli.online.tenant:get", "Show a tenant."),
+        "list": Entry("cli.online.tenant:list_tenants", "List the tenants."),
+    },
+    help="Tenants, for the platform's operators.",
+    epilog="""\b
+Example:
+  kms tenant list""",
+)
+namespace = LazyGroup(
+    "namespace",
+    {
+        "create": Entry("cli.online.namespace:create", "Make a namespace."),
+        "get": Entry("cli.online.namespace:get", "Show a namespace."),
+        "list": Entry("cli.online.namespace:list_namespaces", "List the namespaces of the tenant."),
+        "delete": Entry("cli.online.namespace:delete", "Remove an empty namespace."),
+    },
+    help="Namespaces, which hold secret policies and identities.",
+    epilog="""\b
+Example:
+  kms namespace create prod""",
+)
+identity = LazyGroup(
+    "identity",
+    {
+        "create-token": Entry("cli.online.identity:create_token", "Make a join token."),
+        "enrol": Entry("cli.online.enrol:enrol", "Spend a join token."),
+        "renew": Entry("cli.online.identity:renew", "Renew the certificate that calls are made with."),
+        "get": Entry("cli.online.identity:get", "Show an identity and its certificates."),
+        "list": Entry("cli.online.identity:list_identities", "List the identities of a namespace."),
+        "revoke": Entry("cli.online.identity:revoke", "Refuse an identity, or one of its certificates."),
+    },
+    help="Identities: who may call, and with which names, labels and roles.",
+    epilog="""\b
+Example:
+  kms identity create-token prod/web --label app=web --out web.token
+  kms identity enrol --out credentials web.token""",
+)
+secret_policy = LazyGroup(
+    "secret-policy",
+    {
+        "create": Entry("cli.online.secret_policy:create", "Make a secret policy with its first revision."),
+        "get": Entry("cli.online.secret_policy:get", "Show a secret policy."),
+        "list": Entry("cli.online.secret_policy:list_policies", "List the secret policies of a namespace."),
+        "update": Entry("cli.online.secret_policy:update", "Make the next revision of a secret policy."),
+        "delete": Entry("cli.online.secret_policy:delete", "Delete a secret policy."),
+        "undelete": Entry("cli.online.secret_policy:undelete", "Bring a deleted secret policy back."),
+        "revisions": Entry("cli.online.policy_revision:revisions", "List the revisions of a secret policy."),
+        "revoke": Entry("cli.online.policy_revision:revoke", "Deny everybody what is sealed to a revision."),
+        "narrow": Entry("cli.online.policy_revision:narrow", "Deny identities what is sealed to a revision."),
+        "validate": Entry("cli.online.secret_policy:validate", "Check the content of a policy."),
+        "explain": Entry("cli.online.policy_revision:explain", "Say how a secret policy would decide."),
+    },
+    help="Secret policies: who may open what is sealed to them.",
+    epilog="""\b
+Example:
+  kms secret-policy create prod/web-tls web-tls.json""",
+)
+blindfold_key = LazyGroup(
+    "blindfold-key",
+    {
+        "generate": Entry(
+            "cli.online.blindfold_key:generate", "Make the tenant's next Blindfold key.", alias="rotate"
+        ),
+        "get": Entry("cli.online.blindfold_key:get", "Show a key version."),
+        "list": Entry("cli.online.blindfold_key:list_keys", "List the key versions of the tenant."),
+        "set-primary": Entry(
+            "cli.online.blindfold_key:set_primary",
+            "Make an enabled version the one that new secrets are sealed to.",
+        ),
+        "enable": Entry("cli.online.blindfold_key:enable", "Let a disabled version open again."),
+        "disable": Entry("cli.online.blindfold_key:disable", "Stop a version from opening."),
+        "schedule-destroy": Entry(
+            "cli.online.blindfold_key:schedule_destroy", "Set the time at which a version is destroyed."
+        ),
+        "cancel-destroy": Entry(
+            "cli.online.blindfold_key:cancel_destroy", "Take a scheduled destruction back."
+        ),
+    },
+    help="Blindfold keys of the tenant, which secrets are sealed with.",
+    epilog="""\b
+Example:
+  kms blindfold-key generate --wait""",
+)
+audit = LazyGroup(
+    "audit",
+    {
+        "list": Entry("cli.online.audit:list_events", "List the events of the tenant."),
+        "export": Entry("cli.online.audit:export", "Export the whole chain as JSON lines."),
+        "verify": Entry("cli.local.audit_verify:verify", "Verify an exported audit trail, offline."),
+        "checkpoint": Entry("cli.online.audit:checkpoint", "Make a signed checkpoint of the chain."),
+    },
+    help="The audit trail: what was decided and changed, and the proof that nothing is missing.",
+    epilog="""\b
+Example:
+  kms audit list --decision DENY""",
+)
 program = Program(
     "kms",
     {
         "init": Entry("cli.local.init:init", "Make a new KMS."),
+        "serve": Entry("cli.local.serve:serve", "Serve until SIGTERM or Ctrl-C."),
         "recover": Entry("cli.local.recover:recover", "Issue new credentials for a known identity."),
+        "status": Entry("cli.online.status:status", "Show the state of the server."),
+        "tenant": tenant,
+        "namespace": namespace,
+        "identity": identity,
+        "secret-policy": secret_policy,
+        "blindfold-key": blindfold_key,
+        "audit": audit,
         "completion": Entry(
             "cli.completion:completion", "Print the script that completes this program's commands."
         ),

@@ -44,6 +44,10 @@ def profile_option(command: _Command) -> _Command:
 
 def trust_options(command: _Command) -> _Command:
     """`trust_keys` and `profile_path`, for `pinned`."""
+    return trust_key_option(profile_option(command))
+
+
+def trust_key_option(command: _Command) -> _Command:
     return click.option(
         "--trust-key",
         "trust_keys",
@@ -52,7 +56,7 @@ def trust_options(command: _Command) -> _Command:
         envvar=TRUST_KEY_ENV,
         show_envvar=True,
         help="Fingerprint of a documents root key to trust; may be repeated.",
-    )(profile_option(command))
+    )(command)
 
 
 def tenant_option(command: _Command) -> _Command:

@@ -22,7 +22,7 @@ def output_file(path: Path, *, mode: int) -> Iterator[BinaryIO]:
     such as /dev/null or a named pipe, is written to as it is. A symbolic link to a file is refused: the link,
     or what it points to, would be replaced unasked. Raises `UsageError`, `OSError`.
     """
-    if path.exists() and not path.is_file():
+    if is_special(path):
         with path.open("wb") as file:
             yield file
         return
@@ -40,6 +40,11 @@ def output_file(path: Path, *, mode: int) -> Iterator[BinaryIO]:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def is_special(path: Path) -> bool:
+    """Whether something is there that is written to as it is, and never replaced."""
+    return path.exists() and not path.is_file()
 
 
 def is_regular(descriptor: int) -> bool:

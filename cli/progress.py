@@ -30,17 +30,17 @@ class Progress:
         self._total = total
         self._stream = sys.stderr if stream is None else stream
         self._clock = clock
-        self._done = 0
+        self.done = 0
         self._due = clock() + PATIENCE if self._stream.isatty() else float("inf")
         self._shown = False
 
     def advance(self, count: int) -> None:
-        self._done += count
+        self.done += count
         now = self._clock()
         if now >= self._due:
             self._due = now + INTERVAL
             self._shown = True
-            self._stream.write("\r\x1b[K" + self._line())
+            self._stream.write("\r\x1b[K" + self.line())
             self._stream.flush()
 
     def close(self) -> None:
@@ -50,10 +50,11 @@ class Progress:
             self._stream.flush()
             self._shown = False
 
-    def _line(self) -> str:
+    def line(self) -> str:
+        """What the line says now."""
         if not self._total:
-            return size_text(self._done)
-        share = min(self._done / self._total, 1.0)
+            return size_text(self.done)
+        share = min(self.done / self._total, 1.0)
         bar = "#" * int(share * WIDTH)
         return f"[{bar:<{WIDTH}}] {share:4.0%} of {size_text(self._total)}"
 

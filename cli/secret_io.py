@@ -83,10 +83,17 @@ def sealed_source(stream: BinaryIO) -> Source:
 
     Raises `NotSealed` or `Corrupt`.
     """
+    return sealed_input(stream)[1]
+
+
+def sealed_input(stream: BinaryIO) -> tuple[str, Source]:
+    """As `sealed_source`, and which form it was: `binary`, `text` or `location`."""
     start = read_exactly(stream, len(MAGIC))
     if start == MAGIC:
-        return PrefixedSource(start, stream)
-    return io.BytesIO(forms.from_any(start + read_exactly(stream, forms.MAX_TEXT + 1)))
+        return "binary", PrefixedSource(start, stream)
+    data = start + read_exactly(stream, forms.MAX_TEXT + 1)
+    form = "location" if data.startswith(forms.LOCATION_PREFIX.encode()) else "text"
+    return form, io.BytesIO(forms.from_any(data))
 
 
 class PrefixedSource:

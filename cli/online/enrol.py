@@ -1,0 +1,75 @@
+"""`kms identity enrol`: from a join token to credentials."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from blindfold.bundle import print_time
+from cli.errors import CliError, UsageError
+from cli.exit_codes import ExitCode
+from cli.online.call_errors import reported
+from cli.options import CREDENTIALS_ENV, DIRECTORY, STREAM, json_option, profile_option, read_profile
+from cli.output import write_fields, write_json
+from cli.secret_io import read_secret
+from kms.client.credentials import Credentials
+from kms.client.enrolment import enrol as enrol_identity
+
+
+@click.command(
+    epilog="""\b
+Example:
+  kms identity enrol --server kms.example.com:7444 --out credentials web.token
+  ssh admin kms identity create-token prod/web | kms identity enrol --out credentials"""
+)
+@click.argument("token", metavar="[TOKEN_FILE]", type=STREAM, default="-")
+@click.option(
+    "--server",
+    metavar="HOST:PORT",
+    help="Enrolment address of the KMS; by default enrolment_server in the profile.",
+)
+@click.option(
+    "--out",
+    type=DIRECTORY,
+    envvar=CREDENTIALS_ENV,
+    show_envvar=True,
+    help="Directory to write key.pem, cert.pem and ca.pem to; by default credentials in the profile.",
+)
+@profile_option
+@json_option
+def enrol(token: str, server: str | None, out: Path | None, profile_path: Path | None, as_json: bool) -> None:
+    """Spend a join token, read from a file or standard input, for credentials.
+
+    The key is made here and never leaves. The token is sent only once the server has proved to be of the
+    authority that the token names.
+    """
+    settings = read_profile(profile_path)
+    server = server or settings.enrolment_server
+    out = out or settings.credentials
+    if not server:
+        raise UsageError(
+            "the enrolment address of the KMS is not known",
+            hint="Give --server HOST:PORT, or enrolment_server in the profile.",
+        )
+    if out is None:
+        raise UsageError("where to put the credentials is not known", hint="Give --out DIR.")
+    text = _text(token)
+    with reported():
+        shown = _fields(enrol_identity(server, text, out), out)
+    (write_json if as_json else write_fields)(shown)
+
+
+def _text(name: str) -> str:
+    try:
+        return read_secret(name, "join token").reveal().decode("ascii")
+    except UnicodeDecodeError:
+        pass
+    raise CliError("the file holds no join token", code=ExitCode.USAGE)
+
+
+def _fields(credentials: Credentials, directory: Path) -> dict[str, Any]:
+    return {
+        "spiffe_id": credentials.spiffe_id,
+        "not_after": print_time(credentials.validity.not_after),
+        "credentials": str(directory),
+    }
