@@ -9,16 +9,19 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kms.errors import InvalidField
+from kms.errors import InvalidField, LimitExceeded
 from kms.server.convert import (
     duration,
     enum_number,
+    enum_text,
     page_token,
     timestamp,
     timestamp_of_text,
+    to_comment,
     to_enum,
     to_last_name,
     to_page_size,
+    to_request_id,
     to_span,
     to_time,
 )
@@ -123,3 +126,35 @@ def test_a_made_up_token_is_invalid_or_is_the_one_we_would_write(token):
 def test_a_token_we_would_not_write_is_invalid(token):
     with pytest.raises(InvalidField, match="page_token"):
         to_last_name(token, "tenants/")
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "UNSPECIFIED"), (1, "ALLOW"), (2, "DENY"), (7, "7")])
+def test_the_text_of_a_value_is_its_name_without_the_prefix(number, text):
+    assert enum_text(ACTION, number) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ""),
+        ("2f1c6a0e-7f4e-4c39-9d5e-0a6f6f0c9b11", "2f1c6a0e-7f4e-4c39-9d5e-0a6f6f0c9b11"),
+        ("2F1C6A0E-7F4E-4C39-9D5E-0A6F6F0C9B11", "2f1c6a0e-7f4e-4c39-9d5e-0a6f6f0c9b11"),
+    ],
+)
+def test_request_id_is_a_uuid_in_lower_case_or_none(text, expected):
+    assert to_request_id(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["once", "2f1c6a0e7f4e4c399d5e0a6f6f0c9b11", "{2f1c6a0e-7f4e-4c39-9d5e-0a6f6f0c9b11}", " ", "0" * 10_000],
+)
+def test_request_id_of_another_form_is_refused(text):
+    with pytest.raises(InvalidField, match="request_id"):
+        to_request_id(text)
+
+
+def test_comment_has_at_most_256_bytes():
+    assert to_comment("é" * 128) == "é" * 128
+    with pytest.raises(LimitExceeded, match="comment"):
+        to_comment("é" * 128 + "!")

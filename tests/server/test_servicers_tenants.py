@@ -3,19 +3,25 @@
 import uuid
 
 import pytest
-from server.kms_harness import ACME, PROD
+from server.kms_harness import ACME, PROD, running_kms
 
+from blindfold.secret import SecretBytes
 from kms.client.api import Api
-from kms.client.channel import open_channel
+from kms.client.channel import open_channel, open_enrolment_channel
+from kms.client.credentials import generate_key_pair, read_credentials
 from kms.client.errors import (
     CallAlreadyExists,
     CallConflict,
     CallDenied,
+    CallExhausted,
     CallInvalid,
     CallNotFound,
     CallUnauthenticated,
     CallWrongState,
 )
+from kms.errors import RateLimited
+from kms.model.join_token import JoinToken
+from protos.kms.v1.enrolment_service_pb2 import EnrolRequest, EnrolResponse
 
 TENANTS, NAMESPACES = "TenantService", "NamespaceService"
 
@@ -151,3 +157,35 @@ def test_refused_strangers_are_counted_by_address(kms):
     assert (event["action"], event["caller"], event["reason"]) == ("Kms.RefusedCalls", "", "UNAUTHENTICATED")
     assert event["details"] == {"address": event["details"]["address"], "count": "1"}
     assert event["details"]["address"] in ("127.0.0.1", "::1")
+
+
+class Exhausted:
+    """A limiter that lets all pass but the auditor."""
+
+    async def acquire(self, caller, address, operation_class, units):
+        if caller.spiffe_id.endswith("/sa/auditor"):
+            raise RateLimited(1.5)
+
+
+def test_calls_above_the_rate_are_counted_by_caller(tmp_path):
+    with running_kms(tmp_path, Exhausted()) as kms:
+        for _ in range(3):
+            with pytest.raises(CallExhausted) as caught:
+                kms.as_("auditor").call("AuditService", "GetCheckpoint", {})
+        assert caught.value.retry_after == 1.5
+        kms.loop.run(kms.parts.refusals.flush("2026-01-01T00:00:00.000000Z"))
+        event = kms.events()[-1]
+    assert (event["action"], event["reason"]) == ("Kms.RefusedCalls", "RATE_LIMITED")
+    assert (event["caller"], event["details"]["count"]) == (kms.spiffe_id("auditor"), "3")
+
+
+def test_refused_enrolments_are_counted_by_address(kms):
+    root = read_credentials(kms.credentials("admin")).ca_pem
+    unknown = JoinToken(bytes(16), SecretBytes(bytes(32)), bytes(32)).reveal()
+    request = EnrolRequest(token=unknown, csr=generate_key_pair().csr)
+    with open_enrolment_channel(kms.enrolment_target, root) as channel, pytest.raises(CallUnauthenticated):
+        Api(channel).exchange("EnrolmentService", "Enrol", request, EnrolResponse)
+    kms.loop.run(kms.parts.refusals.flush("2026-01-01T00:00:00.000000Z"))
+    event = kms.events()[-1]
+    assert (event["caller"], event["reason"]) == ("", "UNAUTHENTICATED")
+    assert event["details"]["address"]
