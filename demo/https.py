@@ -6,8 +6,15 @@ import ssl
 import sys
 
 
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Without a line for each request."""
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
 def main(directory: str, certificate: str, key: str) -> None:
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=directory)
+    handler = functools.partial(Quiet, directory=directory)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)

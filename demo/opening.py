@@ -5,20 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
-from kms.client.api import Api
-from kms.client.opening import open_sealed
-
 from blindfold import opening
 from blindfold.envelope import MAC_SIZE, Header, header_size
 from blindfold.sealing import derive_keys
+from kms.client.api import Api
 from kms.client.channel import open_channel
+from kms.client.opening import open_sealed
 
 
 @dataclass(frozen=True, slots=True)
 class Traces:
     """The values to look for."""
 
-    secret_der: bytes
+    scalar: bytes
     x: bytes
     header_key: bytes
     payload_key: bytes
@@ -41,7 +40,7 @@ def open_and_trace(sealed: bytes, credentials: Path, server: str) -> Traces:
     [(x, header_key, payload_key)] = seen
     end = 15 + header_size(sealed[:15])
     return Traces(
-        secret_der=base64.b64decode("".join(secret.decode().splitlines()[1:-1])),
+        scalar=private_scalar(base64.b64decode("".join(secret.decode().splitlines()[1:-1]))),
         x=x,
         header_key=header_key,
         payload_key=payload_key,
@@ -49,3 +48,10 @@ def open_and_trace(sealed: bytes, credentials: Path, server: str) -> Traces:
         mac=sealed[end : end + MAC_SIZE],
         payload=sealed[end + MAC_SIZE :],
     )
+
+
+def private_scalar(der: bytes) -> bytes:
+    """The 32 bytes of a P-256 private key (RFC 5915, in the PKCS #8 form of RFC 5958)."""
+    before = bytes.fromhex("0201010420")
+    start = der.index(before) + len(before)
+    return der[start : start + 32]

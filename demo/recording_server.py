@@ -10,9 +10,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import grpc
+# First, because it sets TLS 1.3 for grpc.
+import kms  # noqa: F401
 
-import kms  # noqa: F401 - it sets TLS 1.3 before grpc is imported
+# isort: split
+import grpc
 
 RECORD = "DEMO_RECORD"
 

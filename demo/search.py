@@ -2,11 +2,12 @@
 
 import base64
 import os
-import re
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import re2
 
 # A copy that was cut or begun in the middle still holds one of these pieces.
 PIECE = 24
@@ -28,11 +29,17 @@ def needle(name: str, value: bytes) -> Needle:
         value,
         value[::-1],
         value.hex().encode(),
-        base64.b64encode(value).rstrip(b"="),
-        base64.urlsafe_b64encode(value).rstrip(b"="),
         python_digits(value),
+        *base64_forms(value),
     )
     return Needle(name, frozenset(piece for data in encodings for piece in pieces(data)))
+
+
+def base64_forms(value: bytes) -> Iterator[bytes]:
+    """In both alphabets and at each of the three places where a longer text can hold it."""
+    for before, cut in ((0, 0), (1, 2), (2, 3)):
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            yield encode(bytes(before) + value).rstrip(b"=")[cut:-1]
 
 
 def python_digits(value: bytes) -> bytes:
@@ -55,11 +62,13 @@ def pieces(data: bytes) -> Iterator[bytes]:
 
 def found(needles: Iterable[Needle], blocks: Iterable[bytes]) -> set[str]:
     """The names of the needles of which any form occurs."""
-    names: Mapping[bytes, str] = {
-        form: item.name for item in needles for form in item.forms if len(form) >= 8
-    }
-    pattern = re.compile(b"|".join(re.escape(form) for form in sorted(names)))
-    return {names[match] for block in blocks for match in pattern.findall(block)}
+    names = {form: item.name for item in needles for form in item.forms}
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    options.never_nl, options.max_mem = False, 256 << 20
+    # One automaton for all forms: it passes over the blocks once.
+    pattern = re2.compile(b"|".join(re2.escape(form) for form in sorted(names)), options)
+    return {names[match.group()] for block in blocks if (match := pattern.search(block))}
 
 
 def files(paths: Iterable[Path]) -> Iterator[bytes]:

@@ -105,10 +105,12 @@ async def _run(
     try:
         status.ready = True
         await app.set_serving(True)
+        _log.info("serving on port %d, enrolling on port %d", ports.main, ports.enrolment)
         on_ready(ports)
         await asyncio.wait({background, stopping}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         status.ready = False
+        _log.info("stopping; calls in flight have %g s to end", STOP_GRACE)
         await app.stop(STOP_GRACE)
         for task in (background, stopping):
             task.cancel()
