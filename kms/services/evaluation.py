@@ -11,9 +11,9 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from blindfold import Binding
-from blindfold.documents import document_exponent
 from blindfold.errors import ElementOutOfRange, EvaluationFault
 from blindfold.evaluation import Evaluator
+from blindfold.exponent import binding_info, derive_exponent
 from kms.authz.decide import decide
 from kms.errors import Denied, EvaluationFailed, InvalidField, KmsError, LimitExceeded, WrongState
 from kms.model.access_request import AccessRequest
@@ -21,7 +21,7 @@ from kms.model.audit_event import AuditEvent
 from kms.model.lifecycle import VersionState
 from kms.model.names import BlindfoldKeyName, SecretPolicyName
 from kms.model.records import BlindfoldKeyRecord, DigestRecord, RevisionRecord, SecretPolicyRecord
-from kms.services.blindfold_keys import key_document, key_row
+from kms.services.blindfold_keys import key_row
 from kms.services.call import Call
 from kms.services.evaluation_budget import EvaluationBudget
 from kms.services.guard import ALLOW, Guard, check_tenant, refusal_event
@@ -94,7 +94,7 @@ class Evaluation:
             raise LimitExceeded("elements", f"1 to {MAX_ELEMENTS} elements in a request")
         try:
             permit = self._permit(call, key, binding)
-            value = permit.policy.document.binding_value
+            value = permit.policy.binding_value
             await self._budget.spend(key, value, len(elements), call.time)
         except Exception as error:
             refused = refusal_event(call, ACTION, str(key), error)
@@ -127,8 +127,7 @@ class Evaluation:
             raise Denied("UNKNOWN_KEY")
         if loaded.record.state != VersionState.ENABLED:
             raise WrongState(f"{key} is {loaded.record.state}; ask a key admin", state=loaded.record.state)
-        exponent = document_exponent(key_document(key, loaded.record), policy.document)
-        return _Permit(policy, rule, loaded.record, exponent)
+        return _Permit(policy, rule, loaded.record, _exponent(key, loaded.record, policy))
 
     def _load(self, tenant: str, binding: RevisionBinding | PolicyBinding) -> RevisionRecord:
         """The one record that a binding names. Raises `Denied` for every binding that names none."""
@@ -158,7 +157,9 @@ class Evaluation:
         self, key: BlindfoldKeyName, permit: _Permit, elements: Sequence[bytes]
     ) -> list[bytes | KmsError]:
         loop = asyncio.get_running_loop()
-        evaluator = await loop.run_in_executor(self._workers, self._keyring.evaluator, key, permit.record)
+        evaluator = self._keyring.evaluator_at_hand(key)
+        if evaluator is None:
+            evaluator = await loop.run_in_executor(self._workers, self._keyring.evaluator, key, permit.record)
         jobs = [
             loop.run_in_executor(self._workers, _evaluate, evaluator, element, permit.exponent, index)
             for index, element in enumerate(elements)
@@ -181,6 +182,11 @@ class Evaluation:
             return call.event(ACTION, str(key), refusal_event(call, ACTION, str(key), result).decision,
                               result.reason, details)  # fmt: skip
         return call.event(ACTION, str(key), ALLOW, permit.rule, details)
+
+
+def _exponent(key: BlindfoldKeyName, record: BlindfoldKeyRecord, policy: StoredPolicy) -> int:
+    info = binding_info(key.tenant, key.version, policy.document.binding, policy.binding_value)
+    return derive_exponent(int.from_bytes(record.modulus, "big"), info)
 
 
 def _evaluate(evaluator: Evaluator, element: bytes, exponent: int, index: int) -> bytes | KmsError:

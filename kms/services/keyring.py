@@ -90,13 +90,19 @@ class Keyring:
             raise StoreTampered(f"the private key of {name} is not that of its public key")
         return key
 
-    def evaluator(self, name: BlindfoldKeyName, record: BlindfoldKeyRecord) -> Evaluator:
-        """The evaluator of a key version. Above 256, the least recently used ones are forgotten."""
+    def evaluator_at_hand(self, name: BlindfoldKeyName) -> Evaluator | None:
+        """The evaluator of a key version, if it was made before."""
         with self._lock:
             evaluator = self._evaluators.get(name)
             if evaluator is not None:
                 self._evaluators.move_to_end(name)
-                return evaluator
+            return evaluator
+
+    def evaluator(self, name: BlindfoldKeyName, record: BlindfoldKeyRecord) -> Evaluator:
+        """The evaluator of a key version. Above 256, the least recently used ones are forgotten."""
+        evaluator = self.evaluator_at_hand(name)
+        if evaluator is not None:
+            return evaluator
         evaluator = Evaluator(self.unwrap_blindfold_key(name, record))
         with self._lock:
             evaluator = self._evaluators.setdefault(name, evaluator)

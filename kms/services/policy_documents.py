@@ -22,6 +22,7 @@ class StoredPolicy:
 
     document: PolicyDocument
     digest: bytes
+    binding_value: bytes
     content: PolicyContent
     compiled: CompiledPolicy
 
@@ -58,7 +59,7 @@ def _read(data: bytes, digest: bytes) -> StoredPolicy:
     try:
         document = PolicyDocument.parse(data)
         content = parse_policy(content_json(document), PolicyKind.SECRET)
-        return StoredPolicy(document, digest, content, compile_policy(content))
+        return StoredPolicy(document, digest, document.binding_value, content, compile_policy(content))
     except (DocumentInvalid, KmsError):
         pass
     raise StoreTampered("a stored policy document cannot be read")

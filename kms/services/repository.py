@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar, Generic, Protocol, Self, TypeVar
 
 from kms.errors import AlreadyExists, EtagMismatch, NotFound, StoreTampered
@@ -24,6 +25,7 @@ R = TypeVar("R", bound=Stored)
 T = TypeVar("T")
 
 PAGE = 500
+PARSED = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +58,20 @@ def create(name: str, record: Stored) -> Put:
     return Put(record.KIND, name, record.to_bytes(), MISSING)
 
 
+def _parse(cls: type[R], body: bytes) -> R:
+    return cls.from_bytes(body)
+
+
 class Repository:
-    """Reads records. Every load is authenticated by the store."""
+    """Reads records. Every load is authenticated by the store; equal bytes are parsed once."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._parse = lru_cache(PARSED)(_parse)
 
     def load(self, cls: type[R], name: str) -> Loaded[R] | None:
         row = self._store.get(cls.KIND, name)
-        return None if row is None else Loaded(name, cls.from_bytes(row.body), row.counter)
+        return None if row is None else Loaded(name, self._parse(cls, row.body), row.counter)
 
     def require(self, cls: type[R], name: str) -> Loaded[R]:
         """A row that must be there, such as the settings. Raises `StoreTampered`."""
@@ -76,7 +83,7 @@ class Repository:
     def scan(self, cls: type[R], prefix: str, after: str = "", limit: int = PAGE) -> list[Loaded[R]]:
         """Rows whose names start with prefix and sort after `after`."""
         rows = self._store.scan(cls.KIND, prefix, after, limit)
-        return [Loaded(row.name, cls.from_bytes(row.body), row.counter) for row in rows]
+        return [Loaded(row.name, _parse(cls, row.body), row.counter) for row in rows]
 
     def all(self, cls: type[R], prefix: str = "") -> Iterator[Loaded[R]]:
         """Every row under prefix, page by page."""
