@@ -2,7 +2,8 @@
 
 import re
 from dataclasses import dataclass, fields
-from typing import ClassVar, Self
+from functools import cache
+from typing import Any, ClassVar, Self
 
 from kms.errors import InvalidField
 
@@ -39,22 +40,27 @@ class ResourceName:
     @classmethod
     def parse(cls, text: str, field: str = "name") -> Self:
         """Parse the whole of text. Raises `InvalidField`."""
-        expression = re.escape(cls.PATTERN).replace(r"\{", "{").replace(r"\}", "}")
-        for item in fields(cls):
-            kind = _NUMBER if item.type in (int, "int") else _ID
-            expression = expression.replace("{" + item.name + "}", f"(?P<{item.name}>{kind})")
-        match = re.fullmatch(expression, text, re.ASCII)
+        expression, numbers = _expression(cls)  # type: ignore[arg-type]
+        match = expression.fullmatch(text)
         if match is None:
             raise InvalidField(field, f"must have the form {cls.PATTERN}")
         return cls(
-            **{
-                item.name: int(match[item.name]) if item.type in (int, "int") else match[item.name]
-                for item in fields(cls)
-            }
+            **{name: int(part) if name in numbers else part for name, part in match.groupdict().items()}
         )
 
     def __str__(self) -> str:
         return self.PATTERN.format(**{field.name: getattr(self, field.name) for field in fields(self)})
+
+
+@cache
+def _expression(cls: Any) -> tuple[re.Pattern[str], frozenset[str]]:
+    """What matches a name of that class, and which of its variables are numbers."""
+    numbers = frozenset(item.name for item in fields(cls) if item.type in (int, "int"))
+    expression = re.escape(cls.PATTERN).replace(r"\{", "{").replace(r"\}", "}")
+    for item in fields(cls):
+        part = _NUMBER if item.name in numbers else _ID
+        expression = expression.replace("{" + item.name + "}", f"(?P<{item.name}>{part})")
+    return re.compile(expression, re.ASCII), numbers
 
 
 @dataclass(frozen=True, slots=True, order=True)
