@@ -1,5 +1,6 @@
 """Resource names: one spelling each, and a name that exists is well-formed."""
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -20,12 +21,8 @@ numbers = st.integers(1, 2**32 - 1)
 
 
 def built(cls: type[ResourceName]) -> Any:
-    kinds = {name: numbers if field.type in (int, "int") else ids for name, field in fields(cls).items()}
+    kinds = {field.name: numbers if field.type in (int, "int") else ids for field in fields(cls)}
     return st.builds(cls, **kinds)
-
-
-def fields(cls: type[ResourceName]) -> Any:
-    return cls.__dataclass_fields__
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
