@@ -121,3 +121,32 @@ class BlindfoldKeyName(ResourceName):
     PATTERN: ClassVar[str] = "tenants/{tenant}/blindfoldKeys/{version}"
     tenant: str
     version: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class KeyName(ResourceName):
+    PATTERN: ClassVar[str] = "tenants/{tenant}/namespaces/{namespace}/keys/{key}"
+    tenant: str
+    namespace: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class KeyVersionName(ResourceName):
+    PATTERN: ClassVar[str] = "tenants/{tenant}/namespaces/{namespace}/keys/{key}/versions/{version}"
+    tenant: str
+    namespace: str
+    key: str
+    version: int
+
+    @property
+    def key_name(self) -> KeyName:
+        return KeyName(self.tenant, self.namespace, self.key)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class KmsPolicyName(ResourceName):
+    PATTERN: ClassVar[str] = "tenants/{tenant}/namespaces/{namespace}/kmsPolicies/{policy}"
+    tenant: str
+    namespace: str
+    policy: str

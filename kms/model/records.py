@@ -154,3 +154,107 @@ class IdentityRecord(Record):
     create_time: datetime
     revoke_time: datetime | None
     certificates: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord(Record):
+    """A key: what its versions share. Periods are seconds, 0 for none; version numbers 0 for none.
+
+    `uid` (16 bytes) is in every ciphertext, so that a key made anew under the name is another key. `policy`
+    is the resource name of its KMS policy, or "". `sensitivity` is for new versions.
+    """
+
+    KIND: ClassVar[str] = "keys"
+    uid: bytes
+    purpose: str
+    algorithm: str
+    sensitivity: str
+    description: str
+    labels: Mapping[str, str]
+    policy: str
+    primary: int
+    last_version: int
+    minimum_encrypt_version: int
+    minimum_decrypt_version: int
+    rotation_period: int
+    next_rotation_time: datetime | None
+    create_time: datetime
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyVersionRecord(Record):
+    """One version. The row's name ends in the version as ten digits.
+
+    `wrapped_key` is empty for a public-only version and once destroyed; `public_key` is an SPKI in DER, empty
+    for symmetric keys; `origin` is GENERATED, IMPORTED, IMPORTED_PUBLIC or COPIED; `handle` names a key
+    inside a device, for HIGH.
+    """
+
+    KIND: ClassVar[str] = "keyVersions"
+    state: str
+    algorithm: str
+    sensitivity: str
+    origin: str
+    wrapped_key: bytes
+    public_key: bytes
+    handle: str
+    create_time: datetime
+    generate_time: datetime | None
+    destroy_time: datetime | None
+    destroy_event_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class UseRecord(Record):
+    """How many invocations of a key version were set aside, and the day it was last used.
+
+    Named as the version's row. A crash can only overstate it.
+    """
+
+    KIND: ClassVar[str] = "keyUses"
+    reserved: int
+    last_used: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KmsPolicyRecord(Record):
+    """The head of a KMS policy; its revisions are rows of kind `kmsPolicyRevisions`."""
+
+    KIND: ClassVar[str] = "kmsPolicies"
+    uid: bytes
+    revision: int
+    create_time: datetime
+    update_time: datetime
+    delete_time: datetime | None
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class KmsPolicyRevisionRecord(Record):
+    """Immutable content as canonical JSON, with its SHA-256."""
+
+    KIND: ClassVar[str] = "kmsPolicyRevisions"
+    content: bytes
+    digest: bytes
+    author: str
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NamespacePolicyRecord(Record):
+    """Which KMS policy, by resource name, is asked for every key of a namespace. Named as the namespace."""
+
+    KIND: ClassVar[str] = "namespacePolicies"
+    policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImportKeyRecord(Record):
+    """A one-time RSA key that a caller wraps key material under. Its private half is wrapped here."""
+
+    KIND: ClassVar[str] = "importKeys"
+    public_key: bytes
+    wrapped_key: bytes
+    create_time: datetime
+    expire_time: datetime
