@@ -1,9 +1,10 @@
 """Typed access to the store: records instead of bytes."""
 
+import threading
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import ClassVar, Generic, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from kms.errors import AlreadyExists, EtagMismatch, NotFound, StoreTampered
 from kms.services.call import Page
@@ -25,7 +26,7 @@ R = TypeVar("R", bound=Stored)
 T = TypeVar("T")
 
 PAGE = 500
-PARSED = 4096
+KEPT = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +59,44 @@ def create(name: str, record: Stored) -> Put:
     return Put(record.KIND, name, record.to_bytes(), MISSING)
 
 
-def _parse(cls: type[R], body: bytes) -> R:
-    return cls.from_bytes(body)
-
-
 class Repository:
-    """Reads records. Every load is authenticated by the store; equal bytes are parsed once."""
+    """Reads records. Every row that is read is authenticated by the store.
+
+    A record that was read is kept, and served again while the store's stamp for its row is the same: what
+    then lies on the disk cannot change a decision. Safe for calls from several threads.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._parse = lru_cache(PARSED)(_parse)
+        self._kept: OrderedDict[tuple[str, str], tuple[bytes, Loaded[Any]]] = OrderedDict()
+        self._lock = threading.Lock()
 
     def load(self, cls: type[R], name: str) -> Loaded[R] | None:
-        row = self._store.get(cls.KIND, name)
-        return None if row is None else Loaded(name, self._parse(cls, row.body), row.counter)
+        """The record, or None where there is no row. Raises `StoreTampered`."""
+        key = (cls.KIND, name)
+        stamp = self._store.stamp(*key)
+        if stamp is None:
+            return None
+        with self._lock:
+            kept = self._kept.get(key)
+            if kept is not None and kept[0] == stamp:
+                self._kept.move_to_end(key)
+                return kept[1]
+        row = self._store.get(*key)
+        if row is None:
+            return None
+        loaded = Loaded(name, cls.from_bytes(row.body), row.counter)
+        # The stamp is kept only if it is that of the row just read, and not of a write since.
+        if stamp == self._store.stamp(*key):
+            self._keep(key, stamp, loaded)
+        return loaded
+
+    def _keep(self, key: tuple[str, str], stamp: bytes, loaded: Loaded[Any]) -> None:
+        with self._lock:
+            self._kept[key] = (stamp, loaded)
+            self._kept.move_to_end(key)
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
 
     def require(self, cls: type[R], name: str) -> Loaded[R]:
         """A row that must be there, such as the settings. Raises `StoreTampered`."""
@@ -83,7 +108,7 @@ class Repository:
     def scan(self, cls: type[R], prefix: str, after: str = "", limit: int = PAGE) -> list[Loaded[R]]:
         """Rows whose names start with prefix and sort after `after`."""
         rows = self._store.scan(cls.KIND, prefix, after, limit)
-        return [Loaded(row.name, _parse(cls, row.body), row.counter) for row in rows]
+        return [Loaded(row.name, cls.from_bytes(row.body), row.counter) for row in rows]
 
     def all(self, cls: type[R], prefix: str = "") -> Iterator[Loaded[R]]:
         """Every row under prefix, page by page."""

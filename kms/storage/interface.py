@@ -97,6 +97,13 @@ class Store(Protocol):
         """The row, verified, or None. Raises `StoreTampered`."""
         ...
 
+    def stamp(self, kind: str, name: str) -> bytes | None:
+        """What this process knows the row to be, without reading it: its mac, or None for no row.
+
+        Who holds a verified row and its stamp need not read it again while the stamp is the same.
+        """
+        ...
+
     def scan(self, kind: str, prefix: str = "", after: str = "", limit: int = 1000) -> list[Row]:
         """Rows of a kind whose names start with prefix and sort after `after`, in name order, verified."""
         ...

@@ -38,6 +38,10 @@ class Reader:
     def get(self, kind: str, name: str) -> Row | None:
         return self._settled(lambda: self._get(kind, name))
 
+    def stamp(self, kind: str, name: str) -> bytes | None:
+        known = self._published.index.get(kind, name)
+        return None if known is None else known.mac
+
     def scan(self, kind: str, prefix: str, after: str, limit: int) -> list[Row]:
         return self._settled(lambda: self._scan(kind, prefix, after, limit))
 

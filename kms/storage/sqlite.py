@@ -209,6 +209,9 @@ class SqliteStore:
     def get(self, kind: str, name: str) -> Row | None:
         return self._reader.get(kind, name)
 
+    def stamp(self, kind: str, name: str) -> bytes | None:
+        return self._reader.stamp(kind, name)
+
     def scan(self, kind: str, prefix: str = "", after: str = "", limit: int = 1000) -> list[Row]:
         return self._reader.scan(kind, prefix, after, limit)
 

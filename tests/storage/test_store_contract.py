@@ -36,6 +36,19 @@ def test_each_write_raises_the_counter_by_one(store: Store) -> None:
     assert store.get("thing", "a") == Row("thing", "a", 4, b"3")
 
 
+def test_a_stamp_is_the_same_until_the_row_is_written(store: Store) -> None:
+    assert store.stamp("thing", "new") is None
+    done(store.commit([Put("thing", "new", b"1", MISSING)], [an_event()]))
+    first = store.stamp("thing", "new")
+    done(store.commit([Put("thing", "other", b"1", MISSING)], [an_event()]))
+    assert first is not None
+    assert store.stamp("thing", "new") == first
+    done(store.commit([Put("thing", "new", b"1", 1)], [an_event()]))
+    assert store.stamp("thing", "new") not in (None, first)
+    done(store.commit([Delete("thing", "new", 2)], [an_event()]))
+    assert store.stamp("thing", "new") is None
+
+
 def test_a_deleted_row_is_gone_and_may_be_created_again(store: Store) -> None:
     done(store.commit([Delete("thing", "a", 1)], [an_event()]))
     assert store.get("thing", "a") is None
