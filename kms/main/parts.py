@@ -22,7 +22,6 @@ from kms.services.deny_lists import DenyLists
 from kms.services.document_signing import DocumentSigning
 from kms.services.documents import Documents
 from kms.services.evaluation import Evaluation
-from kms.services.evaluation_budget import EvaluationBudget
 from kms.services.guard import Guard
 from kms.services.identities import Identities
 from kms.services.keyring import Keyring
@@ -31,6 +30,7 @@ from kms.services.refusals import Refusals
 from kms.services.repository import Repository
 from kms.services.secret_policies import SecretPolicies
 from kms.services.tenants import Namespaces, Tenants
+from kms.services.use_budget import UseBudget
 
 ONLINE = "online"
 
@@ -84,7 +84,7 @@ def assemble(vault: AuthenticatedStore, workers: Executor, server_names: Collect
     anchor = TrustAnchor(
         issuer.trust.with_authority(issuer.authority.certificate), AnchorPolicy(issuer.authority.trust_domain)
     )
-    budget = EvaluationBudget(guard, repository)
+    budget = UseBudget(guard, repository)
     return Parts(
         vault=vault,
         guard=guard,

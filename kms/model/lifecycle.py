@@ -22,6 +22,9 @@ class Verb(StrEnum):
     """What may happen to a version. `EXPIRE` is the end of a scheduled destruction's delay."""
 
     GENERATED = "generated"
+    IMPORTED = "import into"
+    REJECTED = "reject the import into"
+    MARK_COMPROMISED = "mark as compromised"
     ENABLE = "enable"
     DISABLE = "disable"
     SCHEDULE_DESTROY = "schedule destruction of"
@@ -33,10 +36,16 @@ _S, _V = VersionState, Verb
 
 TRANSITIONS: dict[tuple[VersionState, Verb], VersionState] = {
     (_S.PENDING_GENERATION, _V.GENERATED): _S.ENABLED,
+    (_S.PENDING_IMPORT, _V.IMPORTED): _S.ENABLED,
+    (_S.PENDING_IMPORT, _V.REJECTED): _S.IMPORT_FAILED,
+    (_S.IMPORT_FAILED, _V.IMPORTED): _S.ENABLED,
     (_S.DISABLED, _V.ENABLE): _S.ENABLED,
     (_S.ENABLED, _V.DISABLE): _S.DISABLED,
     (_S.ENABLED, _V.SCHEDULE_DESTROY): _S.DESTROY_SCHEDULED,
     (_S.DISABLED, _V.SCHEDULE_DESTROY): _S.DESTROY_SCHEDULED,
+    (_S.ENABLED, _V.MARK_COMPROMISED): _S.COMPROMISED,
+    (_S.DISABLED, _V.MARK_COMPROMISED): _S.COMPROMISED,
+    (_S.COMPROMISED, _V.SCHEDULE_DESTROY): _S.DESTROY_SCHEDULED,
     (_S.DESTROY_SCHEDULED, _V.CANCEL_DESTROY): _S.DISABLED,
     (_S.DESTROY_SCHEDULED, _V.EXPIRE): _S.DESTROYED,
 }

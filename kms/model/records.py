@@ -131,18 +131,6 @@ class PrimaryRecord(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class EvaluationCountRecord(Record):
-    """How many evaluations under one exponent have been set aside; a crash can only overstate it.
-
-    Named by the key version's row and the SHA-256 of the binding value. `last_used` is to the day.
-    """
-
-    KIND: ClassVar[str] = "evaluationCounts"
-    reserved: int
-    last_used: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class IdentityRecord(Record):
     """An enrolled identity as it was granted last. `certificates` are `serial not_before not_after`."""
 
@@ -207,9 +195,9 @@ class KeyVersionRecord(Record):
 
 @dataclass(frozen=True, slots=True)
 class UseRecord(Record):
-    """How many invocations of a key version were set aside, and the day it was last used.
+    """How many uses of a key were set aside, and the day of the last one. A crash can only overstate it.
 
-    Named as the version's row. A crash can only overstate it.
+    Named as the key version's row; for a Blindfold key, with the SHA-256 of the binding value behind it.
     """
 
     KIND: ClassVar[str] = "keyUses"
@@ -258,3 +246,15 @@ class ImportKeyRecord(Record):
     wrapped_key: bytes
     create_time: datetime
     expire_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DueRecord(Record):
+    """Something to do at a time. The row's name begins with the time, so that what is due first sorts first.
+
+    `what` is `rotate` or `destroy`; `target` the row of the key, or of the key version.
+    """
+
+    KIND: ClassVar[str] = "due"
+    what: str
+    target: str

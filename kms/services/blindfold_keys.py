@@ -14,7 +14,7 @@ from blindfold.private_key import PrivateKey
 from kms.errors import InvalidField, WrongState
 from kms.model.lifecycle import Verb, VersionState, next_state
 from kms.model.names import BlindfoldKeyName, TenantName
-from kms.model.records import BlindfoldKeyRecord, EvaluationCountRecord, PrimaryRecord
+from kms.model.records import BlindfoldKeyRecord, PrimaryRecord, UseRecord
 from kms.services.call import Call, Outcome, Page
 from kms.services.guard import Action, Guard
 from kms.services.key_test import test_key
@@ -210,7 +210,7 @@ class BlindfoldKeys:
         return KeyView(name, row, primary, self._last_used(name))
 
     def _last_used(self, name: BlindfoldKeyName) -> datetime | None:
-        counts = self._repository.all(EvaluationCountRecord, f"{key_row(name)}/")
+        counts = self._repository.all(UseRecord, f"{key_row(name)}/")
         return max((count.record.last_used for count in counts), default=None)
 
 

@@ -23,15 +23,16 @@ from kms.model.names import BlindfoldKeyName, SecretPolicyName
 from kms.model.records import BlindfoldKeyRecord, DigestRecord, RevisionRecord, SecretPolicyRecord
 from kms.services.blindfold_keys import key_row
 from kms.services.call import Call
-from kms.services.evaluation_budget import EvaluationBudget
 from kms.services.guard import ALLOW, Guard, check_tenant, refusal_event
 from kms.services.keyring import Keyring
 from kms.services.policy_documents import PolicyDocuments, StoredPolicy
 from kms.services.repository import Repository
 from kms.services.secret_policies import digest_row, revision_row
+from kms.services.use_budget import Counter, UseBudget
 
 ACTION = "EvaluateBlinded"
 MAX_ELEMENTS = 256
+MAX_EVALUATIONS = 1 << 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class Evaluation:
         repository: Repository,
         documents: PolicyDocuments,
         keyring: Keyring,
-        budget: EvaluationBudget,
+        budget: UseBudget,
         workers: Executor,
     ) -> None:
         self._guard = guard
@@ -94,8 +95,7 @@ class Evaluation:
             raise LimitExceeded("elements", f"1 to {MAX_ELEMENTS} elements in a request")
         try:
             permit = self._permit(call, key, binding)
-            value = permit.policy.binding_value
-            await self._budget.spend(key, value, len(elements), call.time)
+            await self._budget.spend(_counter(key, permit.policy), len(elements), call.time)
         except Exception as error:
             refused = refusal_event(call, ACTION, str(key), error)
             await self._guard.commit([], [_about(refused, element) for element in elements])
@@ -187,6 +187,12 @@ class Evaluation:
 def _exponent(key: BlindfoldKeyName, record: BlindfoldKeyRecord, policy: StoredPolicy) -> int:
     info = binding_info(key.tenant, key.version, policy.document.binding, policy.binding_value)
     return derive_exponent(int.from_bytes(record.modulus, "big"), info)
+
+
+def _counter(key: BlindfoldKeyName, policy: StoredPolicy) -> Counter:
+    """Of the exponent: key version and binding value (docs/spec/blindfold.md, "Limits")."""
+    row = f"{key_row(key)}/{hashlib.sha256(policy.binding_value).hexdigest()}"
+    return Counter(row, key.tenant, str(key), MAX_EVALUATIONS)
 
 
 def _evaluate(evaluator: Evaluator, element: bytes, exponent: int, index: int) -> bytes | KmsError:

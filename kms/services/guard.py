@@ -56,6 +56,14 @@ class Guard:
     def __init__(self, store: Store) -> None:
         self._store = store
 
+    async def authorise(self, call: Call, action: Action, resource: ResourceName | None) -> None:
+        """Before work that comes ahead of `perform`: refuse, and record, who may not. Raises `Denied`."""
+        try:
+            _check(call, action, resource)
+        except Denied as error:
+            await self.commit([], [refusal_event(call, action.name, _text(resource), error)])
+            raise
+
     async def perform(
         self, call: Call, action: Action, resource: ResourceName | None, act: Callable[[], Outcome[T]]
     ) -> T:
@@ -80,9 +88,7 @@ class Guard:
         self, call: Call, action: Action, resource: ResourceName | None, act: Callable[[], Outcome[T]]
     ) -> Outcome[T]:
         try:
-            check_tenant(call, resource)
-            if action.permission:
-                require_permission(call.caller, action.permission, getattr(resource, "namespace", None))
+            _check(call, action, resource)
             return act()
         except Exception as error:
             await self.commit([], [refusal_event(call, action.name, _text(resource), error)])
@@ -91,6 +97,12 @@ class Guard:
     async def commit(self, changes: Sequence[Change], events: Sequence[AuditEvent]) -> Receipt:
         """Wait until changes and events are durable. Raises `WriteConflict`, `Unavailable`."""
         return await asyncio.wrap_future(self._store.commit(changes, events))
+
+
+def _check(call: Call, action: Action, resource: ResourceName | None) -> None:
+    check_tenant(call, resource)
+    if action.permission:
+        require_permission(call.caller, action.permission, getattr(resource, "namespace", None))
 
 
 def _text(resource: ResourceName | None) -> str:

@@ -14,8 +14,8 @@ from kms.audit.authenticated_store import AuthenticatedStore
 from kms.crypto.key_hierarchy import TENANT_KEY, new_tenant_key
 from kms.crypto.wrapping import unwrap, wrap
 from kms.errors import StoreTampered
-from kms.model.names import BlindfoldKeyName, TenantName
-from kms.model.records import BlindfoldKeyRecord
+from kms.model.names import BlindfoldKeyName, KeyVersionName, TenantName
+from kms.model.records import BlindfoldKeyRecord, KeyVersionRecord
 from kms.storage.interface import MISSING, Put, Require
 
 MAX_EVALUATORS = 256
@@ -74,6 +74,18 @@ class Keyring:
     ) -> SecretBytes:
         key = self._tenant_key(tenant)
         return unwrap(key, wrapped, resource=resource, version=version, algorithm=algorithm, purpose=purpose)
+
+    def wrap_key_version(self, name: KeyVersionName, algorithm: str, material: SecretBytes) -> bytes:
+        """The stored form of a key version's material."""
+        return self.wrap_for_tenant(
+            name.tenant, material, str(name.key_name), name.version, algorithm, "key version"
+        )
+
+    def unwrap_key_version(self, name: KeyVersionName, record: KeyVersionRecord) -> SecretBytes:
+        """The material. Raises `StoreTampered`."""
+        return self.unwrap_for_tenant(
+            name.tenant, record.wrapped_key, str(name.key_name), name.version, record.algorithm, "key version"
+        )
 
     def wrap_blindfold_key(self, name: BlindfoldKeyName, key: PrivateKey) -> bytes:
         with key.to_bytes() as secret:

@@ -9,7 +9,7 @@ import pytest
 from kms.authz.roles import ROLES
 from kms.identity.authority import MAX_LEAF_LIFE
 from kms.main import configuration, initialising
-from kms.services import blindfold_keys, document_signing, evaluation_budget
+from kms.services import blindfold_keys, document_signing, evaluation
 
 ROOT = Path(__file__).parents[2]
 PAGE = " ".join((ROOT / "SECURITY.md").read_text(encoding="utf-8").split())
@@ -52,4 +52,4 @@ def test_what_the_page_states_is_so(stated: str, value: bool) -> None:
 
 def test_the_evaluation_budget_is_the_one_of_the_specification() -> None:
     assert "| evaluations for a key version and binding value | 2^32 |" in SPEC
-    assert evaluation_budget.MAX_EVALUATIONS == 2**32
+    assert evaluation.MAX_EVALUATIONS == 2**32

@@ -1,6 +1,5 @@
 """EvaluateBlinded: who gets a root, under which record, and what is written about it."""
 
-import asyncio
 import hashlib
 from dataclasses import replace
 from datetime import timedelta
@@ -27,7 +26,7 @@ from blindfold.evaluation import Evaluator
 from kms.errors import BudgetExhausted, Denied, EvaluationFailed, InvalidField, LimitExceeded, WrongState
 from kms.model.lifecycle import Verb
 from kms.model.names import BlindfoldKeyName, SecretPolicyRevisionName
-from kms.services import evaluation_budget
+from kms.services import evaluation
 from kms.services.evaluation import PolicyBinding, RevisionBinding
 
 SECRET = b"-----BEGIN PRIVATE KEY-----"
@@ -210,7 +209,7 @@ def test_fault_gives_no_answer_and_is_audited(ready: Kms, monkeypatch: pytest.Mo
 
 
 def test_budget_per_key_version_and_policy_is_enforced(ready: Kms, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluation_budget, "MAX_EVALUATIONS", 3)
+    monkeypatch.setattr(evaluation, "MAX_EVALUATIONS", 3)
     sealed = ready.seal(SECRET)
     for _ in range(3):
         assert ready.open(sealed, WEB) == SECRET
@@ -220,20 +219,6 @@ def test_budget_per_key_version_and_policy_is_enforced(ready: Kms, monkeypatch: 
     other = replace(WEB_TLS, policy="other")
     ready.add_policy(ALLOW_WEB, other)
     assert ready.open(ready.seal(SECRET, other), WEB) == SECRET
-
-
-def test_a_restart_loses_what_was_set_aside_and_never_gives_more(
-    ready: Kms, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(evaluation_budget, "MAX_EVALUATIONS", 5)
-    monkeypatch.setattr(evaluation_budget, "BLOCK", 3)
-    document = ready.policy_document()
-    for spent in (2, 1):
-        budget = evaluation_budget.EvaluationBudget(ready.parts.guard, ready.parts.repository)
-        asyncio.run(budget.spend(KEY, document.binding_value, spent, ready.now))
-    budget = evaluation_budget.EvaluationBudget(ready.parts.guard, ready.parts.repository)
-    with pytest.raises(BudgetExhausted):
-        asyncio.run(budget.spend(KEY, document.binding_value, 1, ready.now))
 
 
 def test_last_use_is_shown_to_the_day(ready: Kms) -> None:

@@ -1,0 +1,44 @@
+"""What is to be done at a time: rotations and destructions, found without looking at every key."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from kms.model.chain import timestamp
+from kms.model.records import DueRecord
+from kms.services.repository import Loaded, Repository, create
+from kms.storage.interface import Change
+
+ROTATE = "rotate"
+DESTROY = "destroy"
+BATCH = 100
+
+
+class Agenda:
+    """Rows of kind `due`, written in the same unit as what they are about."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+
+    def due(self, now: datetime) -> Iterator[Loaded[DueRecord]]:
+        """What is due, first first, at most a hundred at a time."""
+        for row in self._repository.scan(DueRecord, "", limit=BATCH):
+            if row.name[: len(timestamp(now))] > timestamp(now):
+                return
+            yield row
+
+    def move(self, what: str, target: str, before: datetime | None, after: datetime | None) -> list[Change]:
+        """The writes that move an entry from one time to another; None for no entry."""
+        if before == after:
+            return []
+        changes: list[Change] = []
+        if before is not None:
+            loaded = self._repository.load(DueRecord, _row(what, target, before))
+            if loaded is not None:
+                changes.append(loaded.delete())
+        if after is not None:
+            changes.append(create(_row(what, target, after), DueRecord(what, target)))
+        return changes
+
+
+def _row(what: str, target: str, time: datetime) -> str:
+    return f"{timestamp(time)}/{what}/{target}"

@@ -1,0 +1,252 @@
+"""The path of every cryptographic operation: load -> role -> policies -> state -> budget -> act -> audit.
+
+One call has one key and one or many items. What holds for the call (tenant, role, the key's purpose) fails
+the call; what holds for an item (its policy decision, its version, its own input) is that item's result.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from kms.authz.roles import operation_permission, require_permission
+from kms.crypto.key_handle import KeyHandle
+from kms.errors import Denied, KmsError, LimitExceeded, WrongState
+from kms.model.algorithms import ALGORITHMS, Purpose
+from kms.model.lifecycle import VersionState
+from kms.model.names import KeyName, KeyVersionName
+from kms.model.records import KeyRecord, KeyVersionRecord
+from kms.services.call import Call
+from kms.services.guard import ALLOW, DENY, FAIL, Guard, check_tenant, refusal_event
+from kms.services.key_handles import KeyHandles
+from kms.services.key_policies import KeyPolicies, KeyRules
+from kms.services.key_versions import MAX_INVOCATIONS, ROTATE_AT
+from kms.services.keys import version_row
+from kms.services.repository import Loaded, Repository
+from kms.services.use_budget import Counter, UseBudget
+
+T = TypeVar("T")
+
+MAX_ITEMS = 1000
+# A counter that limits nothing: only the day of the last use is kept.
+UNLIMITED = 1 << 52
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation as policies name it. `is_new` makes something under the primary version by default.
+
+    `draws_nonce`: each item takes one from the version's budget; `in_worker`: it takes long enough to leave
+    the event loop.
+    """
+
+    name: str
+    action: str
+    purposes: frozenset[Purpose]
+    is_new: bool
+    draws_nonce: bool = False
+    in_worker: bool = False
+
+    @property
+    def permission(self) -> str:
+        return operation_permission(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUse:
+    """The key version an item runs with."""
+
+    name: KeyVersionName
+    uid: bytes
+    handle: KeyHandle
+
+
+@dataclass(frozen=True, slots=True)
+class Item(Generic[T]):
+    """One piece of work. `version` 0 is the primary; `aad` is what policies read of the item."""
+
+    act: Callable[[KeyUse], T]
+    aad: bytes = b""
+    version: int = 0
+    allow_compromised: bool = False
+
+
+@dataclass(slots=True)
+class _Plan(Generic[T]):
+    """What is known of the call's items: the uses of those that may run, the errors of the others."""
+
+    rules: list[str] = field(default_factory=list)
+    uses: dict[int, KeyUse] = field(default_factory=dict)
+    errors: dict[int, KmsError] = field(default_factory=dict)
+
+
+class Operations:
+    """Runs items. `workers` run what takes long; `wants_rotation` hears of keys near their budget's end."""
+
+    def __init__(
+        self,
+        guard: Guard,
+        repository: Repository,
+        handles: KeyHandles,
+        policies: KeyPolicies,
+        budget: UseBudget,
+        workers: Executor,
+    ) -> None:
+        self._guard = guard
+        self._repository = repository
+        self._handles = handles
+        self._policies = policies
+        self._budget = budget
+        self._workers = workers
+        self.wants_rotation: Callable[[KeyName], None] = lambda key: None
+
+    async def run(
+        self, call: Call, key: KeyName, operation: Operation, items: Sequence[Item[T]]
+    ) -> list[T | KmsError]:
+        """A result for each item, in order, once one event for the call is durable.
+
+        Raises `LimitExceeded`, `Denied`, `WrongState`, `Unavailable` for the call as a whole.
+        """
+        if not 1 <= len(items) <= MAX_ITEMS:
+            raise LimitExceeded("items", f"1 to {MAX_ITEMS} items in a request")
+        try:
+            record = self._authorised(call, key, operation)
+            plan = self._plan(call, key, record, operation, items)
+            await self._spend(call, key, operation, plan)
+            results = await self._act(operation, items, plan)
+        except Exception as error:
+            await self._guard.commit([], [refusal_event(call, operation.action, str(key), error)])
+            raise
+        await self._record(call, key, operation, plan, results)
+        return results
+
+    async def run_one(self, call: Call, key: KeyName, operation: Operation, item: Item[T]) -> T:
+        """The result of one item. Raises its error."""
+        [result] = await self.run(call, key, operation, [item])
+        if isinstance(result, KmsError):
+            raise result
+        return result
+
+    def _authorised(self, call: Call, key: KeyName, operation: Operation) -> KeyRecord:
+        """The key, for a caller whose role permits the operation, and whose purpose it is."""
+        check_tenant(call, key)
+        require_permission(call.caller, operation.permission, key.namespace)
+        loaded = self._repository.load(KeyRecord, str(key))
+        if loaded is None:
+            raise Denied("UNKNOWN_KEY")
+        return loaded.record
+
+    def _plan(
+        self, call: Call, key: KeyName, record: KeyRecord, operation: Operation, items: Sequence[Item[T]]
+    ) -> _Plan[T]:
+        plan: _Plan[T] = _Plan()
+        rules = self._policies.resolve(key, record)
+        decided: str | KmsError | None = None
+        for number, item in enumerate(items):
+            if decided is None or rules.depends_on_aad:
+                decided = _decide(rules, call, operation, item.aad)
+            if isinstance(decided, KmsError):
+                plan.errors[number] = decided
+                continue
+            plan.rules.append(decided)
+            try:
+                plan.uses[number] = self._use(key, record, operation, item)
+            except KmsError as error:
+                plan.errors[number] = error
+        return plan
+
+    def _use(self, key: KeyName, record: KeyRecord, operation: Operation, item: Item[T]) -> KeyUse:
+        """The version that serves an item. Raises `WrongState`."""
+        if record.purpose not in operation.purposes:
+            raise WrongState(f"{key} is for {record.purpose}, which does not {operation.action}")
+        number = item.version or record.primary
+        minimum = record.minimum_encrypt_version if operation.is_new else record.minimum_decrypt_version
+        row = None if number == 0 else self._repository.load(KeyVersionRecord, version_row(key, number))
+        if row is None:
+            raise WrongState(f"{key} has no version {number or 'yet'}")
+        if number < minimum:
+            raise WrongState(f"{key} allows version {minimum} and later here, not {number}")
+        _check_state(row, operation, allow_compromised=item.allow_compromised)
+        name = KeyVersionName(key.tenant, key.namespace, key.key, number)
+        return KeyUse(name, record.uid, self._handles.get(name, row.record))
+
+    async def _spend(self, call: Call, key: KeyName, operation: Operation, plan: _Plan[T]) -> None:
+        """Take a nonce for each item that draws one, and note the day for all."""
+        counts: dict[KeyVersionName, int] = {}
+        for use in plan.uses.values():
+            counts[use.name] = counts.get(use.name, 0) + 1
+        for name, count in counts.items():
+            draws = operation.draws_nonce and ALGORITHMS[self._algorithm(name)].counts_nonces
+            limit = MAX_INVOCATIONS if draws else UNLIMITED
+            counter = Counter(version_row(key, name.version), key.tenant, str(name), limit)
+            used = await self._budget.spend(counter, count if draws else 0, call.time)
+            if draws and used >= ROTATE_AT:
+                self.wants_rotation(key)
+
+    def _algorithm(self, name: KeyVersionName) -> str:
+        row = version_row(name.key_name, name.version)
+        return self._repository.require(KeyVersionRecord, row).record.algorithm
+
+    async def _act(
+        self, operation: Operation, items: Sequence[Item[T]], plan: _Plan[T]
+    ) -> list[T | KmsError]:
+        work = [(number, items[number].act, use) for number, use in plan.uses.items()]
+        if operation.in_worker and work:
+            loop = asyncio.get_running_loop()
+            jobs = [loop.run_in_executor(self._workers, _attempt, act, use) for _, act, use in work]
+            done = await asyncio.gather(*jobs)
+        else:
+            done = [_attempt(act, use) for _, act, use in work]
+        results: dict[int, T | KmsError] = dict(plan.errors)
+        results.update({number: result for (number, _, _), result in zip(work, done, strict=True)})
+        return [results[number] for number in range(len(items))]
+
+    async def _record(
+        self,
+        call: Call,
+        key: KeyName,
+        operation: Operation,
+        plan: _Plan[T],
+        results: Sequence[T | KmsError],
+    ) -> None:
+        errors = [result for result in results if isinstance(result, KmsError)]
+        versions = sorted({use.name.version for use in plan.uses.values()})
+        details = {"versions": " ".join(map(str, versions))}
+        if len(results) > 1:
+            details |= {"items": str(len(results)), "failed": str(len(errors))}
+        if len(errors) < len(results):
+            rules = " | ".join(dict.fromkeys(plan.rules))
+            event = call.event(operation.action, str(key), ALLOW, rules, details)
+        else:
+            denied = all(isinstance(error, Denied) for error in errors)
+            reason = refusal_event(call, operation.action, str(key), errors[0]).reason
+            event = call.event(operation.action, str(key), DENY if denied else FAIL, reason, details)
+        await self._guard.commit([], [event])
+
+
+def _decide(rules: KeyRules, call: Call, operation: Operation, aad: bytes) -> str | KmsError:
+    try:
+        return rules.require(call.caller, operation.name, aad, call.time)
+    except Denied as error:
+        return error
+
+
+def _check_state(row: Loaded[KeyVersionRecord], operation: Operation, *, allow_compromised: bool) -> None:
+    state = row.record.state
+    if state == VersionState.ENABLED:
+        return
+    if state == VersionState.COMPROMISED and not operation.is_new:
+        if allow_compromised:
+            return
+        raise WrongState(
+            "the key version is COMPROMISED; say that you know with allow_compromised", state=state
+        )
+    raise WrongState(f"the key version is {state}; ask a key admin", state=state)
+
+
+def _attempt(act: Callable[[KeyUse], T], use: KeyUse) -> T | KmsError:
+    try:
+        return act(use)
+    except KmsError as error:
+        return error

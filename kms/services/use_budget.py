@@ -1,0 +1,96 @@
+"""How often a key may be used: 2^32 evaluations under one exponent, 2^32 random nonces under one AES key.
+
+Uses are set aside in blocks, durably and before the first of a block is made: a crash loses what was left of
+a block, and never gives more. The row also tells the day of the last use.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+
+from kms.errors import BudgetExhausted
+from kms.model.audit_event import AuditEvent
+from kms.model.chain import timestamp
+from kms.model.records import UseRecord
+from kms.services.guard import ALLOW, Guard
+from kms.services.repository import Repository, create
+
+BLOCK = 1 << 14
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """Whose uses are counted: the row, the tenant and resource for the audit trail, and the limit."""
+
+    row: str
+    tenant: str
+    resource: str
+    limit: int
+
+
+@dataclass(slots=True)
+class _Remaining:
+    """What is left of the block set aside, the day for which it was, and how many were set aside in all."""
+
+    count: int
+    day: datetime
+    reserved: int
+
+
+class UseBudget:
+    """Counts for one server. Calls come from one event loop."""
+
+    def __init__(self, guard: Guard, repository: Repository, block: int = BLOCK) -> None:
+        self._guard = guard
+        self._repository = repository
+        self._block = block
+        self._remaining: dict[str, _Remaining] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def spend(self, counter: Counter, count: int, now: datetime) -> int:
+        """Take `count` from the budget; 0 notes the day alone. Returns how many are set aside in all.
+
+        Raises `BudgetExhausted`.
+        """
+        day = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        remaining = self._take(counter.row, count, day)
+        if remaining is None:
+            async with self._locks.setdefault(counter.row, asyncio.Lock()):
+                remaining = self._take(counter.row, count, day)
+                if remaining is None:
+                    remaining = await self._set_aside(counter, count, now, day)
+        return remaining.reserved
+
+    def used(self, row: str) -> UseRecord | None:
+        """What is written; up to a block more than was used."""
+        loaded = self._repository.load(UseRecord, row)
+        return None if loaded is None else loaded.record
+
+    def _take(self, row: str, count: int, day: datetime) -> _Remaining | None:
+        remaining = self._remaining.get(row)
+        if remaining is None or remaining.count < count or remaining.day < day:
+            return None
+        remaining.count -= count
+        return remaining
+
+    async def _set_aside(self, counter: Counter, count: int, now: datetime, day: datetime) -> _Remaining:
+        loaded = self._repository.load(UseRecord, counter.row)
+        reserved = 0 if loaded is None else loaded.record.reserved
+        block = min(max(self._block, count), counter.limit - reserved) if count else 0
+        if block < count:
+            raise BudgetExhausted(f"{counter.limit} uses were made of {counter.resource}")
+        record = UseRecord(reserved + block, day)
+        change = create(counter.row, record) if loaded is None else loaded.put(record)
+        event = AuditEvent(
+            time=timestamp(now),
+            action="Kms.SetAsideUses",
+            caller="",
+            tenant=counter.tenant,
+            resource=counter.resource,
+            decision=ALLOW,
+            details={"reserved": str(record.reserved)},
+        )
+        await self._guard.commit([change], [event])
+        remaining = _Remaining(block - count, day, record.reserved)
+        self._remaining[counter.row] = remaining
+        return remaining
