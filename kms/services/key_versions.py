@@ -1,6 +1,5 @@
 """The life of a key's versions: one transition table (`kms.model.lifecycle`), one way to change a state."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -142,10 +141,6 @@ class KeyVersions:
             )
             changes.append(replace(row.put(record), destroys=True))
         return changes
-
-    def due(self, now: datetime, what: str) -> Iterator[Loaded[DueRecord]]:
-        """The entries of one sort whose time has come."""
-        return (entry for entry in self._agenda.due(now) if entry.record.what == what)
 
     def _load(self, name: KeyVersionName) -> tuple[Loaded[KeyRecord], Loaded[KeyVersionRecord]]:
         key = found(self._repository.load(KeyRecord, str(name.key_name)), str(name.key_name))

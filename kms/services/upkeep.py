@@ -1,0 +1,98 @@
+"""Keys that change by themselves: rotated on schedule or near their budget's end, destroyed when due.
+
+Called by the scheduler. Whatever was due while no server ran is found at the next look; of two servers, or
+of a caller and the scheduler, the slower one conflicts and leaves it.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import datetime
+
+from kms.errors import NotFound
+from kms.model.algorithms import Purpose, find
+from kms.model.audit_event import AuditEvent
+from kms.model.chain import timestamp
+from kms.model.names import KeyName
+from kms.model.records import DueRecord, KeyRecord
+from kms.services.agenda import DESTROY, ROTATE, Agenda
+from kms.services.guard import ALLOW, Guard
+from kms.services.key_handles import KeyHandles
+from kms.services.key_material import new_version
+from kms.services.key_versions import KeyVersions, name_of
+from kms.services.keys import Keys
+from kms.services.repository import Loaded, Repository
+from kms.storage.interface import Change, WriteConflict
+
+
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """The parts it works with."""
+
+    guard: Guard
+    repository: Repository
+    agenda: Agenda
+    keys: Keys
+    versions: KeyVersions
+    handles: KeyHandles
+    workers: Executor
+
+    async def rotate_due(self, now: datetime) -> int:
+        """Rotate every key whose time has come; how many were."""
+        rotated = 0
+        for entry in list(self._due(ROTATE, now)):
+            name = KeyName.parse(entry.record.target)
+            loaded = self.repository.load(KeyRecord, str(name))
+            if loaded is None or loaded.record.next_rotation_time is None:
+                await self._commit("Kms.ForgetRotation", name, [entry.delete()], now)
+            else:
+                rotated += await self.rotate(name, now, "schedule")
+        return rotated
+
+    async def rotate(self, name: KeyName, now: datetime, why: str) -> bool:
+        """One rotation; False if somebody else was faster."""
+        loaded = self.repository.load(KeyRecord, str(name))
+        if loaded is None:
+            raise NotFound(str(name))
+        algorithm = find(loaded.record.algorithm, Purpose(loaded.record.purpose))
+        version = await new_version(algorithm, self.workers)
+        key, changes = self.keys.rotation(name, version, now)
+        details = {"why": why, "version": str(key.record.primary)}
+        return await self._commit("Kms.RotateKey", name, changes, now, details)
+
+    async def destroy_due(self, now: datetime) -> int:
+        """Overwrite the bytes of every version whose time has come; how many were."""
+        destroyed = 0
+        for entry in list(self._due(DESTROY, now)):
+            version = name_of(entry.record.target)
+            self.handles.forget(version)
+            changes = self.versions.destruction(entry, now)
+            details = {"version": str(version.version)}
+            destroyed += await self._commit("Kms.DestroyKeyVersion", version.key_name, changes, now, details)
+        return destroyed
+
+    def _due(self, what: str, now: datetime) -> Iterator[Loaded[DueRecord]]:
+        return (entry for entry in self.agenda.due(now) if entry.record.what == what)
+
+    async def _commit(
+        self,
+        action: str,
+        name: KeyName,
+        changes: list[Change],
+        now: datetime,
+        details: dict[str, str] | None = None,
+    ) -> bool:
+        event = AuditEvent(
+            time=timestamp(now),
+            action=action,
+            caller="",
+            tenant=name.tenant,
+            resource=str(name),
+            decision=ALLOW,
+            details=details or {},
+        )
+        try:
+            await self.guard.commit(changes, [event])
+        except WriteConflict:
+            return False
+        return True
