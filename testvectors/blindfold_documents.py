@@ -164,77 +164,49 @@ def bundles() -> VectorFile:
         },
         common={"now": "2026-01-15T12:00:00Z", "trust": material.trust()},
     )
-    day, now = material.DAY, material.NOW
     key, policy = material.key(), material.policy()
-
-    def add(comment: str, bundle: Bundle, flag: str, error: str = "") -> None:
-        type_ = KeyDocument.TYPE if bundle.document == key.to_bytes() else policy.TYPE
-        fields = {"type": type_, "bundle": bundle.to_bytes().decode()}
-        if error:
-            file.invalid(comment, flag, error, **fields)
-        else:
-            file.valid(comment, flag, **fields)
-
-    add("a key", material.bundle(key), "Valid")
-    add("a policy", material.bundle(policy), "Valid")
-    workload = material.seeded("a workload's own key", 32)
-    add(
-        "signed by a key that nobody delegated",
-        material.bundle(policy, signer=workload),
-        "Signature",
-        "DocumentUntrusted",
-    )
-    forged = Delegation.sign(
-        workload,
-        type_=policy.TYPE,
-        tenant="acme",
-        key=ed25519_public_key(workload),
-        not_before=now - day,
-        not_after=now + day,
-    )
-    add(
-        "a workload as its own root",
-        material.bundle(policy, signer=workload, by=forged, not_after=now + day),
-        "Root",
-        "DocumentUntrusted",
-    )
-    real = material.delegation(policy.TYPE)
-    swapped = replace(real, key=ed25519_public_key(workload))
-    add(
-        "a delegation with its key exchanged",
-        material.bundle(policy, signer=workload, by=swapped),
-        "Signature",
-        "DocumentUntrusted",
-    )
-    add(
-        "a policy under a delegation for keys",
-        material.bundle(policy, by=material.delegation(key.TYPE)),
-        "Delegation",
-        "DocumentUntrusted",
-    )
-    other = material.delegation(policy.TYPE, tenant="acme2")
-    add("a delegation of another tenant", material.bundle(policy, by=other), "Delegation", "DocumentMismatch")
-    add(
-        "ends after its delegation",
-        material.bundle(policy, not_after=now + 91 * day),
-        "Delegation",
-        "DocumentUntrusted",
-    )
-    add(
-        "begins before its delegation",
-        material.bundle(policy, issued_at=now - 2 * day),
-        "Delegation",
-        "DocumentUntrusted",
-    )
-    add("expired", material.bundle(policy, issued_at=now - day, not_after=now), "Expired", "DocumentExpired")
-    add("from the future", material.bundle(policy, issued_at=now + day), "Expired", "DocumentExpired")
-    good = material.bundle(policy)
-    add(
-        "issued_at changed", replace(good, issued_at="2026-01-15T11:59:59Z"), "Signature", "DocumentUntrusted"
-    )
-    add(
-        "not_after changed", replace(good, not_after="2026-01-23T12:00:00Z"), "Signature", "DocumentUntrusted"
-    )
-    edited = policy.to_bytes().replace(b"app=web", b"app=all")
-    add("the document changed", replace(good, document=edited), "Signature", "DocumentUntrusted")
+    file.valid("a key", "Valid", type=key.TYPE, bundle=material.bundle(key).to_bytes().decode())
+    file.valid("a policy", "Valid", type=policy.TYPE, bundle=material.bundle(policy).to_bytes().decode())
+    for comment, (flag, error, bundle) in _refused_bundles().items():
+        file.invalid(comment, flag, error, type=policy.TYPE, bundle=bundle.to_bytes().decode())
     return file
+
+
+def _refused_bundles() -> dict[str, tuple[str, str, Bundle]]:
+    day, now, policy = material.DAY, material.NOW, material.policy()
+    good, real = material.bundle(policy), material.delegation(policy.TYPE)
+    workload = material.seeded("a workload's own key", 32)
+    own_key = ed25519_public_key(workload)
+    own = Delegation.sign(
+        workload, type_=policy.TYPE, tenant="acme", key=own_key, not_before=now - day, not_after=now + day
+    )
+    of_keys = material.delegation(KeyDocument.TYPE)
+    foreign = material.delegation(policy.TYPE, tenant="acme2")
+    swapped = replace(real, key=own_key)
+    edited = policy.to_bytes().replace(b"app=web", b"app=all")
+
+    def untrusted(flag: str, bundle: Bundle) -> tuple[str, str, Bundle]:
+        return flag, "DocumentUntrusted", bundle
+
+    def expired(bundle: Bundle) -> tuple[str, str, Bundle]:
+        return "Expired", "DocumentExpired", bundle
+
+    make = material.bundle
+    return {
+        "signed by a key that nobody delegated": untrusted("Signature", make(policy, signer=workload)),
+        "a workload as its own root": untrusted(
+            "Root", make(policy, signer=workload, by=own, not_after=now + day)
+        ),
+        "a delegation with its key exchanged": untrusted(
+            "Signature", make(policy, signer=workload, by=swapped)
+        ),
+        "a policy under a delegation for keys": untrusted("Delegation", make(policy, by=of_keys)),
+        "a delegation of another tenant": ("Delegation", "DocumentMismatch", make(policy, by=foreign)),
+        "ends after its delegation": untrusted("Delegation", make(policy, not_after=now + 91 * day)),
+        "begins before its delegation": untrusted("Delegation", make(policy, issued_at=now - 2 * day)),
+        "expired": expired(make(policy, issued_at=now - day, not_after=now)),
+        "from the future": expired(make(policy, issued_at=now + day)),
+        "issued_at changed": untrusted("Signature", replace(good, issued_at="2026-01-15T11:59:59Z")),
+        "not_after changed": untrusted("Signature", replace(good, not_after="2026-01-23T12:00:00Z")),
+        "the document changed": untrusted("Signature", replace(good, document=edited)),
+    }

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from testvectors import blindfold_documents, blindfold_sealing, identity_vectors
+from testvectors import blindfold_documents, blindfold_opening, blindfold_sealing, identity_vectors
 from testvectors.vectorfile import VectorFile
 
 ROOT = Path(__file__).parent
@@ -14,8 +14,8 @@ BLINDFOLD: dict[str, Callable[[], VectorFile]] = {
     "bundles.json": blindfold_documents.bundles,
     "seal.json": blindfold_sealing.seals,
     "evaluate.json": blindfold_sealing.evaluations,
-    "open.json": blindfold_sealing.opens,
-    "chunks.json": blindfold_sealing.chunked,
+    "open.json": blindfold_opening.opens,
+    "chunks.json": blindfold_opening.chunked,
 }
 
 
