@@ -61,6 +61,7 @@ def test_events_alone_are_covered_without_further_commits(workshop: Workshop) ->
     future.result(timeout=20)
     workshop.clock.seconds += 1
     wait_for_sequence(workshop, 2)
+    assert outside(workshop).sequence == 2
 
 
 def test_events_alone_are_covered_after_the_given_number(workshop: Workshop) -> None:
