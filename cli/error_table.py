@@ -47,7 +47,11 @@ KMS: Mapping[Kind, ExitCode] = MappingProxyType(
 
 # The kind of these is how a server answers; where the command itself met the damage, it says so.
 REASONS: Mapping[str, ExitCode] = MappingProxyType(
-    {"AUDIT_CHAIN_BROKEN": ExitCode.DAMAGED, "STORE_TAMPERED": ExitCode.DAMAGED}
+    {
+        "AUDIT_CHAIN_BROKEN": ExitCode.DAMAGED,
+        "STORE_TAMPERED": ExitCode.DAMAGED,
+        "STORE_ROLLED_BACK": ExitCode.STALE,
+    }
 )
 
 

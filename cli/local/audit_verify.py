@@ -1,6 +1,5 @@
 """`kms audit verify`: whether a copy of the audit trail is complete and untouched. Needs no KMS."""
 
-import io
 from pathlib import Path
 
 import click
@@ -47,7 +46,7 @@ def verify(trail: str, audit_key: str, checkpoints: tuple[Path, ...], as_json: b
     outside = [_read_checkpoint(path) for path in checkpoints]
     with input_stream(trail) as stream:
         # What is not UTF-8 becomes surrogates, which the verification reports with the line they are in.
-        report = verify_lines(io.TextIOWrapper(stream, "utf-8", "surrogateescape", "\n"), key, outside)
+        report = verify_lines((line.decode("utf-8", "surrogateescape") for line in stream), key, outside)
     shown: dict[str, object] = {
         "verified": True,
         "store_id": report.store_id.hex(),
@@ -60,6 +59,8 @@ def verify(trail: str, audit_key: str, checkpoints: tuple[Path, ...], as_json: b
         write_json(shown)
     else:
         write_fields(shown)
+    if report.first > 1:
+        warn(f"the copy begins with event {report.first}; what was before is proven by earlier copies only")
     if report.last > report.signed_through:
         warn(f"events {report.signed_through + 1} to {report.last} are not signed by any checkpoint yet")
 

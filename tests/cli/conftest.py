@@ -1,9 +1,11 @@
 """The desk that every test of the command line sits at."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from desk import KEY, POLICY, Desk
+from house import House, furnish
 
 
 @pytest.fixture
@@ -22,3 +24,13 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     desk.bundle("web-tls.policy", POLICY)
     desk.file("secret", b"hunter2 hunter2")
     return desk
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """One served KMS for all tests of the online commands; they leave to each other what it began with."""
+    house = House(tmp_path_factory.mktemp("house"))
+    house.init()
+    with house.served():
+        furnish(house)
+        yield house
