@@ -164,3 +164,9 @@ def test_contributing_knows_every_target_and_every_layer() -> None:
     starts = [place.start() for place in places if place is not None]
     assert len(starts) == len(layers)
     assert starts == sorted(starts)
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    """Two of one name cannot be collected together."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert {name for name in names if names.count(name) > 1} == set()
