@@ -1,5 +1,6 @@
 """`kms identity enrol`: from a join token to credentials."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from cli.exit_codes import ExitCode
 from cli.online.call_errors import reported
 from cli.options import CREDENTIALS_ENV, DIRECTORY, STREAM, json_option, profile_option, read_profile
 from cli.output import write_fields, write_json
+from cli.profile import Profile
 from cli.secret_io import read_secret
-from kms.client.credentials import Credentials
+from kms.client.credentials import CERTIFICATE_FILE, Credentials
 from kms.client.enrolment import enrol as enrol_identity
 
 
@@ -31,9 +33,8 @@ Example:
 @click.option(
     "--out",
     type=DIRECTORY,
-    envvar=CREDENTIALS_ENV,
-    show_envvar=True,
-    help="Directory to write key.pem, cert.pem and ca.pem to; by default credentials in the profile.",
+    help="Directory to write key.pem, cert.pem and ca.pem to, replacing those there; by default that of "
+    f"{CREDENTIALS_ENV} or the profile, if it holds none yet.",
 )
 @profile_option
 @json_option
@@ -45,18 +46,26 @@ def enrol(token: str, server: str | None, out: Path | None, profile_path: Path |
     """
     settings = read_profile(profile_path)
     server = server or settings.enrolment_server
-    out = out or settings.credentials
     if not server:
         raise UsageError(
             "the enrolment address of the KMS is not known",
             hint="Give --server HOST:PORT, or enrolment_server in the profile.",
         )
-    if out is None:
-        raise UsageError("where to put the credentials is not known", hint="Give --out DIR.")
+    out = out or _usual_directory(settings)
     text = _text(token)
     with reported():
         shown = _fields(enrol_identity(server, text, out), out)
     (write_json if as_json else write_fields)(shown)
+
+
+def _usual_directory(settings: Profile) -> Path:
+    """Where calls take credentials from. Raises `UsageError` if there are some: they may be another's."""
+    usual = os.environ.get(CREDENTIALS_ENV) or settings.credentials
+    if not usual:
+        raise UsageError("where to put the credentials is not known", hint="Give --out DIR.")
+    if (Path(usual) / CERTIFICATE_FILE).exists():
+        raise UsageError(f"{usual} holds credentials already", hint="Give --out DIR, of this or another one.")
+    return Path(usual)
 
 
 def _text(name: str) -> str:

@@ -65,7 +65,7 @@ def seal_again(secret: Opened, sink: Sink, target: Target) -> None:
         content_type=metadata.content_type,
         pad_to=length,
     )
-    counted.check_holds(source.taken, source.ended)
+    counted.check_holds(source.taken, ended=source.ended)
 
 
 class PieceSource:
@@ -102,7 +102,7 @@ class CountedSink:
         self._head = self._head or data
         self._count += len(data)
 
-    def check_holds(self, length: int, ended: bool) -> None:
+    def check_holds(self, length: int, *, ended: bool) -> None:
         """Raises `CliError` unless what was written holds a secret of that length, read to its end."""
         header = Header.parse(self._head[:-MAC_SIZE])
         plain = padded_size(length) if header.metadata.padded else length

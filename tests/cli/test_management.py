@@ -66,6 +66,17 @@ def test_token_is_printed_alone_and_serves_once(house: House, tmp_path: Path) ->
     assert token.decode().strip() not in again.words
 
 
+def test_enrolling_replaces_no_credentials_unasked(house: House) -> None:
+    token = house.kms("identity", "create-token", "prod/guest").out
+    before = (house.data / "credentials" / "acme-admin" / "cert.pem").read_bytes()
+    for who in ("", "prod-web"):
+        ended = house.kms("identity", "enrol", stdin=token, who=who)
+        assert (ended.code, "holds credentials already" in ended.words) == (ExitCode.USAGE, True)
+    assert (house.data / "credentials" / "acme-admin" / "cert.pem").read_bytes() == before
+    assert house.must("kms", "identity", "enrol", stdin=token, who="guest")["credentials"].endswith("guest")
+    assert house.kms("namespace", "list", who="guest").code == ExitCode.DENIED
+
+
 @pytest.mark.parametrize("text", [b"kjt1_AAAA", b"nonsense", b"\xff"])
 def test_what_is_no_token_is_refused_and_not_repeated(house: House, tmp_path: Path, text: bytes) -> None:
     ended = house.kms("identity", "enrol", "--out", tmp_path / "out", stdin=text)
