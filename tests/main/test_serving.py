@@ -183,7 +183,7 @@ def test_tls_1_2_is_refused_and_1_3_spoken(place: Place) -> None:
              "-key", client / "key.pem", "-CAfile", client / "ca.pem"],
             input=b"", capture_output=True, timeout=20, check=False,
         )  # fmt: skip
-        return result.stdout.decode()
+        return result.stdout.decode(errors="replace")
 
     with served(place) as (_, target):
         assert "Cipher is (NONE)" in handshake("-tls1_2", target)
