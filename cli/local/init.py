@@ -2,6 +2,7 @@
 
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -72,28 +73,37 @@ Example:
 )
 @passphrase_option
 @json_option
-def init(
-    data: Path,
-    tenant: str,
-    trust_domain: str,
-    listen: str,
-    enrolment_listen: str,
-    dns_names: tuple[str, ...],
-    addresses: tuple[str, ...],
-    checkpoint_file: Path | None,
-    root_of_trust: str,
-    passphrase_file: str | None,
-    as_json: bool,
-) -> None:
+def init(data: Path, tenant: str, passphrase_file: str | None, as_json: bool, **settings: Any) -> None:
     """Make a new KMS: store, root of trust, authorities, an operator, a tenant and its administrator.
 
     Prints the fingerprint of the documents root, which whoever seals pins with --trust-key, and the audit
     key, which verifies the audit trail. Credentials of the operator and of the tenant's administrator lie in
     the directory; they last 24 hours and renew themselves while they are used.
     """
-    directory = data.resolve()
+    configuration = _configuration(data.resolve(), **settings)
+    result = initialise(configuration, tenant, passphrase_reader(passphrase_file, confirm=True))
+    if as_json:
+        write_json({"directory": str(configuration.directory)} | result.to_json())
+    else:
+        write_fields(_fields(configuration, result))
+    if result.warning:
+        warn(result.warning)
+    _next_steps(configuration, result)
+
+
+def _configuration(
+    directory: Path,
+    *,
+    trust_domain: str,
+    root_of_trust: str,
+    listen: str,
+    enrolment_listen: str,
+    checkpoint_file: Path | None,
+    dns_names: tuple[str, ...],
+    addresses: tuple[str, ...],
+) -> Configuration:
     listened = [host for host in map(_address_of, (listen, enrolment_listen)) if host]
-    configuration = Configuration(
+    return Configuration(
         directory=directory,
         trust_domain=trust_domain,
         root_of_trust=root_of_trust,
@@ -103,14 +113,6 @@ def init(
         dns_names=_once(*LOCAL_NAMES, *dns_names),
         addresses=_once(*LOCAL_ADDRESSES, *listened, *addresses),
     )
-    result = initialise(configuration, tenant, passphrase_reader(passphrase_file, confirm=True))
-    if as_json:
-        write_json({"directory": str(directory)} | result.to_json())
-    else:
-        write_fields(_fields(configuration, result))
-    if result.warning:
-        warn(result.warning)
-    _next_steps(configuration, result)
 
 
 def _default_checkpoint(directory: Path) -> Path:
