@@ -22,14 +22,14 @@ def dump(value: JsonObject) -> bytes:
     raise DocumentInvalid(f"not representable as canonical JSON: {text}")
 
 
-def load(data: bytes, what: str) -> JsonObject:
-    """Parse one JSON object of at most 1 MiB. Raises `DocumentInvalid`.
+def load(data: bytes, what: str, most: int = MAX_DOCUMENT) -> JsonObject:
+    """Parse one JSON object of at most `most` bytes. Raises `DocumentInvalid`.
 
     Refused: duplicate names, fractions, integers of 2^53 and above, any byte that canonical printing would
     not write.
     """
-    if len(data) > MAX_DOCUMENT:
-        raise DocumentInvalid(f"{what}: {len(data)} bytes, at most {MAX_DOCUMENT} are allowed")
+    if len(data) > most:
+        raise DocumentInvalid(f"{what}: {len(data)} bytes, at most {most} are allowed")
 
     def refuse_duplicates(pairs: list[tuple[str, Any]]) -> JsonObject:
         names = [name for name, _ in pairs]

@@ -12,6 +12,9 @@ from blindfold._encoding import b64url, unb64url
 from blindfold.errors import BlindfoldError
 from kms.errors import StoreTampered
 
+# A document of the largest size is longer in base64, and has other fields beside it.
+MAX_RECORD = 2 * _canonical.MAX_DOCUMENT
+
 
 def _time_from(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone(UTC)
@@ -60,7 +63,7 @@ class Record:
         """Raises `StoreTampered` for anything `to_bytes` would not have written."""
         hints: dict[str, Any] = _hints(cls)  # type: ignore[arg-type]
         try:
-            obj = _canonical.load(data, cls.KIND)
+            obj = _canonical.load(data, cls.KIND, MAX_RECORD)
             _canonical.expect_fields(obj, frozenset(hints), cls.KIND)
             record = cls(**{name: _DECODERS[hint](obj[name]) for name, hint in hints.items()})
         except (BlindfoldError, ValueError, TypeError, AttributeError):

@@ -49,6 +49,12 @@ def test_printed_record_parses_to_itself(sample: Sample) -> None:
     assert Sample.from_bytes(sample.to_bytes()) == sample
 
 
+def test_record_of_the_largest_policy_is_read() -> None:
+    time = datetime(2026, 1, 1, tzinfo=UTC)
+    largest = Sample("", 0, False, bytes(1_000_000), time, None, (), {})
+    assert Sample.from_bytes(largest.to_bytes()) == largest
+
+
 @given(st.binary(max_size=200))
 def test_other_bytes_are_refused_with_one_error(data: bytes) -> None:
     with pytest.raises(StoreTampered, match="kind samples cannot be read"):
