@@ -2,8 +2,8 @@
 
 A caller's certificate holds `role`, which counts in its whole tenant, or `role@namespace`. Life cycle and
 use of keys are apart: no single role grants both. The tenant's administrator manages namespaces and
-identities, reads the rest, and may take access away at once, but neither writes policies nor handles keys;
-whoever should do so as well is given that role too.
+identities, reads the rest, chooses the KMS policy of a namespace, and may take access away at once, but
+neither writes policies nor handles keys; whoever should do so as well is given that role too.
 """
 
 from collections.abc import Mapping
@@ -29,9 +29,15 @@ def _permissions(service: str, verbs: str) -> frozenset[str]:
 
 _OF_KEY_ADMIN = ("IMPORT", "COPY", "GET_PUBLIC_KEY")
 
-_POLICY_READ = _permissions("secretPolicies", "get list explain")
+_POLICY_READ = _permissions("secretPolicies", "get list explain") | _permissions(
+    "kmsPolicies", "get list explain"
+)
 _POLICY_STOP = _permissions("secretPolicies", "revokeRevision narrowRevision")
-_POLICY_WRITE = _permissions("secretPolicies", "create update delete undelete validate")
+_POLICY_CHECK = frozenset({"secretPolicies.validate", "kmsPolicies.validate"})
+_POLICY_WRITE = _permissions("secretPolicies", "create update delete undelete") | _permissions(
+    "kmsPolicies", "create update delete undelete"
+)
+_POLICY_CHOICE = frozenset({"namespaces.setPolicy"})
 _KEY_READ = _permissions("blindfoldKeys", "get list") | _permissions("keys", "get list")
 _KEY_LIFE = (
     _permissions("blindfoldKeys", "generate rotate enable disable scheduleDestroy cancelDestroy")
@@ -41,20 +47,28 @@ _KEY_LIFE = (
 _KEY_USE = frozenset(operation_permission(name) for name in OPERATIONS if name not in ("IMPORT", "COPY"))
 _SEALING = _permissions("blindfold", "getPublicKey getPolicyDocument")
 _AUDIT = _permissions("audit", "list export getCheckpoint")
-_NAMESPACE_READ = _permissions("namespaces", "get list")
+_NAMESPACE_READ = _permissions("namespaces", "get list getPolicy")
 
 ROLES: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "tenant-admin": _permissions("tenants", "get")
-        | _permissions("namespaces", "create get list delete")
+        | _permissions("namespaces", "create delete")
+        | _NAMESPACE_READ
         | _permissions("identities", "createJoinToken get list revoke renew")
         | _POLICY_READ
         | _POLICY_STOP
-        | _permissions("secretPolicies", "validate")
+        | _POLICY_CHECK
+        | _POLICY_CHOICE
         | _KEY_READ
         | _SEALING
         | _AUDIT,
-        "policy-author": _POLICY_READ | _POLICY_STOP | _POLICY_WRITE | _SEALING | _NAMESPACE_READ,
+        "policy-author": _POLICY_READ
+        | _POLICY_STOP
+        | _POLICY_CHECK
+        | _POLICY_WRITE
+        | _POLICY_CHOICE
+        | _SEALING
+        | _NAMESPACE_READ,
         "key-admin": _KEY_READ | _KEY_LIFE | _permissions("blindfold", "getPublicKey") | _NAMESPACE_READ,
         "key-user": _KEY_USE | _permissions("keys", "get list"),
         "secret-sealer": _SEALING,
