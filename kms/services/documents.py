@@ -11,9 +11,9 @@ from kms.services.blindfold_keys import key_document, key_row
 from kms.services.call import Call, Outcome
 from kms.services.document_signing import DocumentSigning
 from kms.services.guard import Action, Guard
+from kms.services.policy_changes import revision_row
 from kms.services.policy_documents import PolicyDocuments
 from kms.services.repository import Repository, found
-from kms.services.secret_policies import revision_row
 
 PUBLIC_KEY = Action("GetBlindfoldPublicKey", "blindfold.getPublicKey")
 POLICY_DOCUMENT = Action("GetPolicyDocument", "blindfold.getPolicyDocument")

@@ -25,9 +25,10 @@ from kms.services.blindfold_keys import key_row
 from kms.services.call import Call
 from kms.services.guard import ALLOW, Guard, check_tenant, refusal_event
 from kms.services.keyring import Keyring
+from kms.services.policy_changes import revision_row
 from kms.services.policy_documents import PolicyDocuments, StoredPolicy
 from kms.services.repository import Repository
-from kms.services.secret_policies import digest_row, revision_row
+from kms.services.secret_policies import digest_row
 from kms.services.use_budget import Counter, UseBudget
 
 ACTION = "EvaluateBlinded"

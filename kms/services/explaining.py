@@ -1,7 +1,9 @@
-"""Explaining a secret policy: for whom, and what overrules its rules."""
+"""Explaining a policy: for whom, and what overrules its rules."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from types import MappingProxyType
 
 from kms.authz.explain import Explanation
 from kms.errors import Denied
@@ -16,11 +18,18 @@ from kms.services.repository import Repository
 
 @dataclass(frozen=True, slots=True)
 class KnownIdentity:
-    """An enrolled identity that would call from `address` at `time` (UTC), with what its record grants."""
+    """An enrolled identity that would call from `address` at `time` (UTC), with what its record grants.
+
+    The rest is about a key, and as in `AccessRequest`.
+    """
 
     identity: Identity
     address: str
     time: datetime
+    operation: str | None = None
+    resource_labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    key_name: str = ""
+    aad: bytes | None = None
 
     def request(self, repository: Repository, tenant: str) -> AccessRequest:
         """Raises `Denied` for an identity that is unknown, or not of the tenant."""
@@ -37,7 +46,14 @@ class KnownIdentity:
             roles=frozenset(record.roles),
             address=self.address,
         )
-        return AccessRequest(caller=caller, time=self.time)
+        return AccessRequest(
+            caller=caller,
+            time=self.time,
+            operation=self.operation,
+            resource_labels=self.resource_labels,
+            key_name=self.key_name,
+            aad=self.aad,
+        )
 
 
 def reason_to_deny(head: SecretPolicyRecord, row: RevisionRecord, caller: Caller, tenant: str) -> str:

@@ -1,8 +1,6 @@
 """From stored documents to policies that can decide, compiled once per document."""
 
 import hashlib
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +10,7 @@ from kms.authz.compile import CompiledPolicy, compile_policy
 from kms.errors import KmsError, StoreTampered
 from kms.model.policy import PolicyContent, PolicyKind, parse_policy, to_json
 from kms.model.records import RevisionRecord
-
-MAX_COMPILED = 1024
+from kms.services.digest_cache import DigestCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +28,7 @@ class PolicyDocuments:
     """Reads documents out of revisions. Safe for calls from several threads."""
 
     def __init__(self) -> None:
-        self._policies: OrderedDict[bytes, StoredPolicy] = OrderedDict()
-        self._lock = threading.Lock()
+        self._policies: DigestCache[StoredPolicy] = DigestCache()
 
     def read(self, record: RevisionRecord) -> StoredPolicy:
         """The policy of a revision, the digest of whose document is computed anew at every call.
@@ -42,16 +38,10 @@ class PolicyDocuments:
         digest = hashlib.sha256(record.document).digest()
         if digest != record.digest:
             raise StoreTampered("a policy document does not have its recorded digest")
-        with self._lock:
-            policy = self._policies.get(digest)
-            if policy is not None:
-                self._policies.move_to_end(digest)
-                return policy
-        policy = _read(record.document, digest)
-        with self._lock:
-            self._policies[digest] = policy
-            while len(self._policies) > MAX_COMPILED:
-                self._policies.popitem(last=False)
+        policy = self._policies.get(digest)
+        if policy is None:
+            policy = _read(record.document, digest)
+            self._policies.keep(digest, policy)
         return policy
 
 

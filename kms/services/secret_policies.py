@@ -18,6 +18,7 @@ from kms.model.records import DigestRecord, RevisionRecord, SecretPolicyRecord
 from kms.services.call import Call, Outcome, Page
 from kms.services.explaining import KnownIdentity, overruled, reason_to_deny
 from kms.services.guard import Action, Guard
+from kms.services.policy_changes import Content, check_not_deleted, merge, revision_row, with_deletion
 from kms.services.policy_documents import PolicyDocuments, StoredPolicy, content_json, document_fields
 from kms.services.repository import Loaded, Repository, create, found, page, same_request
 from kms.services.tenants import require_namespace
@@ -37,8 +38,6 @@ REVOKE = Action("RevokeRevision", "secretPolicies.revokeRevision")
 NARROW = Action("NarrowRevision", "secretPolicies.narrowRevision")
 VALIDATE = Action("ValidateSecretPolicy", "secretPolicies.validate")
 EXPLAIN = Action("ExplainSecretPolicy", "secretPolicies.explain")
-
-Content = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +134,7 @@ class SecretPolicies:
         def act() -> Outcome[PolicyView]:
             head = self._head(name)
             head.check_etag(etag)
-            if head.record.delete_time is not None:
-                raise WrongState(f"{name} is deleted; undelete it first")
+            check_not_deleted(head)
             valid, _ = validate_policy(self._merged(name, head, content, fields), PolicyKind.SECRET)
             if valid.binding is not None and valid.binding.name != head.record.binding:
                 raise InvalidField("binding", f"is {head.record.binding} for this policy's whole life")
@@ -166,12 +164,8 @@ class SecretPolicies:
     ) -> PolicyView:
         def act() -> Outcome[PolicyView]:
             head = self._head(name)
-            head.check_etag(etag)
-            if (head.record.delete_time is not None) == deleted:
-                raise WrongState(f"{name} is {'already' if deleted else 'not'} deleted")
-            record = replace(head.record, delete_time=call.time if deleted else None, update_time=call.time)
-            view = self._view(name, Loaded(head.name, record, head.counter + 1))
-            return Outcome(view, [head.put(record)])
+            changed = with_deletion(head, etag, call.time, deleted=deleted)
+            return Outcome(self._view(name, changed), [head.put(changed.record)])
 
         return await self._guard.perform(call, action, name, act)
 
@@ -300,12 +294,10 @@ class SecretPolicies:
         fields: Collection[str] | None,
     ) -> Content:
         """The content of the next revision; the binding may be left out of what the author sends."""
-        merged = dict(content)
+        merged = content
         if fields is not None:
-            current = content_json(self._view(name, head).current.document)
-            kept = {field: value for field, value in current.items() if field not in fields}
-            merged = kept | {field: value for field, value in content.items() if field in fields}
-        return {"binding": head.record.binding} | merged
+            merged = merge(content_json(self._view(name, head).current.document), content, fields)
+        return {"binding": head.record.binding} | dict(merged)
 
     def _view(self, name: SecretPolicyName, head: Loaded[SecretPolicyRecord]) -> PolicyView:
         row = self._repository.require(RevisionRecord, revision_row(name, head.record.revision))
@@ -342,11 +334,6 @@ class _NewRevision:
     document: PolicyDocument
     record: RevisionRecord
     rows: tuple[Change, ...]
-
-
-def revision_row(policy: SecretPolicyName, number: int) -> str:
-    """The row's name: the revision's, with ten digits, so that rows sort by number."""
-    return f"{policy}/revisions/{number:010d}"
 
 
 def digest_row(tenant: str, digest: bytes) -> str:
