@@ -150,3 +150,18 @@ class KmsPolicyName(ResourceName):
     tenant: str
     namespace: str
     policy: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class KmsPolicyRevisionName(ResourceName):
+    PATTERN: ClassVar[str] = (
+        "tenants/{tenant}/namespaces/{namespace}/kmsPolicies/{policy}/revisions/{revision}"
+    )
+    tenant: str
+    namespace: str
+    policy: str
+    revision: int
+
+    @property
+    def policy_name(self) -> KmsPolicyName:
+        return KmsPolicyName(self.tenant, self.namespace, self.policy)

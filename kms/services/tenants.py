@@ -5,9 +5,21 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from kms.errors import LimitExceeded, WrongState
+from kms.identity.grant import Grant
+from kms.identity.join_tokens import MAX_LIFE, create_join_token
+from kms.model.join_token import JoinToken
 from kms.model.labels import check_labels
-from kms.model.names import NamespaceName, TenantName
-from kms.model.records import IdentityRecord, NamespaceRecord, PrimaryRecord, SecretPolicyRecord, TenantRecord
+from kms.model.names import IdentityName, NamespaceName, TenantName
+from kms.model.records import (
+    IdentityRecord,
+    KeyRecord,
+    KmsPolicyRecord,
+    NamespacePolicyRecord,
+    NamespaceRecord,
+    PrimaryRecord,
+    SecretPolicyRecord,
+    TenantRecord,
+)
 from kms.services.call import Call, Outcome, Page
 from kms.services.guard import Action, Guard
 from kms.services.keyring import Keyring
@@ -15,6 +27,9 @@ from kms.services.repository import Loaded, Repository, create, found, page, sam
 from kms.storage.interface import Change, Require
 
 MAX_DESCRIPTION = 2048
+SYSTEM = "system"
+ADMIN = "admin"
+ADMIN_ROLES = frozenset({"tenant-admin", "policy-author", "key-admin", "secret-sealer", "auditor"})
 
 CREATE_TENANT = Action("CreateTenant", "tenants.create")
 GET_TENANT = Action("GetTenant", "tenants.get")
@@ -41,34 +56,61 @@ class Description:
         object.__setattr__(self, "labels", check_labels(self.labels))
 
 
+@dataclass(frozen=True, slots=True)
+class NewTenant:
+    """A tenant that was made, and the one-use token by which its first administrator enrols within a day.
+
+    The token is None where a repeated call finds the tenant made before: it is shown once.
+    """
+
+    tenant: Loaded[TenantRecord]
+    admin_token: JoinToken | None
+
+
+def first_administrator(tenant: TenantName) -> Grant:
+    """Who may manage all of a new tenant, but use no key."""
+    return Grant(IdentityName(tenant.tenant, SYSTEM, ADMIN), roles=ADMIN_ROLES)
+
+
 class Tenants:
     """Tenants are created by platform operators, who see nothing inside them."""
 
-    def __init__(self, guard: Guard, repository: Repository, keyring: Keyring) -> None:
+    def __init__(self, guard: Guard, repository: Repository, keyring: Keyring, ca_fingerprint: bytes) -> None:
+        """`ca_fingerprint` is that of the root CA, which the administrator's join token pins."""
         self._guard = guard
         self._repository = repository
         self._keyring = keyring
+        self._ca_fingerprint = ca_fingerprint
 
-    async def create(
-        self, call: Call, name: TenantName, about: Description, request_id: str
-    ) -> Loaded[TenantRecord]:
+    async def create(self, call: Call, name: TenantName, about: Description, request_id: str) -> NewTenant:
         """Raises `AlreadyExists`; a repeat with the same request id returns what the first call made."""
 
-        def act() -> Outcome[Loaded[TenantRecord]]:
+        def act() -> Outcome[NewTenant]:
             existing = self._repository.load(TenantRecord, str(name))
             if existing is not None:
-                return Outcome(same_request(existing, request_id, existing.record.request_id))
+                return Outcome(
+                    NewTenant(same_request(existing, request_id, existing.record.request_id), None)
+                )
             record, changes = self.new(call, name, about, request_id)
-            return Outcome(Loaded(str(name), record, 1), changes, {"tenant": name.tenant})
+            grant = first_administrator(name)
+            token, row = create_join_token(grant, self._ca_fingerprint, call.time, MAX_LIFE)
+            changes = [*changes, create(token.token_id.hex(), row)]
+            details = {"tenant": name.tenant, "administrator": str(grant.identity)}
+            return Outcome(NewTenant(Loaded(str(name), record, 1), token), changes, details)
 
         return await self._guard.perform(call, CREATE_TENANT, None, act)
 
     def new(
         self, call: Call, name: TenantName, about: Description, request_id: str
     ) -> tuple[TenantRecord, Sequence[Change]]:
-        """A tenant's first rows, its key fresh."""
+        """A tenant's first rows, its key fresh, and the namespace that its administrator is in."""
         record = TenantRecord(about.description, about.labels, call.time, request_id)
-        rows = [create(str(name), record), create(str(name), PrimaryRecord(0, 0))]
+        system = NamespaceName(name.tenant, SYSTEM)
+        rows = [
+            create(str(name), record),
+            create(str(name), PrimaryRecord(0, 0)),
+            create(str(system), NamespaceRecord("", {}, call.time, "")),
+        ]
         return record, [*rows, self._keyring.new_tenant(name.tenant), self._keyring.requirement]
 
     async def get(self, call: Call, name: TenantName) -> Loaded[TenantRecord]:
@@ -131,10 +173,11 @@ class Namespaces:
         def act() -> Outcome[None]:
             loaded = found(self._repository.load(NamespaceRecord, str(name)), str(name))
             loaded.check_etag(etag)
-            for kind in (SecretPolicyRecord, IdentityRecord):
+            for kind in (SecretPolicyRecord, KmsPolicyRecord, KeyRecord, IdentityRecord):
                 if self._repository.scan(kind, f"{name}/", limit=1):
                     raise WrongState(f"{name} still holds {kind.KIND}; move or delete them first")
-            return Outcome(None, [loaded.delete()])
+            choice = self._repository.load(NamespacePolicyRecord, str(name))
+            return Outcome(None, [loaded.delete(), *([choice.delete()] if choice else [])])
 
         await self._guard.perform(call, DELETE_NAMESPACE, name, act)
 

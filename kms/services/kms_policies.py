@@ -1,0 +1,289 @@
+"""KMS policies: who may do what with keys. Every write is a revision that never changes.
+
+A policy counts for a key that names it, and for every key of a namespace that names it.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+from blindfold.exponent import UID_SIZE
+from kms.authz.compile import compile_policy, validate_policy
+from kms.authz.explain import Explanation, explain
+from kms.authz.lint import LintWarning
+from kms.errors import NotFound
+from kms.model.access_request import AccessRequest
+from kms.model.names import KmsPolicyName, KmsPolicyRevisionName, NamespaceName
+from kms.model.policy import PolicyKind, parse_policy
+from kms.model.records import KmsPolicyRecord, KmsPolicyRevisionRecord, NamespacePolicyRecord
+from kms.services.call import Call, Outcome, Page
+from kms.services.explaining import KnownIdentity, overruled
+from kms.services.guard import Action, Guard
+from kms.services.kms_policy_contents import content_bytes, content_object
+from kms.services.policy_changes import Content, check_not_deleted, merge, revision_row, with_deletion
+from kms.services.repository import Loaded, Repository, create, found, page, same_request
+from kms.services.tenants import require_namespace
+from kms.storage.interface import MISSING, Require
+
+CREATE = Action("CreateKmsPolicy", "kmsPolicies.create")
+GET = Action("GetKmsPolicy", "kmsPolicies.get")
+LIST = Action("ListKmsPolicies", "kmsPolicies.list")
+UPDATE = Action("UpdateKmsPolicy", "kmsPolicies.update")
+DELETE = Action("DeleteKmsPolicy", "kmsPolicies.delete")
+UNDELETE = Action("UndeleteKmsPolicy", "kmsPolicies.undelete")
+LIST_REVISIONS = Action("ListKmsPolicyRevisions", "kmsPolicies.list")
+GET_REVISION = Action("GetKmsPolicyRevision", "kmsPolicies.get")
+VALIDATE = Action("ValidateKmsPolicy", "kmsPolicies.validate")
+EXPLAIN = Action("ExplainKmsPolicy", "kmsPolicies.explain")
+SET_NAMESPACE_POLICY = Action("SetNamespacePolicy", "namespaces.setPolicy")
+GET_NAMESPACE_POLICY = Action("GetNamespacePolicy", "namespaces.getPolicy")
+
+
+@dataclass(frozen=True, slots=True)
+class KmsRevisionView:
+    """A revision's row, and its content as the JSON object of docs/policies.md."""
+
+    row: Loaded[KmsPolicyRevisionRecord]
+    content: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class KmsPolicyView:
+    """A policy's head and its current revision."""
+
+    head: Loaded[KmsPolicyRecord]
+    current: KmsRevisionView
+
+
+class KmsPolicies:
+    """Content comes as the JSON object of docs/policies.md."""
+
+    def __init__(self, guard: Guard, repository: Repository) -> None:
+        self._guard = guard
+        self._repository = repository
+
+    async def create(
+        self, call: Call, name: KmsPolicyName, content: Content, request_id: str
+    ) -> KmsPolicyView:
+        """Raises `InvalidField`, `LimitExceeded`, `NotFound` for the namespace, `AlreadyExists`."""
+
+        def act() -> Outcome[KmsPolicyView]:
+            existing = self._repository.load(KmsPolicyRecord, str(name))
+            if existing is not None:
+                return Outcome(self._view(same_request(existing, request_id, existing.record.request_id)))
+            namespace = require_namespace(self._repository, NamespaceName(name.tenant, name.namespace))
+            revision = _new_revision(call, name, content, number=1)
+            head = KmsPolicyRecord(
+                uid=secrets.token_bytes(UID_SIZE),
+                revision=1,
+                create_time=call.time,
+                update_time=call.time,
+                delete_time=None,
+                request_id=request_id,
+            )
+            view = KmsPolicyView(Loaded(str(name), head, 1), revision)
+            rows = [create(str(name), head), create(revision.row.name, revision.row.record)]
+            return Outcome(view, [namespace, *rows], _details(view))
+
+        return await self._guard.perform(call, CREATE, name, act)
+
+    async def get(self, call: Call, name: KmsPolicyName) -> KmsPolicyView:
+        """Deleted ones too. Raises `NotFound`."""
+
+        def act() -> Outcome[KmsPolicyView]:
+            return Outcome(self._view(self._head(name)))
+
+        return await self._guard.perform(call, GET, name, act)
+
+    async def list(
+        self, call: Call, parent: NamespaceName, after: str, limit: int, *, show_deleted: bool
+    ) -> Page[KmsPolicyView]:
+        def act() -> Outcome[Page[KmsPolicyView]]:
+            rows = self._repository.scan(KmsPolicyRecord, f"{parent}/kmsPolicies/", after, limit + 1)
+            heads = page(rows, limit)
+            views = tuple(
+                self._view(head) for head in heads.items if show_deleted or head.record.delete_time is None
+            )
+            return Outcome(Page(views, heads.next_after))
+
+        return await self._guard.perform(call, LIST, parent, act)
+
+    async def update(
+        self,
+        call: Call,
+        name: KmsPolicyName,
+        content: Content,
+        etag: str,
+        fields: Collection[str] | None = None,
+    ) -> KmsPolicyView:
+        """A new revision with that content, or with those of its fields and the others as they are.
+
+        Raises `NotFound`, `EtagMismatch`, `WrongState`, `InvalidField`, `LimitExceeded`.
+        """
+
+        def act() -> Outcome[KmsPolicyView]:
+            head = self._head(name)
+            head.check_etag(etag)
+            check_not_deleted(head)
+            merged = content if fields is None else merge(self._view(head).current.content, content, fields)
+            number = head.record.revision + 1
+            revision = _new_revision(call, name, merged, number=number)
+            record = replace(head.record, revision=number, update_time=call.time)
+            view = KmsPolicyView(Loaded(head.name, record, head.counter + 1), revision)
+            changes = [head.put(record), create(revision.row.name, revision.row.record)]
+            return Outcome(view, changes, _details(view))
+
+        return await self._guard.perform(call, UPDATE, name, act)
+
+    async def delete(self, call: Call, name: KmsPolicyName, etag: str) -> KmsPolicyView:
+        """From now on the policy denies. Raises `NotFound`, `EtagMismatch`, `WrongState`."""
+        return await self._set_deleted(call, DELETE, name, etag, deleted=True)
+
+    async def undelete(self, call: Call, name: KmsPolicyName, etag: str) -> KmsPolicyView:
+        """The policy decides again, with the revisions it had. Raises as `delete`."""
+        return await self._set_deleted(call, UNDELETE, name, etag, deleted=False)
+
+    async def _set_deleted(
+        self, call: Call, action: Action, name: KmsPolicyName, etag: str, *, deleted: bool
+    ) -> KmsPolicyView:
+        def act() -> Outcome[KmsPolicyView]:
+            head = self._head(name)
+            changed = with_deletion(head, etag, call.time, deleted=deleted)
+            return Outcome(self._view(changed), [head.put(changed.record)])
+
+        return await self._guard.perform(call, action, name, act)
+
+    async def list_revisions(
+        self, call: Call, parent: KmsPolicyName, after: str, limit: int
+    ) -> Page[KmsRevisionView]:
+        """Oldest first. Raises `NotFound`."""
+
+        def act() -> Outcome[Page[KmsRevisionView]]:
+            prefix = f"{self._head(parent).name}/revisions/"
+            rows = page(self._repository.scan(KmsPolicyRevisionRecord, prefix, after, limit + 1), limit)
+            return Outcome(Page(tuple(map(_revision_view, rows.items)), rows.next_after))
+
+        return await self._guard.perform(call, LIST_REVISIONS, parent, act)
+
+    async def get_revision(self, call: Call, name: KmsPolicyRevisionName) -> KmsRevisionView:
+        """Raises `NotFound`."""
+
+        def act() -> Outcome[KmsRevisionView]:
+            return Outcome(_revision_view(self._revision(name)))
+
+        return await self._guard.perform(call, GET_REVISION, name, act)
+
+    async def validate(self, call: Call, parent: NamespaceName, content: Content) -> tuple[LintWarning, ...]:
+        """Check content without writing it. Raises `InvalidField`, `LimitExceeded`."""
+
+        def act() -> Outcome[tuple[LintWarning, ...]]:
+            return Outcome(validate_policy(content, PolicyKind.KMS, call.time)[1])
+
+        return await self._guard.perform(call, VALIDATE, parent, act)
+
+    async def explain(
+        self,
+        call: Call,
+        name: KmsPolicyName | KmsPolicyRevisionName,
+        asked: AccessRequest | KnownIdentity,
+    ) -> Explanation:
+        """How the current, or the named, revision alone decides a request about a key.
+
+        Raises `NotFound`, `Denied`.
+        """
+
+        def act() -> Outcome[Explanation]:
+            head = self._head(name if isinstance(name, KmsPolicyName) else name.policy_name)
+            if isinstance(name, KmsPolicyName):
+                content = self._view(head).current.content
+            else:
+                content = _revision_view(self._revision(name)).content
+            request = (
+                asked if isinstance(asked, AccessRequest) else asked.request(self._repository, name.tenant)
+            )
+            compiled = compile_policy(parse_policy(content, PolicyKind.KMS))
+            return Outcome(overruled(explain(compiled, request), _overruling(head, request, name.tenant)))
+
+        return await self._guard.perform(call, EXPLAIN, name, act)
+
+    async def set_namespace_policy(
+        self, call: Call, namespace: NamespaceName, policy: KmsPolicyName | None, etag: str
+    ) -> Loaded[NamespacePolicyRecord]:
+        """Ask this policy, of the same tenant, for every key of the namespace; None for no such policy.
+
+        Raises `NotFound` for the namespace or the policy, `WrongState` for a deleted one, `EtagMismatch`.
+        """
+
+        def act() -> Outcome[Loaded[NamespacePolicyRecord]]:
+            exists = require_namespace(self._repository, namespace)
+            row = self._namespace_policy(namespace)
+            row.check_etag(etag)
+            requirements = [exists] if policy is None else [exists, self._attachable(policy, namespace)]
+            record = NamespacePolicyRecord("" if policy is None else str(policy))
+            changed = Loaded(row.name, record, row.counter + 1)
+            return Outcome(changed, [*requirements, row.put(record)], {"policy": record.policy})
+
+        return await self._guard.perform(call, SET_NAMESPACE_POLICY, namespace, act)
+
+    async def get_namespace_policy(
+        self, call: Call, namespace: NamespaceName
+    ) -> Loaded[NamespacePolicyRecord]:
+        """Its `policy` is "" where none is asked. Raises `NotFound` for the namespace."""
+
+        def act() -> Outcome[Loaded[NamespacePolicyRecord]]:
+            require_namespace(self._repository, namespace)
+            return Outcome(self._namespace_policy(namespace))
+
+        return await self._guard.perform(call, GET_NAMESPACE_POLICY, namespace, act)
+
+    def _namespace_policy(self, namespace: NamespaceName) -> Loaded[NamespacePolicyRecord]:
+        loaded = self._repository.load(NamespacePolicyRecord, str(namespace))
+        return loaded or Loaded(str(namespace), NamespacePolicyRecord(""), MISSING)
+
+    def _attachable(self, policy: KmsPolicyName, namespace: NamespaceName) -> Require:
+        """The policy is as it was read until the unit is written."""
+        if policy.tenant != namespace.tenant:
+            raise NotFound(str(policy))
+        head = self._head(policy)
+        check_not_deleted(head)
+        return Require(KmsPolicyRecord.KIND, head.name, head.counter)
+
+    def _head(self, name: KmsPolicyName) -> Loaded[KmsPolicyRecord]:
+        return found(self._repository.load(KmsPolicyRecord, str(name)), str(name))
+
+    def _revision(self, name: KmsPolicyRevisionName) -> Loaded[KmsPolicyRevisionRecord]:
+        row = revision_row(name.policy_name, name.revision)
+        return found(self._repository.load(KmsPolicyRevisionRecord, row), str(name))
+
+    def _view(self, head: Loaded[KmsPolicyRecord]) -> KmsPolicyView:
+        row = revision_row(KmsPolicyName.parse(head.name), head.record.revision)
+        return KmsPolicyView(head, _revision_view(self._repository.require(KmsPolicyRevisionRecord, row)))
+
+
+def _new_revision(call: Call, name: KmsPolicyName, content: Content, *, number: int) -> KmsRevisionView:
+    """A revision that is still to be written. Raises `InvalidField`, `LimitExceeded`."""
+    valid, _ = validate_policy(content, PolicyKind.KMS, call.time)
+    data = content_bytes(valid)
+    record = KmsPolicyRevisionRecord(
+        content=data,
+        digest=hashlib.sha256(data).digest(),
+        author=call.caller.spiffe_id,
+        create_time=call.time,
+    )
+    return _revision_view(Loaded(revision_row(name, number), record, 1))
+
+
+def _revision_view(row: Loaded[KmsPolicyRevisionRecord]) -> KmsRevisionView:
+    return KmsRevisionView(row, content_object(row.record))
+
+
+def _details(view: KmsPolicyView) -> Mapping[str, str]:
+    return {"revision": str(view.head.record.revision), "digest": view.current.row.record.digest.hex()}
+
+
+def _overruling(head: Loaded[KmsPolicyRecord], request: AccessRequest, tenant: str) -> str:
+    """Why the request is denied before any rule is asked, as in `kms.services.key_policies`; else ""."""
+    if request.caller.tenant != tenant:
+        return "the caller is not of the policy's tenant"
+    return "" if head.record.delete_time is None else "the policy is deleted"

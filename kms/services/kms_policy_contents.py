@@ -1,0 +1,71 @@
+"""From stored revisions of KMS policies to rules that can decide, compiled once per content."""
+
+import hashlib
+from dataclasses import dataclass
+
+from blindfold import _canonical
+from blindfold.errors import DocumentInvalid
+from kms.authz.compile import CompiledPolicy, compile_policy
+from kms.errors import KmsError, StoreTampered
+from kms.model.policy import PolicyContent, PolicyKind, parse_policy, to_json
+from kms.model.records import KmsPolicyRevisionRecord
+from kms.services.digest_cache import DigestCache
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKmsPolicy:
+    """A content as it was written, and what it means. `reads_aad`: a rule has an `aad_matcher`."""
+
+    data: bytes
+    compiled: CompiledPolicy
+    reads_aad: bool
+
+    def rule_name(self, index: int) -> str:
+        return self.compiled.content.rules[index].name
+
+
+class KmsPolicyContents:
+    """Reads contents out of revisions. Safe for calls from several threads."""
+
+    def __init__(self) -> None:
+        self._policies: DigestCache[StoredKmsPolicy] = DigestCache()
+
+    def read(self, record: KmsPolicyRevisionRecord) -> StoredKmsPolicy:
+        """The policy of a revision, its content checked against its digest.
+
+        A bytes object cannot change: the one that was checked last is not hashed again while it is at hand.
+        Raises `StoreTampered`.
+        """
+        policy = self._policies.get(record.digest)
+        if policy is not None and policy.data is record.content:
+            return policy
+        policy = _read(record)
+        self._policies.keep(record.digest, policy)
+        return policy
+
+
+def content_bytes(content: PolicyContent) -> bytes:
+    """A content's canonical JSON (RFC 8785), what is unset left out."""
+    return _canonical.dump(to_json(content))
+
+
+def content_object(record: KmsPolicyRevisionRecord) -> dict[str, object]:
+    """The JSON object of docs/policies.md. Raises `StoreTampered` if the digest is of something else."""
+    if hashlib.sha256(record.content).digest() != record.digest:
+        raise StoreTampered("the content of a KMS policy does not have its recorded digest")
+    try:
+        return _canonical.load(record.content, record.KIND)
+    except DocumentInvalid:
+        pass
+    raise StoreTampered("the stored content of a KMS policy cannot be read")
+
+
+def _read(record: KmsPolicyRevisionRecord) -> StoredKmsPolicy:
+    obj = content_object(record)
+    try:
+        content = parse_policy(obj, PolicyKind.KMS)
+        reads_aad = any(rule.is_set("aad_matcher") for rule in content.rules)
+        return StoredKmsPolicy(record.content, compile_policy(content), reads_aad)
+    except KmsError:
+        pass
+    raise StoreTampered("the stored content of a KMS policy cannot be read")
