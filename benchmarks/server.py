@@ -18,11 +18,12 @@ from blindfold.secret import SecretBytes
 from kms.audit.authenticated_store import open_store
 from kms.crypto.root_of_trust.keyfile import Keyfile
 from kms.main.configuration import Configuration
-from kms.main.initialising import ADMIN_ROLES, initialise
+from kms.main.initialising import initialise
 from kms.main.parts import Parts, assemble
 from kms.model.caller import Caller
 from kms.model.names import IdentityName, SecretPolicyName, TenantName
 from kms.services.call import Call
+from kms.services.tenants import ADMIN_ROLES
 from kms.storage.checkpoint_file import CheckpointFile
 from kms.storage.sqlite import Settings
 from testvectors import material

@@ -15,14 +15,18 @@ SERVICE = "TenantService"
 @click.command(
     epilog="""\b
 Example:
-  kms tenant create globex --description "Globex Corporation" """
+  kms tenant create globex --description "Globex Corporation" --json"""
 )
 @click.argument("tenant_id", metavar="ID")
 @description_option
 @labels_option
 @online()
 def create(session: Session, tenant_id: str, description: str, labels: tuple[tuple[str, str], ...]) -> None:
-    """Make a tenant."""
+    """Make a tenant, and a join token for its first administrator.
+
+    The token, `admin_join_token`, is shown this once and is good for 24 hours: pass it on to whoever will
+    administer the tenant, for `kms identity enrol`.
+    """
     about = {"description": description, "labels": dict(labels)}
     request = {"tenant_id": tenant_id, "tenant": about, "request_id": str(uuid.uuid4())}
     session.show(session.call(SERVICE, "CreateTenant", request))

@@ -3,6 +3,7 @@
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,22 +23,19 @@ from kms.main.parts import ONLINE, Parts, ReadPassphrase, assemble
 from kms.model.audit_event import AuditEvent
 from kms.model.caller import Caller
 from kms.model.chain import timestamp
-from kms.model.names import IdentityName, NamespaceName, OperatorName, TenantName
-from kms.model.records import AuthorityRecord, NamespaceRecord, SettingsRecord
+from kms.model.names import IdentityName, OperatorName, TenantName
+from kms.model.records import AuthorityRecord, SettingsRecord
 from kms.services.call import Call
 from kms.services.keyring import Keyring
 from kms.services.repository import create
-from kms.services.tenants import Description
+from kms.services.tenants import Description, first_administrator
 from kms.storage.checkpoint_file import CheckpointFile
 from kms.storage.interface import Change
 from kms.storage.sqlite import Settings
 
 IDENTITY_ROOT = "identity-root.pem"
 CREDENTIALS = "credentials"
-SYSTEM = "system"
 OPERATOR = OperatorName("root")
-ADMIN = "admin"
-ADMIN_ROLES = frozenset({"tenant-admin", "policy-author", "key-admin", "secret-sealer", "auditor"})
 ACTION = "Kms.Init"
 
 
@@ -113,8 +111,7 @@ def _fill(
         parts = assemble(vault, workers)
         documents_root = _first_rows(parts, tenant, now)
         operator = Grant(OPERATOR, roles=frozenset({"operator"}))
-        admin = IdentityName(tenant.tenant, SYSTEM, ADMIN)
-        administrator = Grant(admin, roles=ADMIN_ROLES)
+        administrator = first_administrator(tenant)
         directory = configuration.directory / CREDENTIALS
         paths = [directory / credentials_name(grant) for grant in (operator, administrator)]
         for grant, path in zip((operator, administrator), paths, strict=True):
@@ -145,8 +142,7 @@ def _first_rows(parts: Parts, tenant: TenantName, now: datetime) -> str:
     documents_root, row = parts.signing.create_root()
     call = Call(Caller(OPERATOR, "", ()), "", now)
     _, rows = parts.tenants.new(call, tenant, Description(), "")
-    namespace = NamespaceName(tenant.tenant, SYSTEM)
-    rows = [row, *rows, create(str(namespace), NamespaceRecord("", {}, now, ""))]
+    rows = [row, *rows]
     details = {"documents_root": documents_root, "tenant": tenant.tenant}
     parts.vault.store.commit(rows, [_event(ACTION, now, details)]).result()
     return documents_root
@@ -173,7 +169,7 @@ def credentials_name(grant: Grant) -> str:
 def _event(action: str, now: datetime, details: dict[str, str]) -> AuditEvent:
     return AuditEvent(
         time=timestamp(now),
-        action=ACTION,
+        action=action,
         caller="",
         tenant="",
         resource="",
@@ -194,6 +190,8 @@ def _make_directory(path: Path, *, may_hold_files: bool = False) -> None:
 def _remove(directory: Path, checkpoint_file: Path) -> None:
     """What a failed start left in a directory that was empty before it."""
     checkpoint_file.unlink(missing_ok=True)
+    with suppress(OSError):
+        checkpoint_file.parent.rmdir()
     for path in directory.iterdir():
         if path.is_dir():
             shutil.rmtree(path)

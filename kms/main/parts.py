@@ -13,7 +13,7 @@ from kms.crypto.root_of_trust.passphrase import Passphrase
 from kms.identity.authority import CertificateAuthority
 from kms.identity.certificates import Authenticator
 from kms.identity.issued import Issuer
-from kms.identity.trust import AnchorPolicy, TrustAnchor, TrustBundle
+from kms.identity.trust import AnchorPolicy, TrustAnchor, TrustBundle, fingerprint
 from kms.main.configuration import Configuration
 from kms.model.records import AuthorityRecord
 from kms.services.audit_log import AuditLog
@@ -94,7 +94,7 @@ def assemble(vault: AuthenticatedStore, workers: Executor, server_names: Collect
         issuer=issuer,
         authenticator=Authenticator([anchor], deny_lists.current),
         refusals=Refusals(store),
-        tenants=Tenants(guard, repository, keyring),
+        tenants=Tenants(guard, repository, keyring, fingerprint(issuer.trust.roots[0])),
         namespaces=Namespaces(guard, repository),
         identities=Identities(guard, repository, issuer, deny_lists, server_names),
         secret_policies=SecretPolicies(guard, repository, documents),

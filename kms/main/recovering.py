@@ -14,9 +14,11 @@ from kms.identity.grant import Grant
 from kms.identity.spiffe import Identity
 from kms.main.configuration import Configuration
 from kms.main.initialising import first_credentials
-from kms.main.parts import ReadPassphrase, assemble, root_of_trust
-from kms.model.records import IdentityRecord
+from kms.main.parts import Parts, ReadPassphrase, assemble, root_of_trust
+from kms.model.names import IdentityName, TenantName
+from kms.model.records import IdentityRecord, TenantRecord
 from kms.services.identities import grant_of
+from kms.services.tenants import first_administrator
 from kms.storage.checkpoint_file import CheckpointFile
 from kms.storage.sqlite import Settings
 
@@ -45,11 +47,21 @@ def recover_identity(
     try:
         with ThreadPoolExecutor(1) as workers:
             parts = assemble(vault, workers)
-            loaded = parts.repository.load(IdentityRecord, str(identity))
-            if loaded is None:
-                raise NotFound(str(identity))
-            grant = grant_of(identity, loaded.record)
+            grant = _known(parts, identity)
             first_credentials(parts, grant, directory, ACTION, datetime.now(UTC))
             return Recovered(grant, directory)
     finally:
         vault.close()
+
+
+def _known(parts: Parts, identity: Identity) -> Grant:
+    """What an identity was granted last, or a tenant's first administrator that never enrolled."""
+    loaded = parts.repository.load(IdentityRecord, str(identity))
+    if loaded is not None:
+        return grant_of(identity, loaded.record)
+    if isinstance(identity, IdentityName):
+        tenant = TenantName(identity.tenant)
+        grant = first_administrator(tenant)
+        if grant.identity == identity and parts.repository.load(TenantRecord, str(tenant)) is not None:
+            return grant
+    raise NotFound(str(identity))

@@ -18,8 +18,9 @@ from kms.client.credentials import read_credentials
 from kms.identity.grant import Grant
 from kms.identity.spiffe import parse_identity_name
 from kms.main.configuration import Configuration
-from kms.main.initialising import ADMIN_ROLES, first_credentials
+from kms.main.initialising import first_credentials
 from kms.main.parts import assemble, root_of_trust
+from kms.services.tenants import ADMIN_ROLES
 from kms.storage.checkpoint_file import CheckpointFile
 from kms.storage.sqlite import Settings
 

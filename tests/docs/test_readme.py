@@ -105,5 +105,5 @@ def test_tour_ends_with_an_audit_trail_that_holds_both(toured: Toured) -> None:
 @pytest.mark.slow
 def test_tour_stops_its_server_without_an_error(toured: Toured) -> None:
     log = (toured.directory / "serve.log").read_text()
-    assert log.startswith(("serving on", "warning:"))
+    assert "serving on" in log
     assert " error " not in log

@@ -1,5 +1,6 @@
 """`kms init` from inside: what is made, what is refused, and that a failure leaves nothing."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -51,6 +52,15 @@ def authenticated(configuration: Configuration, directory: Path) -> Any:
             end = b"-----END CERTIFICATE-----\n"
             leaf = pem.partition(end)[0] + end
             return parts.authenticator.authenticate(leaf, "", datetime.now(UTC))
+    finally:
+        vault.close()
+
+
+def last_action(configuration: Configuration) -> str:
+    settings = Settings(CheckpointFile(configuration.checkpoint_file))
+    vault = open_store(configuration.store_path, settings, root_of_trust(configuration, no_passphrase))
+    try:
+        return str(json.loads(vault.store.events(0, 1000)[-1].body)["action"])
     finally:
         vault.close()
 
@@ -132,6 +142,7 @@ def test_who_was_away_too_long_is_given_new_credentials(configuration: Configura
     with pytest.raises(KmsError, match="expired"):
         authenticated(configuration, made.admin_credentials)
     recovered = recover_identity(configuration, ADMIN, tmp_path / "again", no_passphrase)
+    assert last_action(configuration) == "Kms.RecoverIdentity"
     assert recovered.grant.identity == ADMIN
     assert authenticated(configuration, tmp_path / "again").identity == ADMIN
     with pytest.raises(NotFound):

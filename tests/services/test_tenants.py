@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 from services.conftest import ACME, ADMIN, ALLOW_WEB, OPERATOR, PROD, WEB, Kms, caller
 
+from kms.client.credentials import generate_key_pair
 from kms.errors import AlreadyExists, Denied, EtagMismatch, InvalidField, LimitExceeded, NotFound, WrongState
 from kms.model.names import NamespaceName, TenantName
-from kms.services.tenants import Description
+from kms.model.records import IdentityRecord
+from kms.services.tenants import ADMIN_ROLES, Description
 
 GLOBEX = TenantName("globex")
 DEV = NamespaceName("acme", "dev")
@@ -22,7 +24,7 @@ def create_namespace(kms: Kms, who: Any = ADMIN, name: NamespaceName = DEV, requ
 
 
 def test_operator_makes_a_tenant_and_sees_nothing_in_it(kms: Kms) -> None:
-    assert create_tenant(kms).record.description == "Globex"
+    assert create_tenant(kms).tenant.record.description == "Globex"
     for refused in (
         kms.parts.namespaces.list(kms.call(OPERATOR), GLOBEX, "", 10),
         kms.parts.blindfold_keys.list(kms.call(OPERATOR), GLOBEX, "", 10),
@@ -40,9 +42,21 @@ def test_tenants_are_made_by_operators_only(kms: Kms) -> None:
 
 def test_tenant_is_made_once_but_the_same_request_may_repeat(kms: Kms) -> None:
     first = create_tenant(kms, request_id="r")
-    assert create_tenant(kms, request_id="r").record == first.record
+    again = create_tenant(kms, request_id="r")
+    assert (again.tenant.record, again.admin_token) == (first.tenant.record, None)
     with pytest.raises(AlreadyExists):
         create_tenant(kms, request_id="s")
+
+
+def test_new_tenant_s_first_administrator_enrols_by_its_token(kms: Kms) -> None:
+    token = create_tenant(kms).admin_token
+    csr = generate_key_pair().csr
+    enrolling = kms.parts.identities.enrol(token, csr, address="", request_id="", now=kms.now)
+    identity = kms.run(enrolling).identity
+    assert str(identity) == "tenants/globex/namespaces/system/identities/admin"
+    record = kms.parts.repository.require(IdentityRecord, str(identity)).record
+    assert set(record.roles) == ADMIN_ROLES
+    assert "key-user" not in record.roles
 
 
 def test_administrator_reads_his_own_tenant(kms: Kms) -> None:

@@ -27,7 +27,9 @@ class TenantServicer(TenantServiceServicer):
         name = TenantName(check_id(request.tenant_id, "tenant_id"))
         about = Description(request.tenant.description, dict(request.tenant.labels))
         request_id = to_request_id(request.request_id)
-        return _to_message(await self._tenants.create(service_call(), name, about, request_id))
+        made = await self._tenants.create(service_call(), name, about, request_id)
+        token = "" if made.admin_token is None else made.admin_token.reveal()
+        return _to_message(made.tenant, token)
 
     async def GetTenant(self, request: pb.GetTenantRequest, context: ServicerContext) -> pb.Tenant:
         return _to_message(await self._tenants.get(service_call(), TenantName.parse(request.name)))
@@ -41,8 +43,9 @@ class TenantServicer(TenantServiceServicer):
         return pb.ListTenantsResponse(tenants=tenants, next_page_token=page_token(page.next_after))
 
 
-def _to_message(loaded: Loaded[TenantRecord]) -> pb.Tenant:
+def _to_message(loaded: Loaded[TenantRecord], admin_join_token: str = "") -> pb.Tenant:
     return pb.Tenant(
+        admin_join_token=admin_join_token,
         name=loaded.name,
         description=loaded.record.description,
         labels=loaded.record.labels,

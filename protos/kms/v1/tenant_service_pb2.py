@@ -26,7 +26,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"protos/kms/v1/tenant_service.proto\x12\x06kms.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe3\x01\n\x06Tenant\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x19\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x30\n\x06labels\x18\x03 \x03(\x0b\x32\x1a.kms.v1.Tenant.LabelsEntryB\x04\xe2\x41\x01\x01\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"n\n\x13\x43reateTenantRequest\x12\x17\n\ttenant_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12$\n\x06tenant\x18\x02 \x01(\x0b\x32\x0e.kms.v1.TenantB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"&\n\x10GetTenantRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"G\n\x12ListTenantsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"O\n\x13ListTenantsResponse\x12\x1f\n\x07tenants\x18\x01 \x03(\x0b\x32\x0e.kms.v1.Tenant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xcb\x01\n\rTenantService\x12;\n\x0c\x43reateTenant\x12\x1b.kms.v1.CreateTenantRequest\x1a\x0e.kms.v1.Tenant\x12\x35\n\tGetTenant\x12\x18.kms.v1.GetTenantRequest\x1a\x0e.kms.v1.Tenant\x12\x46\n\x0bListTenants\x12\x1a.kms.v1.ListTenantsRequest\x1a\x1b.kms.v1.ListTenantsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"protos/kms/v1/tenant_service.proto\x12\x06kms.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x86\x02\n\x06Tenant\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x19\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x30\n\x06labels\x18\x03 \x03(\x0b\x32\x1a.kms.v1.Tenant.LabelsEntryB\x04\xe2\x41\x01\x01\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12!\n\x10\x61\x64min_join_token\x18\x06 \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"n\n\x13\x43reateTenantRequest\x12\x17\n\ttenant_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12$\n\x06tenant\x18\x02 \x01(\x0b\x32\x0e.kms.v1.TenantB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"&\n\x10GetTenantRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"G\n\x12ListTenantsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"O\n\x13ListTenantsResponse\x12\x1f\n\x07tenants\x18\x01 \x03(\x0b\x32\x0e.kms.v1.Tenant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xcb\x01\n\rTenantService\x12;\n\x0c\x43reateTenant\x12\x1b.kms.v1.CreateTenantRequest\x1a\x0e.kms.v1.Tenant\x12\x35\n\tGetTenant\x12\x18.kms.v1.GetTenantRequest\x1a\x0e.kms.v1.Tenant\x12\x46\n\x0bListTenants\x12\x1a.kms.v1.ListTenantsRequest\x1a\x1b.kms.v1.ListTenantsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,6 +45,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TENANT'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
   _globals['_TENANT'].fields_by_name['etag']._loaded_options = None
   _globals['_TENANT'].fields_by_name['etag']._serialized_options = b'\342A\001\003'
+  _globals['_TENANT'].fields_by_name['admin_join_token']._loaded_options = None
+  _globals['_TENANT'].fields_by_name['admin_join_token']._serialized_options = b'\200\001\001\342A\001\003'
   _globals['_CREATETENANTREQUEST'].fields_by_name['tenant_id']._loaded_options = None
   _globals['_CREATETENANTREQUEST'].fields_by_name['tenant_id']._serialized_options = b'\342A\001\002'
   _globals['_CREATETENANTREQUEST'].fields_by_name['tenant']._loaded_options = None
@@ -58,17 +60,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTTENANTSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTTENANTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001'
   _globals['_TENANT']._serialized_start=113
-  _globals['_TENANT']._serialized_end=340
-  _globals['_TENANT_LABELSENTRY']._serialized_start=295
-  _globals['_TENANT_LABELSENTRY']._serialized_end=340
-  _globals['_CREATETENANTREQUEST']._serialized_start=342
-  _globals['_CREATETENANTREQUEST']._serialized_end=452
-  _globals['_GETTENANTREQUEST']._serialized_start=454
-  _globals['_GETTENANTREQUEST']._serialized_end=492
-  _globals['_LISTTENANTSREQUEST']._serialized_start=494
-  _globals['_LISTTENANTSREQUEST']._serialized_end=565
-  _globals['_LISTTENANTSRESPONSE']._serialized_start=567
-  _globals['_LISTTENANTSRESPONSE']._serialized_end=646
-  _globals['_TENANTSERVICE']._serialized_start=649
-  _globals['_TENANTSERVICE']._serialized_end=852
+  _globals['_TENANT']._serialized_end=375
+  _globals['_TENANT_LABELSENTRY']._serialized_start=330
+  _globals['_TENANT_LABELSENTRY']._serialized_end=375
+  _globals['_CREATETENANTREQUEST']._serialized_start=377
+  _globals['_CREATETENANTREQUEST']._serialized_end=487
+  _globals['_GETTENANTREQUEST']._serialized_start=489
+  _globals['_GETTENANTREQUEST']._serialized_end=527
+  _globals['_LISTTENANTSREQUEST']._serialized_start=529
+  _globals['_LISTTENANTSREQUEST']._serialized_end=600
+  _globals['_LISTTENANTSRESPONSE']._serialized_start=602
+  _globals['_LISTTENANTSRESPONSE']._serialized_end=681
+  _globals['_TENANTSERVICE']._serialized_start=684
+  _globals['_TENANTSERVICE']._serialized_end=887
 # @@protoc_insertion_point(module_scope)

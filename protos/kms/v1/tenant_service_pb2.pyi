@@ -50,12 +50,17 @@ class Tenant(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    ADMIN_JOIN_TOKEN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`tenants/{tenant}`."""
     description: _builtins.str
     """For people, up to 2,048 characters."""
     etag: _builtins.str
     """Changes with every write."""
+    admin_join_token: _builtins.str
+    """In the answer of CreateTenant alone, and once: a secret, by which the first administrator,
+    `tenants/{tenant}/namespaces/system/identities/admin`, enrols within 24 hours.
+    """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Up to 64 labels; keys and values as Kubernetes defines them."""
@@ -72,10 +77,11 @@ class Tenant(_message.Message):
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        admin_join_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "etag", b"etag", "labels", b"labels", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admin_join_token", b"admin_join_token", "create_time", b"create_time", "description", b"description", "etag", b"etag", "labels", b"labels", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
