@@ -74,6 +74,49 @@ class LimitExceeded(InvalidField):
     reason = "LIMIT_EXCEEDED"
 
 
+class ChecksumMismatch(InvalidField):
+    """The input is not what its CRC32C was computed over: it changed on its way."""
+
+    reason = "CHECKSUM_MISMATCH"
+    hint = "Send the request again; if it repeats, look for what changes it on its way."
+
+    def __init__(self, field: str) -> None:
+        super().__init__(field, "does not have the CRC32C given with it")
+
+
+class DecryptionFailed(KmsError):
+    """Not what this key version encrypted, with this additional authenticated data or label. One flat error."""
+
+    kind = Kind.INVALID
+    reason = "DECRYPTION_FAILED"
+    hint = "Check that key, additional authenticated data and ciphertext are those of the encryption."
+
+    def __init__(self) -> None:
+        super().__init__("decryption failed")
+
+
+class SignatureInvalid(KmsError):
+    """Not a signature of this message under this key version."""
+
+    kind = Kind.INVALID
+    reason = "SIGNATURE_INVALID"
+    hint = "Check that key version, hash and message are those that were signed."
+
+    def __init__(self) -> None:
+        super().__init__("the signature does not verify")
+
+
+class MacInvalid(KmsError):
+    """Not the message authentication code of this message under this key version."""
+
+    kind = Kind.INVALID
+    reason = "MAC_INVALID"
+    hint = "Check that key version and message are those of the code."
+
+    def __init__(self) -> None:
+        super().__init__("the message authentication code does not verify")
+
+
 class NotFound(KmsError):
     """Not there; said only to callers whose role lets them list such resources."""
 
@@ -89,6 +132,16 @@ class WrongState(KmsError):
 
     kind = Kind.STATE
     reason = "WRONG_STATE"
+
+
+class PublicOnly(WrongState):
+    """The key version was imported as a public key: it verifies or encrypts, and does nothing else."""
+
+    reason = "PUBLIC_ONLY"
+    hint = "Use a version that has its private key."
+
+    def __init__(self) -> None:
+        super().__init__("the key version holds a public key only")
 
 
 class EtagMismatch(KmsError):
@@ -151,3 +204,13 @@ class ConfigError(KmsError):
     """The KMS cannot start as configured; for the operator, never on the wire."""
 
     reason = "CONFIGURATION"
+
+
+class SelfTestFailed(ConfigError):
+    """A primitive gave another answer than the known one. The server refuses to serve."""
+
+    reason = "SELF_TEST_FAILED"
+    hint = "Do not use this machine or installation: a library, or the processor, computes wrongly."
+
+    def __init__(self, primitive: str) -> None:
+        super().__init__(f"the self-test of {primitive} failed")
