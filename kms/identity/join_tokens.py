@@ -17,6 +17,7 @@ from blindfold.secret import SecretBytes
 from kms.errors import InvalidField, StoreTampered, Unauthenticated
 from kms.identity.grant import Grant
 from kms.model.join_token import ID_SIZE, SECRET_SIZE, JoinToken
+from kms.model.row import dump_row, load_row
 from kms.model.validity import whole_seconds
 
 DEFAULT_LIFE = timedelta(minutes=10)
@@ -55,8 +56,8 @@ class JoinTokenRecord:
         return replace(self, used_at=whole_seconds(now))
 
     def to_bytes(self) -> bytes:
-        """Canonical JSON (RFC 8785), times as seconds since 1970."""
-        return _canonical.dump(
+        """Canonical JSON (RFC 8785), times as seconds since 1970. Raises `LimitExceeded` above 8 MiB."""
+        return dump_row(
             {
                 **self.grant.to_json(),
                 "token_id": self.token_id.hex(),
@@ -64,14 +65,15 @@ class JoinTokenRecord:
                 "created_at": int(self.created_at.timestamp()),
                 "expires_at": int(self.expires_at.timestamp()),
                 "used_at": int(self.used_at.timestamp()) if self.used_at is not None else None,
-            }
+            },
+            self.KIND,
         )
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """Raises `StoreTampered` for anything `to_bytes` would not have written."""
         try:
-            value = _canonical.load(data, "join token")
+            value = load_row(data, "join token")
             _canonical.expect_fields(value, _FIELDS, "join token")
             used_at = value["used_at"]
             record = cls(

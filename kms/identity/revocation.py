@@ -11,6 +11,7 @@ from blindfold import _canonical
 from blindfold.errors import DocumentInvalid
 from kms.errors import InvalidField, StoreTampered, Unauthenticated
 from kms.identity.spiffe import SpiffeId
+from kms.model.row import dump_row, load_row
 from kms.model.validity import whole_seconds
 
 _FIELDS = frozenset({"identities", "serials"})
@@ -62,14 +63,16 @@ class DenyList:
         return DenyList(MappingProxyType(alive), self.identities)
 
     def to_bytes(self) -> bytes:
-        """Canonical JSON (RFC 8785), times as seconds since 1970."""
-        return _canonical.dump({"identities": _seconds(self.identities), "serials": _seconds(self.serials)})
+        """Canonical JSON (RFC 8785), times as seconds since 1970. Raises `LimitExceeded` above 8 MiB."""
+        return dump_row(
+            {"identities": _seconds(self.identities), "serials": _seconds(self.serials)}, self.KIND
+        )
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """Raises `StoreTampered` for anything `to_bytes` would not have written."""
         try:
-            value = _canonical.load(data, "deny list")
+            value = load_row(data, "deny list")
             _canonical.expect_fields(value, _FIELDS, "deny list")
             for spiffe_id in value["identities"]:
                 SpiffeId.parse(spiffe_id)

@@ -11,9 +11,7 @@ from blindfold import _canonical
 from blindfold._encoding import b64url, unb64url
 from blindfold.errors import BlindfoldError
 from kms.errors import StoreTampered
-
-# A document of the largest size is longer in base64, and has other fields beside it.
-MAX_RECORD = 2 * _canonical.MAX_DOCUMENT
+from kms.model.row import dump_row, load_row
 
 
 def _time_from(text: str) -> datetime:
@@ -55,15 +53,15 @@ class Record:
     KIND: ClassVar[str] = ""
 
     def to_bytes(self) -> bytes:
-        """Canonical JSON (RFC 8785) of all fields."""
-        return _canonical.dump({item.name: _encode(getattr(self, item.name)) for item in fields(self)})
+        """Canonical JSON (RFC 8785) of all fields. Raises `LimitExceeded` above 8 MiB."""
+        return dump_row({item.name: _encode(getattr(self, item.name)) for item in fields(self)}, self.KIND)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """Raises `StoreTampered` for anything `to_bytes` would not have written."""
         hints: dict[str, Any] = _hints(cls)  # type: ignore[arg-type]
         try:
-            obj = _canonical.load(data, cls.KIND, MAX_RECORD)
+            obj = load_row(data, cls.KIND)
             _canonical.expect_fields(obj, frozenset(hints), cls.KIND)
             record = cls(**{name: _DECODERS[hint](obj[name]) for name, hint in hints.items()})
         except (BlindfoldError, ValueError, TypeError, AttributeError):

@@ -9,7 +9,7 @@ from forging import URI
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kms.errors import StoreTampered, Unauthenticated
+from kms.errors import LimitExceeded, StoreTampered, Unauthenticated
 from kms.identity.authority import CertificateAuthority
 from kms.identity.certificates import Leaf, verify_leaf
 from kms.identity.grant import Grant
@@ -160,3 +160,13 @@ def test_nobody_renews_into_another_identity(
     other = Grant(IdentityName("acme", "prod", "database"))
     with pytest.raises(Unauthenticated, match="no other"):
         renew(authority, leaf, other, key.public_key(), HOUR, now, DenyList())
+
+
+def test_a_list_is_refused_when_written_if_it_could_not_be_read(now: datetime) -> None:
+    def listing(count: int) -> DenyList:
+        return DenyList(identities={f"{URI}-{number}": now for number in range(count)})
+
+    many = listing(100_000)
+    assert DenyList.from_bytes(many.to_bytes()) == many
+    with pytest.raises(LimitExceeded):
+        listing(150_000).to_bytes()

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import ClassVar
 
@@ -11,9 +11,10 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kms.errors import StoreTampered
+from kms.errors import LimitExceeded, StoreTampered
 from kms.model import records
 from kms.model.record import Record
+from kms.model.row import MAX_ROW
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +94,15 @@ def test_every_record_names_its_own_kind() -> None:
     assert len(classes) > 5
     assert all(kinds)
     assert len(set(kinds)) == len(kinds)
+
+
+def sample_of(size: int) -> Sample:
+    return Sample("x" * size, 1, True, b"d", datetime(2026, 1, 1, tzinfo=UTC), None, (), {})
+
+
+def test_the_largest_row_that_is_written_is_read() -> None:
+    largest = sample_of(MAX_ROW - len(sample_of(0).to_bytes()))
+    assert len(largest.to_bytes()) == MAX_ROW
+    assert Sample.from_bytes(largest.to_bytes()) == largest
+    with pytest.raises(LimitExceeded, match="8388609 bytes, at most 8388608"):
+        replace(largest, text=largest.text + "x").to_bytes()
