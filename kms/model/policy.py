@@ -73,7 +73,8 @@ OPERATIONS = (
 )
 KMS_PREDICATES = ("operations", "key_matcher", "aad_matcher")
 
-MAX_POLICY_BYTES = 1_000_000
+# So that the signed bundle, which holds the document in base64, is within its 1 MiB too.
+MAX_POLICY_BYTES = 700_000
 MAX_RULE_NAME_BYTES = 128
 MAX_DESCRIPTION_BYTES = 2048
 MAX_ROLES = 64
