@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from kms.errors import InvalidField, Unauthenticated
+from kms.identity.authority import MAX_LEAF_LIFE
 from kms.identity.extension import ATTRIBUTES_OID, Attributes, decode_attributes
 from kms.identity.grant import MAX_DNS_NAMES
 from kms.identity.revocation import DenyList
@@ -73,6 +74,9 @@ def parse_leaf(certificate: x509.Certificate) -> Leaf:
         validity = Validity(certificate.not_valid_before_utc, certificate.not_valid_after_utc)
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, InvalidField):
         raise Unauthenticated("the certificate's extensions or dates cannot be read") from None
+    # The deny list forgets an identity when all it held is over (docs/spec/identity.md, "Revocation").
+    if validity.not_after - validity.not_before > MAX_LEAF_LIFE:
+        raise Unauthenticated("the certificate is for more than 24 hours")
     _check_profile(extensions)
     spiffe_id, dns_names = _subject_names(extensions)
     return Leaf(spiffe_id, dns_names, _attributes(extensions), certificate.serial_number, validity)
@@ -184,7 +188,7 @@ class Authenticator:
     def authenticate(self, certificate: bytes, address: str, now: datetime) -> Caller:
         """The caller. `address` is the client's IP address in text. Raises `Unauthenticated`."""
         caller = self._admitted(certificate, now).caller
-        return Caller(caller.identity, caller.spiffe_id, caller.names, caller.labels, caller.roles, address)
+        return replace(caller, address=address)
 
     def leaf(self, certificate: bytes, now: datetime) -> Leaf:
         """The same checks, for those who need serial and dates, as a renewal does."""
@@ -219,5 +223,7 @@ def _entry(leaf: Leaf) -> _Entry:
         names=(spiffe_id, *leaf.dns_names),
         labels=attributes.labels,
         roles=attributes.roles,
+        serial=leaf.serial,
+        issued_at=leaf.validity.not_before,
     )
     return _Entry(leaf, caller.tenant, caller)

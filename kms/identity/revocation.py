@@ -10,9 +10,10 @@ from typing import ClassVar, Self
 from blindfold import _canonical
 from blindfold.errors import DocumentInvalid
 from kms.errors import InvalidField, StoreTampered, Unauthenticated
+from kms.identity.authority import MAX_LEAF_LIFE
 from kms.identity.spiffe import SpiffeId
 from kms.model.row import dump_row, load_row
-from kms.model.validity import whole_seconds
+from kms.model.validity import CLOCK_SKEW, whole_seconds
 
 _FIELDS = frozenset({"identities", "serials"})
 _SERIAL = re.compile(r"[1-9a-f][0-9a-f]{0,39}", re.ASCII)
@@ -58,9 +59,15 @@ class DenyList:
         return DenyList(self.serials, MappingProxyType({**self.identities, text: latest}))
 
     def pruned(self, now: datetime) -> "DenyList":
-        """The list without the serial numbers of certificates that have expired."""
-        alive = {serial: end for serial, end in self.serials.items() if end >= now}
-        return DenyList(MappingProxyType(alive), self.identities)
+        """The list without what can be of no certificate that still holds.
+
+        Whoever was revoked at a time has certificates issued until then, which end 24 hours later.
+        """
+        oldest = now - MAX_LEAF_LIFE - CLOCK_SKEW
+        return DenyList(
+            MappingProxyType({serial: end for serial, end in self.serials.items() if end >= now}),
+            MappingProxyType({name: time for name, time in self.identities.items() if time >= oldest}),
+        )
 
     def to_bytes(self) -> bytes:
         """Canonical JSON (RFC 8785), times as seconds since 1970. Raises `LimitExceeded` above 8 MiB."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import MappingProxyType
 
 from kms.model.names import IdentityName, OperatorName, SiteName
@@ -12,7 +13,8 @@ class Caller:
     """An authenticated caller.
 
     `identity` is its resource name; `spiffe_id` the URI SAN; `names` every name a policy may match (the
-    SPIFFE id first, then DNS SANs); `address` the client's IP address in text, without port.
+    SPIFFE id first, then DNS SANs); `address` the client's IP address in text, without port; `serial` and
+    `issued_at` (UTC) the certificate's, 0 and None for who has none.
     """
 
     identity: IdentityName | SiteName | OperatorName
@@ -21,6 +23,8 @@ class Caller:
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     roles: frozenset[str] = frozenset()
     address: str = ""
+    serial: int = 0
+    issued_at: datetime | None = None
 
     @property
     def tenant(self) -> str | None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from kms.authz.roles import require_permission
-from kms.errors import Denied, InvalidField, Unauthenticated
+from kms.errors import Denied, InvalidField, Unauthenticated, WrongState
 from kms.identity.certificates import Leaf
 from kms.identity.csr import verify_csr
 from kms.identity.grant import Grant
@@ -20,13 +20,14 @@ from kms.model.names import IdentityName, NamespaceName, OperatorName, ResourceN
 from kms.model.records import IdentityRecord
 from kms.services.call import Call, Outcome, Page
 from kms.services.deny_lists import DenyLists
-from kms.services.guard import ALLOW, ATTEMPTS, Action, Guard
+from kms.services.guard import ALLOW, ATTEMPTS, Action, Guard, refusal_event
 from kms.services.repository import Loaded, Repository, create, found, page
 from kms.services.tenants import require_namespace
 from kms.storage.interface import Change, WriteConflict
 
 OPERATOR_ROLE = "operator"
 SERIAL_BITS = 160
+MAX_CERTIFICATES = 64
 
 CREATE_JOIN_TOKEN = Action("CreateJoinToken", "identities.createJoinToken")
 GET_IDENTITY = Action("GetIdentity", "identities.get")
@@ -77,17 +78,25 @@ class Identities:
     async def enrol(
         self, token: JoinToken, csr: bytes, *, address: str, request_id: str, now: datetime
     ) -> CertificateBundle:
-        """Redeem a token for a first certificate. Raises `Unauthenticated` with one text, `InvalidField`."""
+        """Redeem a token for a first certificate.
+
+        Raises `Unauthenticated` with one text, `InvalidField`, `WrongState` for an identity with 64
+        certificates that hold.
+        """
         public_key = verify_csr(csr)
         for _ in range(ATTEMPTS):
             loaded = self._repository.load(JoinTokenRecord, token.token_id.hex())
             grant = redeem(None if loaded is None else loaded.record, token, now)
             self._check_dns_names(grant)
             issued = self._issuer.issue(public_key, grant, now)
-            changes: list[Change] = [self._enrolled(grant, issued.issued, now)]
+            call = Call(self._caller(grant, address), request_id, now)
+            try:
+                changes: list[Change] = [self._enrolled(grant, issued.issued, now)]
+            except WrongState as error:
+                await self._guard.commit([], [refusal_event(call, ENROL, str(grant.identity), error)])
+                raise
             if loaded is not None:
                 changes.append(loaded.put(loaded.record.spent(now)))
-            call = Call(self._caller(grant, address), request_id, now)
             event = call.event(ENROL, str(grant.identity), ALLOW, details={"serial": issued.issued.serial})
             try:
                 await self._guard.commit(changes, [event])
@@ -99,7 +108,8 @@ class Identities:
     async def renew(self, call: Call, leaf: Leaf, csr: bytes) -> CertificateBundle:
         """A new certificate for the caller itself, with what its record grants now.
 
-        `leaf` is the caller's own certificate. Raises `Unauthenticated`, `InvalidField`.
+        `leaf` is the caller's own certificate. Raises `Unauthenticated`, `InvalidField`, and `WrongState` for
+        an identity with 64 certificates that hold.
         """
         public_key = verify_csr(csr)
         identity = leaf.spiffe_id.identity
@@ -109,7 +119,11 @@ class Identities:
         grant = grant_of(identity, loaded.record)
         deny_list = self._deny_lists.current(call.caller.tenant)
         issued = self._issuer.renew(leaf, grant, public_key, call.time, deny_list)
-        record = _with_certificate(loaded.record, issued.issued, call.time)
+        try:
+            record = _with_certificate(loaded.record, issued.issued, call.time)
+        except WrongState as error:
+            await self._guard.commit([], [refusal_event(call, RENEW, str(identity), error)])
+            raise
         event = call.event(RENEW, str(identity), ALLOW, details={"serial": issued.issued.serial})
         await self._guard.commit([loaded.put(record)], [event])
         return issued
@@ -221,8 +235,17 @@ def grant_of(identity: Identity, record: IdentityRecord) -> Grant:
 
 
 def _with_certificate(record: IdentityRecord, issued: IssuedCertificate, now: datetime) -> IdentityRecord:
-    """The record with one certificate more, those that have expired forgotten."""
+    """The record with one certificate more, those that have expired forgotten.
+
+    None is forgotten that still holds, since it could then not be revoked by its serial number. Raises
+    `WrongState` for an identity with 64 that hold.
+    """
     alive = [text for text in record.certificates if IssuedCertificate.parse(text).not_after >= now]
+    if len(alive) >= MAX_CERTIFICATES:
+        raise WrongState(
+            f"{MAX_CERTIFICATES} certificates of {record.spiffe_id} still hold; wait until one expires, or "
+            "have the identity revoked and enrol it again"
+        )
     return replace(record, certificates=(*alive, issued.to_text()))
 
 

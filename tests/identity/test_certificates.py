@@ -95,6 +95,20 @@ def test_every_key_type_authenticates(
     assert authenticator(anchor).authenticate(pem(certificate), "::1", now).spiffe_id == URI
 
 
+def test_a_certificate_for_more_than_a_day_is_refused(forge: Any, anchor: TrustAnchor, now: datetime) -> None:
+    """The deny list could forget its identity while it still holds."""
+    assert authenticator(anchor).authenticate(forge(life=24 * HOUR), "::1", now).spiffe_id == URI
+    with pytest.raises(Unauthenticated, match="more than 24 hours"):
+        authenticator(anchor).authenticate(forge(life=24 * HOUR + SECOND), "::1", now)
+
+
+def test_the_caller_has_its_certificate_s_serial_number_and_date(
+    forge: Any, anchor: TrustAnchor, now: datetime
+) -> None:
+    caller = authenticator(anchor).authenticate(forge(), "::1", now)
+    assert (caller.serial, caller.issued_at) == (4711, now)
+
+
 def test_der_is_taken_as_well(leaf: bytes, anchor: TrustAnchor, now: datetime) -> None:
     der = x509.load_pem_x509_certificate(leaf).public_bytes(Encoding.DER)
     assert authenticator(anchor).authenticate(der, "::1", now).spiffe_id == URI

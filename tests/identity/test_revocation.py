@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kms.errors import LimitExceeded, StoreTampered, Unauthenticated
-from kms.identity.authority import CertificateAuthority
+from kms.identity.authority import MAX_LEAF_LIFE, CertificateAuthority
 from kms.identity.certificates import Leaf, verify_leaf
 from kms.identity.grant import Grant
 from kms.identity.renewal import renew
@@ -18,6 +18,7 @@ from kms.identity.revocation import DenyList
 from kms.identity.spiffe import SpiffeId
 from kms.identity.trust import TrustAnchor
 from kms.model.names import IdentityName
+from kms.model.validity import CLOCK_SKEW
 
 ID = SpiffeId.parse(URI)
 HOUR = timedelta(hours=1)
@@ -66,6 +67,20 @@ def test_pruning_forgets_only_serials_of_expired_certificates(now: datetime) -> 
     pruned = denied.pruned(now + SECOND)
     assert list(pruned.serials) == ["2"]
     assert list(pruned.identities) == [URI]
+
+
+def test_pruning_forgets_an_identity_when_all_it_held_has_expired(
+    authority: CertificateAuthority, anchor: TrustAnchor, grant: Grant, key: Any, now: datetime
+) -> None:
+    denied = DenyList().with_identity(ID, now)
+    last = authority.issue(key.public_key(), grant, MAX_LEAF_LIFE, now)
+    still = now + MAX_LEAF_LIFE
+    assert verify_leaf(last, [anchor], still)
+    assert list(denied.pruned(still).identities) == [URI]
+    over = now + MAX_LEAF_LIFE + CLOCK_SKEW + SECOND
+    with pytest.raises(Unauthenticated, match="expired"):
+        verify_leaf(last, [anchor], over)
+    assert not denied.pruned(over).identities
 
 
 def test_list_has_one_form(now: datetime) -> None:

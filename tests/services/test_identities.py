@@ -8,16 +8,17 @@ import pytest
 from services.conftest import ACME, ADMIN, AUDITOR, OPERATOR, PROD, WEB, Kms, caller
 
 from kms.client.credentials import generate_key_pair
-from kms.errors import Denied, InvalidField, KmsError, NotFound, Unauthenticated
+from kms.errors import Denied, InvalidField, KmsError, NotFound, Unauthenticated, WrongState
 from kms.identity.grant import Grant
 from kms.identity.issued import CertificateBundle
 from kms.model.join_token import JoinToken
 from kms.model.names import IdentityName, OperatorName, SiteName
-from kms.services.identities import Identities
+from kms.services.identities import MAX_CERTIFICATES, Identities
 
 API = IdentityName("acme", "prod", "api")
 GRANT = Grant(API, ("api.acme.test",), {"app": "web"}, frozenset({"key-user"}))
 HOUR = timedelta(hours=1)
+CSR = generate_key_pair().csr
 
 
 def identities(kms: Kms) -> Identities:
@@ -117,6 +118,43 @@ def test_revoked_identity_is_refused_at_once_and_cannot_renew(kms: Kms) -> None:
         kms.run(identities(kms).renew(kms.call(who), leaf, generate_key_pair().csr))
     kms.pass_time(HOUR)
     assert authenticate(kms, enrol(kms, token(kms))).identity == API
+
+
+def renewed(kms: Kms, bundle: CertificateBundle) -> CertificateBundle:
+    who, leaf = authenticate(kms, bundle), kms.parts.authenticator.leaf(leaf_pem(bundle), kms.now)
+    return kms.run(identities(kms).renew(kms.call(who), leaf, CSR))
+
+
+def test_identity_cannot_renew_until_its_certificates_cannot_be_revoked_singly(kms: Kms) -> None:
+    first = enrol(kms, token(kms))
+    serials = {first.issued.serial} | {renewed(kms, first).issued.serial for _ in range(MAX_CERTIFICATES - 1)}
+    with pytest.raises(WrongState, match="64 certificates"):
+        renewed(kms, first)
+    event = kms.last_event()
+    assert (event["action"], event["decision"], event["reason"]) == (
+        "RenewCertificate",
+        "FAIL",
+        "WRONG_STATE",
+    )
+    record = kms.run(identities(kms).get(kms.call(ADMIN), API)).record
+    assert {text.split()[0] for text in record.certificates} == serials
+    kms.run(identities(kms).revoke(kms.call(ADMIN), API, first.issued.serial, ""))
+    with pytest.raises(Unauthenticated):
+        authenticate(kms, first)
+
+
+def test_full_identity_leaves_the_token_usable_and_has_room_once_certificates_expire(kms: Kms) -> None:
+    first = enrol(kms, token(kms))
+    for _ in range(MAX_CERTIFICATES - 1):
+        renewed(kms, first)
+    kms.pass_time(timedelta(hours=23, minutes=55))
+    join_token = token(kms)
+    with pytest.raises(WrongState):
+        enrol(kms, join_token)
+    assert kms.last_event()["action"] == "Enrol"
+    kms.pass_time(timedelta(minutes=6))
+    enrol(kms, join_token)
+    assert len(kms.run(identities(kms).get(kms.call(ADMIN), API)).record.certificates) == 1
 
 
 def test_one_certificate_can_be_revoked_by_its_serial_number(kms: Kms) -> None:
