@@ -74,10 +74,10 @@ def parse_leaf(certificate: x509.Certificate) -> Leaf:
         validity = Validity(certificate.not_valid_before_utc, certificate.not_valid_after_utc)
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, InvalidField):
         raise Unauthenticated("the certificate's extensions or dates cannot be read") from None
+    _check_profile(extensions)
     # The deny list forgets an identity when all it held is over (docs/spec/identity.md, "Revocation").
     if validity.not_after - validity.not_before > MAX_LEAF_LIFE:
         raise Unauthenticated("the certificate is for more than 24 hours")
-    _check_profile(extensions)
     spiffe_id, dns_names = _subject_names(extensions)
     return Leaf(spiffe_id, dns_names, _attributes(extensions), certificate.serial_number, validity)
 
