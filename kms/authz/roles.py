@@ -32,10 +32,12 @@ _OF_KEY_ADMIN = ("IMPORT", "COPY", "GET_PUBLIC_KEY")
 _POLICY_READ = _permissions("secretPolicies", "get list explain") | _permissions(
     "kmsPolicies", "get list explain"
 )
-_POLICY_STOP = _permissions("secretPolicies", "revokeRevision narrowRevision")
+_POLICY_STOP = _permissions("secretPolicies", "revokeRevision narrowRevision delete") | frozenset(
+    {"kmsPolicies.delete"}
+)
 _POLICY_CHECK = frozenset({"secretPolicies.validate", "kmsPolicies.validate"})
-_POLICY_WRITE = _permissions("secretPolicies", "create update delete undelete") | _permissions(
-    "kmsPolicies", "create update delete undelete"
+_POLICY_WRITE = _permissions("secretPolicies", "create update undelete") | _permissions(
+    "kmsPolicies", "create update undelete"
 )
 _POLICY_CHOICE = frozenset({"namespaces.setPolicy"})
 _KEY_READ = _permissions("blindfoldKeys", "get list") | _permissions("keys", "get list")

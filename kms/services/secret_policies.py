@@ -10,12 +10,12 @@ from kms.authz.compile import validate_policy
 from kms.authz.explain import Explanation, explain
 from kms.authz.lint import LintWarning
 from kms.errors import InvalidField, WrongState
-from kms.identity.spiffe import SpiffeId
 from kms.model.access_request import AccessRequest
 from kms.model.names import NamespaceName, SecretPolicyName, SecretPolicyRevisionName
 from kms.model.policy import PolicyContent, PolicyKind
-from kms.model.records import DigestRecord, RevisionRecord, SecretPolicyRecord
+from kms.model.records import DigestRecord, RevisionRecord, SecretPolicyRecord, SettingsRecord
 from kms.services.call import Call, Outcome, Page
+from kms.services.deny_overlay import extended
 from kms.services.explaining import KnownIdentity, overruled, reason_to_deny
 from kms.services.guard import Action, Guard
 from kms.services.policy_changes import Content, check_not_deleted, merge, revision_row, with_deletion
@@ -23,8 +23,6 @@ from kms.services.policy_documents import PolicyDocuments, StoredPolicy, content
 from kms.services.repository import Loaded, Repository, create, found, page, same_request
 from kms.services.tenants import require_namespace
 from kms.storage.interface import Change
-
-MAX_DENIED = 4096
 
 CREATE = Action("CreateSecretPolicy", "secretPolicies.create")
 GET = Action("GetSecretPolicy", "secretPolicies.get")
@@ -210,19 +208,13 @@ class SecretPolicies:
     ) -> RevisionView:
         """Deny identities (SPIFFE ids) before the revision's rules are asked. They are added, never removed.
 
-        Raises `InvalidField`, `NotFound`, `EtagMismatch`.
+        Raises `InvalidField` also for an identity that is not of the tenant, `LimitExceeded`, `NotFound`,
+        `EtagMismatch`.
         """
-        if not denied:
-            raise InvalidField("denied_identities", "names nobody")
-        for index, text in enumerate(denied):
-            _check_spiffe_id(text, f"denied_identities[{index}]")
 
         def change(record: RevisionRecord) -> RevisionRecord:
-            union = tuple(sorted({*record.denied, *denied}))
-            if len(union) > MAX_DENIED:
-                raise InvalidField(
-                    "denied_identities", f"more than {MAX_DENIED}; revoke the revision instead"
-                )
+            trust_domain = self._repository.require(SettingsRecord, "kms").record.trust_domain
+            union = extended(record.denied, denied, trust_domain=trust_domain, tenant=name.tenant)
             return replace(record, denied=union)
 
         details = {"denied": " ".join(denied)[:1024], "comment": comment[:256]}
@@ -343,12 +335,3 @@ def digest_row(tenant: str, digest: bytes) -> str:
 
 def policy_of(name: SecretPolicyRevisionName) -> SecretPolicyName:
     return SecretPolicyName(name.tenant, name.namespace, name.policy)
-
-
-def _check_spiffe_id(text: str, field: str) -> None:
-    try:
-        SpiffeId.parse(text)
-        return
-    except InvalidField:
-        pass
-    raise InvalidField(field, "is not a SPIFFE id of an identity")

@@ -24,12 +24,12 @@ TENANT_ROLES = sorted(set(ROLES) - {"operator"})
 # Every permission of the services, and the roles that grant it.
 GRID = {
     "secretPolicies.get secretPolicies.list secretPolicies.explain": "tenant-admin policy-author auditor",
-    "secretPolicies.create secretPolicies.update secretPolicies.delete": "policy-author",
-    "secretPolicies.undelete": "policy-author",
+    "secretPolicies.create secretPolicies.update secretPolicies.undelete": "policy-author",
+    "secretPolicies.delete kmsPolicies.delete": "tenant-admin policy-author",
     "secretPolicies.revokeRevision secretPolicies.narrowRevision": "tenant-admin policy-author",
     "secretPolicies.validate": "tenant-admin policy-author",
     "kmsPolicies.get kmsPolicies.list kmsPolicies.explain": "tenant-admin policy-author auditor",
-    "kmsPolicies.create kmsPolicies.update kmsPolicies.delete kmsPolicies.undelete": "policy-author",
+    "kmsPolicies.create kmsPolicies.update kmsPolicies.undelete": "policy-author",
     "kmsPolicies.validate namespaces.setPolicy": "tenant-admin policy-author",
     "blindfoldKeys.generate blindfoldKeys.rotate blindfoldKeys.enable blindfoldKeys.disable": "key-admin",
     "blindfoldKeys.scheduleDestroy blindfoldKeys.cancelDestroy": "key-admin",

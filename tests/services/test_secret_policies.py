@@ -19,6 +19,7 @@ from kms.errors import (
 )
 from kms.model.access_request import AccessRequest
 from kms.model.names import NamespaceName, SecretPolicyName, SecretPolicyRevisionName
+from kms.services.deny_overlay import MAX_DENIED, MAX_DENIED_BYTES
 from kms.services.secret_policies import SecretPolicies
 
 FIRST = SecretPolicyRevisionName("acme", "prod", "web-tls", 1)
@@ -129,6 +130,14 @@ def test_deleted_policy_is_listed_on_request_only_and_comes_back_whole(kms: Kms)
         kms.run(policies(kms).undelete(kms.call(AUTHOR), WEB_TLS, ""))
 
 
+def test_administrator_stops_a_policy_at_once_and_cannot_start_it_again(kms: Kms) -> None:
+    """One bound by name can be stopped in no other way by who does not write policies."""
+    kms.add_policy(ALLOW_WEB | {"binding": "POLICY"})
+    kms.run(policies(kms).delete(kms.call(ADMIN), WEB_TLS, ""))
+    with pytest.raises(Denied):
+        kms.run(policies(kms).undelete(kms.call(ADMIN), WEB_TLS, ""))
+
+
 def test_revisions_are_paged_in_order(kms: Kms) -> None:
     kms.add_policy()
     for _ in range(11):
@@ -158,9 +167,40 @@ def test_narrowing_adds_and_never_removes(kms: Kms) -> None:
     kms.run(narrow(kms.call(AUTHOR), FIRST, (WEB.spiffe_id,), "", ""))
     view = kms.run(narrow(kms.call(AUTHOR), FIRST, (BATCH.spiffe_id,), "", ""))
     assert set(view.row.record.denied) == {WEB.spiffe_id, BATCH.spiffe_id}
-    for denied in ((), ("web",), ("spiffe://kms.test/web",)):
-        with pytest.raises(InvalidField, match="denied_identities"):
-            kms.run(narrow(kms.call(AUTHOR), FIRST, denied, "", ""))
+
+
+@pytest.mark.parametrize(
+    ("denied", "words"),
+    [
+        ((), "names nobody"),
+        (("web",), "not a SPIFFE id"),
+        (("spiffe://kms.test/web",), "not a SPIFFE id"),
+        ((WEB.spiffe_id, "spiffe://typo.test/tenant/acme/ns/prod/sa/web"), r"\[1\].* trust domain typo.test"),
+        (("spiffe://kms.test/tenant/globex/ns/prod/sa/web",), "tenant acme"),
+        (("spiffe://kms.test/operator/root",), "tenant acme"),
+    ],
+)
+def test_narrowing_by_a_name_that_would_deny_nobody_is_refused(kms: Kms, denied: Any, words: str) -> None:
+    kms.add_policy()
+    with pytest.raises(InvalidField, match=f"denied_identities.*{words}"):
+        kms.run(policies(kms).narrow_revision(kms.call(AUTHOR), FIRST, denied, "", ""))
+    assert kms.last_event()["decision"] == "FAIL"
+
+
+@pytest.mark.parametrize(("length", "largest"), [(1, MAX_DENIED), (60, MAX_DENIED_BYTES // 160)])
+def test_overlay_is_limited_in_number_and_bytes(kms: Kms, length: int, largest: int) -> None:
+    """What is accepted can be read again, so that the revision can still be revoked."""
+    kms.add_policy()
+
+    def identities(count: int) -> tuple[str, ...]:
+        start = f"spiffe://kms.test/tenant/acme/ns/{'n' * length}/sa/{'s' * (length - 6)}i"
+        return tuple(f"{start}{number:05d}" for number in range(count))
+
+    narrow = policies(kms).narrow_revision
+    kms.run(narrow(kms.call(AUTHOR), FIRST, identities(largest), "", ""))
+    with pytest.raises(LimitExceeded, match="revoke the revision instead"):
+        kms.run(narrow(kms.call(AUTHOR), FIRST, identities(largest + 200), "", ""))
+    kms.run(policies(kms).revoke_revision(kms.call(AUTHOR), FIRST, "", ""))
 
 
 def test_policy_bound_by_name_is_edited_and_neither_revoked_nor_narrowed(kms: Kms) -> None:
