@@ -4,7 +4,7 @@ Private keys are PKCS#8 (RFC 5208), public keys SubjectPublicKeyInfo (RFC 5280),
 65537.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -74,7 +74,7 @@ def accept_private(algorithm: Algorithm, material: SecretBytes, field: str) -> K
         key = None
     if not isinstance(key, RSAPrivateKey) or _pkcs8(key) != der:
         raise InvalidField(field, "not a sound RSA key of two primes as unencrypted PKCS#8 in DER")
-    _check_size(key.public_key(), algorithm.key_bits, field)
+    _check_size(key.public_key(), [algorithm.key_bits], field)
     numbers = key.private_numbers()
     half = algorithm.key_bits // 2
     if numbers.p.bit_length() != half or numbers.q.bit_length() != half:
@@ -86,20 +86,21 @@ def accept_private(algorithm: Algorithm, material: SecretBytes, field: str) -> K
     return KeyMaterial(material, spki(key.public_key()))
 
 
-def parse_public(der: bytes, bits: int, field: str) -> RSAPublicKey:
-    """A public key of exactly that size. Raises `InvalidField`."""
+def parse_public(der: bytes, sizes: Collection[int], field: str) -> RSAPublicKey:
+    """A public key with a modulus of one of these sizes, in bits. Raises `InvalidField`."""
     try:
         key = load_der_public_key(der)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, RSAPublicKey) or spki(key) != der:
         raise InvalidField(field, "not an RSA key as SubjectPublicKeyInfo in DER")
-    _check_size(key, bits, field)
+    _check_size(key, sizes, field)
     return key
 
 
-def _check_size(key: RSAPublicKey, bits: int, field: str) -> None:
-    if key.key_size != bits:
-        raise InvalidField(field, f"a modulus of {key.key_size} bits; {bits} are expected")
+def _check_size(key: RSAPublicKey, sizes: Collection[int], field: str) -> None:
+    if key.key_size not in sizes:
+        expected = " or ".join(map(str, sizes))
+        raise InvalidField(field, f"a modulus of {key.key_size} bits; {expected} are expected")
     if key.public_numbers().e != EXPONENT:
         raise InvalidField(field, f"the public exponent must be {EXPONENT}")

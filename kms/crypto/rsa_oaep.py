@@ -64,4 +64,4 @@ def load(algorithm: Algorithm, material: SecretBytes) -> OaepKey:
 
 def load_public(algorithm: Algorithm, der: bytes, field: str) -> OaepKey:
     """Raises `InvalidField`."""
-    return OaepKey(algorithm, parse_public(der, algorithm.key_bits, field), None)
+    return OaepKey(algorithm, parse_public(der, [algorithm.key_bits], field), None)

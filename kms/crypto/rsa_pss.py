@@ -78,4 +78,4 @@ def load(algorithm: Algorithm, material: SecretBytes) -> PssKey:
 
 def load_public(algorithm: Algorithm, der: bytes, field: str) -> PssKey:
     """Raises `InvalidField`."""
-    return PssKey(algorithm, parse_public(der, algorithm.key_bits, field), None)
+    return PssKey(algorithm, parse_public(der, [algorithm.key_bits], field), None)
