@@ -44,9 +44,9 @@ def measure(rounds: int = 9) -> list[Figure]:
 def bare_operation(key: PrivateKey, exponent: int) -> Callable[[bytes], bytes]:
     """Two half exponentiations and the recombination, with neither checks nor blinding."""
     p, q = key.p, key.q
-    root_exponent = _primitives.secret_inverse(exponent, (p - 1) * (q - 1))
+    root_exponent = _primitives.inverse(exponent, (p - 1) * (q - 1))
     exponent_p, exponent_q = root_exponent % (p - 1), root_exponent % (q - 1)
-    coefficient = _primitives.secret_inverse(q, p)
+    coefficient = _primitives.inverse(q, p)
 
     def operation(element: bytes) -> bytes:
         base = _primitives.integer(int.from_bytes(element, "big"))

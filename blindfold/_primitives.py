@@ -109,7 +109,7 @@ def inverse(value: "int | Integer", modulus: "int | Integer") -> "Integer":
 
 
 def secret_inverse(value: "int | Integer", modulus: "int | Integer") -> "Integer":
-    """The inverse of a secret value, or modulo a secret modulus.
+    """The inverse of a secret value modulo a public modulus.
 
     GMP's inversion takes time that depends on its input, so it is given value * s for a fresh random unit
     s: what it sees is independent of the value. Raises `ZeroDivisionError` where there is no inverse.

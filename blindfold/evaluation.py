@@ -36,7 +36,8 @@ class Evaluator:
     def __init__(self, key: PrivateKey, max_exponents: int = MAX_EXPONENTS) -> None:
         """`max_exponents` bounds how many exponents keep their root exponent and blinding pair at hand."""
         self._key = key
-        self._coefficient = _primitives.secret_inverse(key.q, key.p)
+        # By Fermat's theorem, since an inversion would have a secret modulus.
+        self._coefficient = _primitives.secret_power(key.q, key.p - 2, key.p)
         self._max_exponents = max_exponents
         self._exponents = PreparedExponents(key.n, max_exponents)
         self._stopped = False
@@ -127,7 +128,7 @@ class Prepared:
         """A fresh pair. Costs about one and a half evaluations: no prime may shorten its power, see above."""
         v = _primitives.random_unit(key.n)
         return cls(
-            root_exponent=_primitives.secret_inverse(exponent, (key.p - 1) * (key.q - 1)),
+            root_exponent=inverse_of_exponent(exponent, (key.p - 1) * (key.q - 1)),
             factor=_primitives.secret_power(v, exponent, key.n),
             unblind=_primitives.secret_inverse(v, key.n),
         )
@@ -174,6 +175,14 @@ class PreparedExponents:
             self._entries.move_to_end(exponent)
         if len(self._entries) > self._limit:
             self._entries.popitem(last=False)
+
+
+def inverse_of_exponent(exponent: int, order: Integer) -> Integer:
+    """d' = 1/e' modulo the secret order, by an inversion modulo the public e' alone.
+
+    e' divides 1 + u * order for u = -1/order mod e'. Raises `ZeroDivisionError` where there is no inverse.
+    """
+    return (1 + (exponent - _primitives.secret_inverse(order, exponent)) * order) // exponent
 
 
 def crt_root(

@@ -113,6 +113,33 @@ def test_what_cannot_be_a_derived_exponent_is_refused(evaluator: Evaluator, expo
         evaluator.evaluate(ELEMENT, exponent)
 
 
+def test_the_root_exponent_is_the_inverse(key: PrivateKey, exponent: int) -> None:
+    order = int((key.p - 1) * (key.q - 1))
+    for value in (3, 5, 65537, exponent):
+        assert evaluation.inverse_of_exponent(value, _primitives.integer(order)) == pow(value, -1, order)
+
+
+def test_an_exponent_without_an_inverse_has_no_root_exponent() -> None:
+    with pytest.raises(ZeroDivisionError):
+        evaluation.inverse_of_exponent(15, _primitives.integer(4 * 5 * 11))
+
+
+def test_nothing_is_inverted_modulo_a_secret(
+    key: PrivateKey, exponent: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moduli = set()
+    invert = gmpy2.invert
+
+    def recorded(value: int, modulus: int) -> Any:
+        moduli.add(int(modulus))
+        return invert(value, modulus)
+
+    monkeypatch.setattr(gmpy2, "invert", recorded)
+    evaluator = Evaluator(key)
+    assert is_root(evaluator.evaluate(ELEMENT, exponent), ELEMENT, exponent, key.n)
+    assert moduli == {key.n, exponent}
+
+
 # Faults
 
 
