@@ -22,7 +22,7 @@ from kms.services.explaining import KnownIdentity, overruled
 from kms.services.guard import Action, Guard
 from kms.services.kms_policy_contents import content_bytes, content_object
 from kms.services.policy_changes import Content, check_not_deleted, merge, revision_row, with_deletion
-from kms.services.repository import Loaded, Repository, create, found, page, same_request
+from kms.services.repository import Loaded, Repository, create, found, page, readable, same_request
 from kms.services.tenants import require_namespace
 from kms.storage.interface import MISSING, Require
 
@@ -102,10 +102,8 @@ class KmsPolicies:
         def act() -> Outcome[Page[KmsPolicyView]]:
             rows = self._repository.scan(KmsPolicyRecord, f"{parent}/kmsPolicies/", after, limit + 1)
             heads = page(rows, limit)
-            views = tuple(
-                self._view(head) for head in heads.items if show_deleted or head.record.delete_time is None
-            )
-            return Outcome(Page(views, heads.next_after))
+            shown = (head for head in heads.items if show_deleted or head.record.delete_time is None)
+            return Outcome(Page(tuple(readable(shown, self._view)), heads.next_after))
 
         return await self._guard.perform(call, LIST, parent, act)
 
@@ -162,7 +160,7 @@ class KmsPolicies:
         def act() -> Outcome[Page[KmsRevisionView]]:
             prefix = f"{self._head(parent).name}/revisions/"
             rows = page(self._repository.scan(KmsPolicyRevisionRecord, prefix, after, limit + 1), limit)
-            return Outcome(Page(tuple(map(_revision_view, rows.items)), rows.next_after))
+            return Outcome(Page(tuple(readable(rows.items, _revision_view)), rows.next_after))
 
         return await self._guard.perform(call, LIST_REVISIONS, parent, act)
 

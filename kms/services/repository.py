@@ -1,8 +1,9 @@
 """Typed access to the store: records instead of bytes."""
 
+import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
@@ -22,8 +23,18 @@ class Stored(Protocol):
     def from_bytes(cls, data: bytes) -> Self: ...
 
 
+class Named(Protocol):
+    """A row, read or not."""
+
+    @property
+    def name(self) -> str: ...
+
+
 R = TypeVar("R", bound=Stored)
+N = TypeVar("N", bound=Named)
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 PAGE = 500
 KEPT = 20_000
@@ -106,9 +117,24 @@ class Repository:
         return loaded
 
     def scan(self, cls: type[R], prefix: str, after: str = "", limit: int = PAGE) -> list[Loaded[R]]:
-        """Rows whose names start with prefix and sort after `after`."""
-        rows = self._store.scan(cls.KIND, prefix, after, limit)
-        return [Loaded(row.name, cls.from_bytes(row.body), row.counter) for row in rows]
+        """Rows whose names start with prefix and sort after `after`.
+
+        A genuine row that cannot be read is logged and left out, so that the others can be seen and worked
+        with; `load` raises for it.
+        """
+        found: list[Loaded[R]] = []
+        while len(found) < limit:
+            asked = limit - len(found)
+            rows = self._store.scan(cls.KIND, prefix, after, asked)
+            found += readable(rows, lambda row: Loaded(row.name, cls.from_bytes(row.body), row.counter))
+            if len(rows) < asked:
+                break
+            after = rows[-1].name
+        return found
+
+    def is_empty(self, cls: type[R], prefix: str) -> bool:
+        """Whether there is no row under prefix, readable or not."""
+        return not self._store.scan(cls.KIND, prefix, limit=1)
 
     def all(self, cls: type[R], prefix: str = "") -> Iterator[Loaded[R]]:
         """Every row under prefix, page by page."""
@@ -116,6 +142,17 @@ class Repository:
         while page := self.scan(cls, prefix, after):
             yield from page
             after = page[-1].name
+
+
+def readable(rows: Iterable[N], read: Callable[[N], T]) -> list[T]:
+    """What `read` makes of each row; one that it raises `StoreTampered` for is logged and left out."""
+    read_rows = []
+    for row in rows:
+        try:
+            read_rows.append(read(row))
+        except StoreTampered as error:
+            _log.error("left out of a list: the row %s: %s", row.name, error)
+    return read_rows
 
 
 def found(loaded: T | None, name: str) -> T:

@@ -20,7 +20,7 @@ from kms.services.explaining import KnownIdentity, overruled, reason_to_deny
 from kms.services.guard import Action, Guard
 from kms.services.policy_changes import Content, check_not_deleted, merge, revision_row, with_deletion
 from kms.services.policy_documents import PolicyDocuments, StoredPolicy, content_json, document_fields
-from kms.services.repository import Loaded, Repository, create, found, page, same_request
+from kms.services.repository import Loaded, Repository, create, found, page, readable, same_request
 from kms.services.tenants import require_namespace
 from kms.storage.interface import Change
 
@@ -106,12 +106,9 @@ class SecretPolicies:
         def act() -> Outcome[Page[PolicyView]]:
             rows = self._repository.scan(SecretPolicyRecord, f"{parent}/secretPolicies/", after, limit + 1)
             heads = page(rows, limit)
-            views = tuple(
-                self._view(SecretPolicyName.parse(head.name), head)
-                for head in heads.items
-                if show_deleted or head.record.delete_time is None
-            )
-            return Outcome(Page(views, heads.next_after))
+            shown = (head for head in heads.items if show_deleted or head.record.delete_time is None)
+            views = readable(shown, lambda head: self._view(SecretPolicyName.parse(head.name), head))
+            return Outcome(Page(tuple(views), heads.next_after))
 
         return await self._guard.perform(call, LIST, parent, act)
 
@@ -177,8 +174,8 @@ class SecretPolicies:
             rows = page(
                 self._repository.scan(RevisionRecord, f"{parent}/revisions/", after, limit + 1), limit
             )
-            views = tuple(RevisionView(row, self._documents.read(row.record)) for row in rows.items)
-            return Outcome(Page(views, rows.next_after))
+            views = readable(rows.items, lambda row: RevisionView(row, self._documents.read(row.record)))
+            return Outcome(Page(tuple(views), rows.next_after))
 
         return await self._guard.perform(call, LIST_REVISIONS, parent, act)
 

@@ -174,7 +174,7 @@ class Namespaces:
             loaded = found(self._repository.load(NamespaceRecord, str(name)), str(name))
             loaded.check_etag(etag)
             for kind in (SecretPolicyRecord, KmsPolicyRecord, KeyRecord, IdentityRecord):
-                if self._repository.scan(kind, f"{name}/", limit=1):
+                if not self._repository.is_empty(kind, f"{name}/"):
                     raise WrongState(f"{name} still holds {kind.KIND}; move or delete them first")
             choice = self._repository.load(NamespacePolicyRecord, str(name))
             return Outcome(None, [loaded.delete(), *([choice.delete()] if choice else [])])

@@ -1,14 +1,16 @@
 """The repository: what was read and verified is served again until its row is written."""
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from services.conftest import ACME, ADMIN, PROD, Kms
+from services.conftest import ACME, ADMIN, PROD, WEB_TLS, Kms
 
 from kms.errors import StoreTampered
-from kms.model.records import NamespaceRecord
+from kms.model.records import NamespaceRecord, RevisionRecord
 from kms.services.repository import Loaded, Repository
+from kms.storage.interface import MISSING, Put
 
 NAME = str(PROD)
 
@@ -57,3 +59,41 @@ def test_a_changed_row_that_has_to_be_read_is_refused(kms: Kms, tmp_path: Path) 
         Repository(kms.vault.store).load(NamespaceRecord, NAME)
     with pytest.raises(StoreTampered):
         list(kms.parts.repository.all(NamespaceRecord, f"{ACME}/"))
+
+
+def write_unreadable(kms: Kms, *names: str) -> None:
+    """Genuine rows of a form that this version cannot read."""
+    event = kms.call(ADMIN).event("Kms.Test", NAME, "ALLOW")
+    rows = [Put(NamespaceRecord.KIND, name, b"{}", MISSING) for name in names]
+    kms.vault.store.commit(rows, [event]).result()
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 10])
+def test_a_row_that_cannot_be_read_is_logged_and_hides_no_other(
+    kms: Kms, limit: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_unreadable(kms, *(f"{ACME}/namespaces/{name}" for name in ("a", "b", "q", "t", "z")))
+    names: list[str] = []
+    after = ""
+    while page := kms.parts.repository.scan(NamespaceRecord, f"{ACME}/", after, limit):
+        names += [row.name for row in page]
+        after = page[-1].name
+    assert names == [f"{ACME}/namespaces/prod", f"{ACME}/namespaces/system"]
+    assert [row.name for row in kms.parts.repository.all(NamespaceRecord, f"{ACME}/")] == names
+    assert f"{ACME}/namespaces/q" in caplog.text
+    with pytest.raises(StoreTampered, match="cannot be read"):
+        kms.parts.repository.load(NamespaceRecord, f"{ACME}/namespaces/q")
+    assert not kms.parts.repository.is_empty(NamespaceRecord, f"{ACME}/namespaces/q")
+
+
+def test_a_policy_that_cannot_be_read_is_left_out_of_the_list(kms: Kms) -> None:
+    kms.add_policy()
+    kms.add_policy(name=replace(WEB_TLS, policy="broken"))
+    row = f"{PROD}/secretPolicies/broken/revisions/0000000001"
+    event = kms.call(ADMIN).event("Kms.Test", NAME, "ALLOW")
+    kms.vault.store.commit([Put(RevisionRecord.KIND, row, b"{}", 1)], [event]).result()
+    policies = kms.parts.secret_policies
+    listed = kms.run(policies.list(kms.call(ADMIN), PROD, "", 10, show_deleted=False))
+    assert [item.head.name for item in listed.items] == [str(WEB_TLS)]
+    with pytest.raises(StoreTampered):
+        kms.run(policies.get(kms.call(ADMIN), replace(WEB_TLS, policy="broken")))
