@@ -31,8 +31,12 @@ _MODULES: Mapping[str, str] = MappingProxyType(
     {
         "AuditService": "audit_service",
         "BlindfoldService": "blindfold_service",
+        "CryptoService": "crypto_service",
         "EnrolmentService": "enrolment_service",
         "IdentityService": "identity_service",
+        "ImportService": "import_service",
+        "KeyService": "key_service",
+        "KmsPolicyService": "kms_policy_service",
         "NamespaceService": "namespace_service",
         "SecretPolicyService": "secret_policy_service",
         "StatusService": "status_service",

@@ -4,6 +4,7 @@ What is unset is left out, enumerations are names, and what only the policy lang
 as it is, so that its errors name the exact place.
 """
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from google.protobuf.message import Message
 
 from kms.errors import InvalidField
 from kms.server.convert import enum_number, enum_text
+from protos.kms.v1.kms_policy_pb2 import KmsPolicyContent
 from protos.kms.v1.secret_policy_pb2 import SecretPolicyContent
 
 TIMEOUT = "decrypt_cache_timeout"
@@ -20,10 +22,10 @@ TIMEOUT_SECONDS = "decrypt_cache_timeout_seconds"
 _CONTENT = "content"
 
 
-def to_content(message: SecretPolicyContent) -> dict[str, object]:
+def to_content(message: SecretPolicyContent | KmsPolicyContent) -> dict[str, object]:
     """The object that a message stands for. Raises `InvalidField` for a timeout with parts of a second."""
     content = _to_object(message)
-    if content.pop(TIMEOUT, None) is not None:
+    if isinstance(message, SecretPolicyContent) and content.pop(TIMEOUT, None) is not None:
         timeout = message.decrypt_cache_timeout
         if timeout.nanos:
             raise InvalidField(TIMEOUT, "must be whole seconds")
@@ -32,7 +34,7 @@ def to_content(message: SecretPolicyContent) -> dict[str, object]:
 
 
 def content_message(content: Mapping[str, object]) -> SecretPolicyContent:
-    """The message of a valid object."""
+    """The message of a secret policy's valid object."""
     fields: dict[str, Any] = dict(content)
     seconds = fields.pop(TIMEOUT_SECONDS, 0)
     message = SecretPolicyContent()
@@ -42,12 +44,21 @@ def content_message(content: Mapping[str, object]) -> SecretPolicyContent:
     return message
 
 
-def to_fields(mask: FieldMask) -> frozenset[str] | None:
+def kms_content_message(content: Mapping[str, object]) -> KmsPolicyContent:
+    """The message of a KMS policy's valid object."""
+    message = KmsPolicyContent()
+    _fill(message, content)
+    return message
+
+
+def to_fields(
+    mask: FieldMask, content: type[SecretPolicyContent] | type[KmsPolicyContent]
+) -> frozenset[str] | None:
     """The content's fields that an update replaces; None for all of them (AIP-134).
 
     The mask names `content`, fields below it, or `*`. Raises `InvalidField` for another path.
     """
-    known = {f"{_CONTENT}.{name}" for name in SecretPolicyContent.DESCRIPTOR.fields_by_name}
+    known = {f"{_CONTENT}.{name}" for name in content.DESCRIPTOR.fields_by_name}
     for path in mask.paths:
         if path not in known | {_CONTENT, "*"}:
             raise InvalidField("update_mask", f"{path[:64]!r} is not content, a field of it, or *")
@@ -72,6 +83,8 @@ def _to_json(field: FieldDescriptor, value: Any) -> object:
 def _item_to_json(field: FieldDescriptor, item: Any) -> object:
     if field.enum_type is not None:
         return enum_text(field.enum_type, item)
+    if isinstance(item, bytes):
+        return base64.b64encode(item).decode("ascii")
     return _to_object(item) if isinstance(item, Message) else item
 
 
@@ -97,7 +110,9 @@ def _set(message: Message, field: FieldDescriptor, value: Any) -> None:
 
 
 def _scalar(field: FieldDescriptor, value: Any) -> Any:
-    return value if field.enum_type is None else enum_number(field.enum_type, value)
+    if field.enum_type is not None:
+        return enum_number(field.enum_type, value)
+    return base64.b64decode(value) if field.type == FieldDescriptor.TYPE_BYTES else value
 
 
 def _is_map(field: FieldDescriptor) -> bool:

@@ -13,16 +13,21 @@ from kms.client.errors import CallExhausted, CallInternal, CallUnauthenticated, 
 from kms.errors import RateLimited, Unauthenticated
 from kms.server.call import Call, current_call, service_call
 from kms.server.interceptors.authentication import peer_address, require_tls_1_3
-from kms.server.interceptors.rate_limit import OperationClass, operation_class
+from kms.server.interceptors.rate_limit import OperationClass, RateLimit, operation_class
 from protos.kms.v1 import audit_service_pb2 as audit
 from protos.kms.v1 import blindfold_service_pb2 as blindfold
-from protos.kms.v1 import enrolment_service_pb2 as enrolment
 from protos.kms.v1 import (
+    crypto_batch_pb2,
+    crypto_service_pb2,
     identity_service_pb2,
+    import_service_pb2,
+    key_service_pb2,
+    kms_policy_service_pb2,
     namespace_service_pb2,
     secret_policy_service_pb2,
     status_service_pb2,
 )
+from protos.kms.v1 import enrolment_service_pb2 as enrolment
 from protos.kms.v1 import tenant_service_pb2 as tenants
 from protos.kms.v1.audit_service_pb2_grpc import (
     AuditServiceServicer,
@@ -208,6 +213,18 @@ def test_rate_limits_are_charged_to_the_caller_by_class(serve, credentials):
     assert (caller, kind, units) == ("spiffe://kms.test/operator/olga", OperationClass.READ, 1)
 
 
+@pytest.mark.parametrize(("items", "units"), [(0, 1), (1, 1), (1000, 1000)])
+@pytest.mark.parametrize("method", ["BatchEncrypt", "BatchMacVerify"])
+def test_a_batch_is_charged_for_each_item(method, items, units):
+    limiter = Recorder()
+    request = getattr(crypto_batch_pb2, f"{method}Request")()
+    for _ in range(items):
+        request.requests.add()
+    call = Call(f"/kms.v1.CryptoService/{method}", "r", NOW, "", request)
+    asyncio.run(RateLimit(limiter)(call, None))
+    assert [asked[2:] for asked in limiter.asked] == [(OperationClass.USE, units)]
+
+
 @pytest.mark.parametrize(("elements", "units"), [(0, 1), (1, 1), (256, 256)])
 def test_a_blind_evaluation_is_charged_for_each_element(serve, credentials, elements, units):
     limiter = Recorder()
@@ -320,6 +337,16 @@ OPERATION_CLASSES = {
             "GetCheckpoint",
             "GetStatus",
         ),
+        *("GetKey", "ListKeys", "GetKeyVersion", "ListKeyVersions", "GetKmsPolicy", "ListKmsPolicies"),
+        *("ListKmsPolicyRevisions", "GetKmsPolicyRevision", "ValidateKmsPolicy", "ExplainKmsPolicy"),
+        "GetNamespacePolicy",
+    },
+    OperationClass.USE: {
+        *("Encrypt", "Decrypt", "ReEncrypt", "GenerateDataKey", "GenerateRandom", "RawEncrypt", "RawDecrypt"),
+        *("AsymmetricEncrypt", "AsymmetricDecrypt", "Sign", "Verify", "GetPublicKey", "Mac", "MacVerify"),
+        *("BatchEncrypt", "BatchDecrypt", "BatchReEncrypt", "BatchGenerateDataKey", "BatchGenerateRandom"),
+        *("BatchRawEncrypt", "BatchRawDecrypt", "BatchAsymmetricEncrypt", "BatchAsymmetricDecrypt"),
+        *("BatchSign", "BatchVerify", "BatchGetPublicKey", "BatchMac", "BatchMacVerify", "Stream"),
     },
     OperationClass.WRITE: {
         *("CreateTenant", "CreateNamespace", "DeleteNamespace", "CreateJoinToken", "RevokeIdentity"),
@@ -327,10 +354,16 @@ OPERATION_CLASSES = {
         *("UndeleteSecretPolicy", "RevokeRevision", "NarrowRevision", "GenerateBlindfoldKey"),
         *("SetPrimaryBlindfoldKey", "EnableBlindfoldKey", "DisableBlindfoldKey"),
         *("ScheduleDestroyBlindfoldKey", "CancelDestroyBlindfoldKey"),
+        *("CreateKey", "UpdateKey", "RotateKey", "SetPrimaryKeyVersion", "EnableKeyVersion"),
+        *("DisableKeyVersion", "MarkKeyVersionCompromised", "ScheduleDestroyKeyVersion"),
+        *("CancelDestroyKeyVersion", "CreateImportKey", "ImportKeyVersion", "CopyKey", "BeginExport"),
+        *("ExportKeyVersion", "CreateKmsPolicy", "UpdateKmsPolicy", "DeleteKmsPolicy", "UndeleteKmsPolicy"),
+        "SetNamespacePolicy",
     },
 }
 MODULES = (
-    *(audit, blindfold, enrolment, identity_service_pb2, namespace_service_pb2),
+    *(audit, blindfold, crypto_service_pb2, enrolment, identity_service_pb2, import_service_pb2),
+    *(key_service_pb2, kms_policy_service_pb2, namespace_service_pb2),
     *(secret_policy_service_pb2, status_service_pb2, tenants),
 )
 

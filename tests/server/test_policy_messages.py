@@ -7,8 +7,9 @@ from hypothesis import given
 
 from kms.errors import InvalidField
 from kms.model.policy import PolicyKind, parse_policy, to_json
-from kms.server.policy_content import content_message, to_content, to_fields
-from protos.kms.v1.policy_pb2 import Action, Transformer
+from kms.server.policy_content import content_message, kms_content_message, to_content, to_fields
+from protos.kms.v1.kms_policy_pb2 import KmsPolicyContent
+from protos.kms.v1.policy_pb2 import Action, Operation, Rule, Transformer
 from protos.kms.v1.secret_policy_pb2 import Binding, SecretPolicyContent
 
 WHOLE = {
@@ -45,6 +46,19 @@ WHOLE = {
     "binding": "POLICY",
     "decrypt_cache_timeout_seconds": 300,
 }
+KMS_WHOLE = {
+    "rule_combining": "ALLOW_OVERRIDES",
+    "rules": [
+        {
+            "name": "orders",
+            "action": "ALLOW",
+            "operations": ["REENCRYPT_TO"],
+            "key_matcher": {"regex_values": ["orders-[0-9]+"]},
+            "aad_matcher": {"equals": [""], "starts_with": ["b3JkZXJzLw=="], "lacks": ["/w=="]},
+        },
+    ],
+    "description": "an example",
+}
 
 
 def test_every_field_survives_both_ways():
@@ -52,8 +66,15 @@ def test_every_field_survives_both_ways():
     assert message.rules[0].client_name_matcher.transformers[1] == Transformer.TRANSFORMER_NORMALIZE_PATH
     assert (message.binding, message.decrypt_cache_timeout.seconds) == (Binding.BINDING_POLICY, 300)
     assert to_content(message) == WHOLE
-    assert set(WHOLE["rules"][0]) == set(SecretPolicyContent.DESCRIPTOR.fields_by_name["rules"]
-                                         .message_type.fields_by_name)  # fmt: skip
+    assert set(WHOLE["rules"][0]) | set(KMS_WHOLE["rules"][0]) == set(Rule.DESCRIPTOR.fields_by_name)
+
+
+def test_every_field_of_a_kms_policy_survives_both_ways():
+    message = kms_content_message(KMS_WHOLE)
+    assert message.rules[0].operations == [Operation.OPERATION_REENCRYPT_TO]
+    assert message.rules[0].aad_matcher.starts_with == [b"orders/"]
+    assert to_content(message) == KMS_WHOLE
+    assert set(KMS_WHOLE) == set(KmsPolicyContent.DESCRIPTOR.fields_by_name)
 
 
 def test_what_is_unset_is_left_out():
@@ -107,6 +128,12 @@ def test_any_content_survives_both_ways(policy):
     assert parse_policy(to_content(content_message(to_json(content))), PolicyKind.SECRET) == content
 
 
+@given(policies(kms=True))
+def test_any_content_of_a_kms_policy_survives_both_ways(policy):
+    content = parse_policy(policy, PolicyKind.KMS)
+    assert parse_policy(to_content(kms_content_message(to_json(content))), PolicyKind.KMS) == content
+
+
 @pytest.mark.parametrize(
     ("paths", "expected"),
     [
@@ -119,11 +146,18 @@ def test_any_content_survives_both_ways(policy):
     ],
 )
 def test_masks(paths, expected):
-    assert to_fields(FieldMask(paths=paths)) == expected
+    assert to_fields(FieldMask(paths=paths), SecretPolicyContent) == expected
 
 
 @pytest.mark.parametrize("path", ["rules", "name", "content.", "content.moon", "content.rules.name", ""])
 def test_mask_that_names_no_field_of_the_content_is_refused(path):
     with pytest.raises(InvalidField) as caught:
-        to_fields(FieldMask(paths=["content.rules", path]))
+        to_fields(FieldMask(paths=["content.rules", path]), SecretPolicyContent)
     assert caught.value.field == "update_mask"
+
+
+@pytest.mark.parametrize("path", ["content.labels", "content.binding"])
+def test_mask_of_a_kms_policy_names_its_own_fields(path):
+    assert to_fields(FieldMask(paths=["content.rules"]), KmsPolicyContent) == {"rules"}
+    with pytest.raises(InvalidField):
+        to_fields(FieldMask(paths=[path]), KmsPolicyContent)

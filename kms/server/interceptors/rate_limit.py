@@ -1,13 +1,18 @@
 """How many calls a caller may make."""
 
 from enum import Enum
+from functools import cache
 from typing import Protocol
 
 from kms.model.caller import Caller
 from kms.server.call import Call, ServicerContext
-from protos.kms.v1.blindfold_service_pb2 import EvaluateBlindedRequest
+from protos.kms.v1 import crypto_service_pb2
 
-_READ_VERBS = ("Check", "Explain", "Export", "Get", "List", "Server", "Validate", "Watch")
+_READ_VERBS = ("Check", "Explain", "ExportAuditEvents", "Get", "List", "Server", "Validate", "Watch")
+_CRYPTO = f"/{crypto_service_pb2.DESCRIPTOR.services_by_name['CryptoService'].full_name}/"
+# Each element of a blind evaluation is a unit (docs/spec/blindfold.md, "Opening"), like an item of a batch.
+_ITEMS = {"EvaluateBlinded": "elements"}
+_ITEMS_OF_BATCH = "requests"
 
 
 class OperationClass(Enum):
@@ -16,6 +21,7 @@ class OperationClass(Enum):
     ENROL = "enrol"
     OPEN = "open"
     READ = "read"
+    USE = "use"
     WRITE = "write"
 
 
@@ -49,8 +55,18 @@ class RateLimit:
 
     async def __call__(self, call: Call, context: ServicerContext) -> Call:
         """Raises `RateLimited`."""
-        await self._limiter.acquire(call.caller, call.address, operation_class(call.method), _units(call))
+        kind, items = _charge(call.method)
+        units = max(1, len(getattr(call.request, items))) if items and call.request is not None else 1
+        await self._limiter.acquire(call.caller, call.address, kind, units)
         return call
+
+
+@cache
+def _charge(method: str) -> tuple[OperationClass, str]:
+    """The class of a method, and the field of its request whose items are charged one by one, "" for none."""
+    verb = method.rpartition("/")[2]
+    is_batch = method.startswith(_CRYPTO) and verb.startswith("Batch")
+    return operation_class(method), _ITEMS_OF_BATCH if is_batch else _ITEMS.get(verb, "")
 
 
 def operation_class(method: str) -> OperationClass:
@@ -60,11 +76,6 @@ def operation_class(method: str) -> OperationClass:
         return OperationClass.ENROL
     if verb == "EvaluateBlinded":
         return OperationClass.OPEN
+    if method.startswith(_CRYPTO):
+        return OperationClass.USE
     return OperationClass.READ if verb.startswith(_READ_VERBS) else OperationClass.WRITE
-
-
-def _units(call: Call) -> int:
-    """One, but one per element of a blind evaluation (docs/spec/blindfold.md, "Opening")."""
-    if isinstance(call.request, EvaluateBlindedRequest):
-        return max(1, len(call.request.elements))
-    return 1

@@ -8,6 +8,7 @@ from kms.model.names import NamespaceName, SecretPolicyName, SecretPolicyRevisio
 from kms.server.call import ServicerContext, service_call
 from kms.server.convert import page_token, to_comment, to_last_name, to_page_size, to_request_id
 from kms.server.policy_content import to_content, to_fields
+from kms.server.servicers.policy_messages import warning_message
 from kms.server.servicers.secret_policy_messages import (
     explanation_message,
     policy_message,
@@ -15,11 +16,10 @@ from kms.server.servicers.secret_policy_messages import (
     to_asked,
     to_denied,
     to_policy_or_revision,
-    warning_message,
 )
 from kms.services.secret_policies import SecretPolicies
 from protos.kms.v1 import secret_policy_service_pb2 as pb
-from protos.kms.v1.secret_policy_pb2 import SecretPolicy, SecretPolicyRevision
+from protos.kms.v1.secret_policy_pb2 import SecretPolicy, SecretPolicyContent, SecretPolicyRevision
 from protos.kms.v1.secret_policy_service_pb2_grpc import (
     SecretPolicyServiceServicer,
     add_SecretPolicyServiceServicer_to_server,
@@ -66,7 +66,7 @@ class SecretPolicyServicer(SecretPolicyServiceServicer):
     ) -> SecretPolicy:
         sent = request.secret_policy
         name = SecretPolicyName.parse(sent.name, "secret_policy.name")
-        content, fields = to_content(sent.content), to_fields(request.update_mask)
+        content, fields = to_content(sent.content), to_fields(request.update_mask, SecretPolicyContent)
         return policy_message(await self._policies.update(service_call(), name, content, sent.etag, fields))
 
     async def DeleteSecretPolicy(

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aprotos/kms/v1/policy.proto\x12\x06kms.v1\x1a\x1fgoogle/api/field_behavior.proto\"\x99\x03\n\x04Rule\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12$\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x0e.kms.v1.ActionB\x04\xe2\x41\x01\x02\x12\x19\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0b\x63lient_name\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x36\n\x13\x63lient_name_matcher\x18\x05 \x01(\x0b\x32\x13.kms.v1.NameMatcherB\x04\xe2\x41\x01\x01\x12\x35\n\x0f\x63lient_selector\x18\x06 \x01(\x0b\x32\x16.kms.v1.ClientSelectorB\x04\xe2\x41\x01\x01\x12\x31\n\rlabel_matcher\x18\x07 \x01(\x0b\x32\x14.kms.v1.LabelMatcherB\x04\xe2\x41\x01\x01\x12\x13\n\x05roles\x18\x08 \x03(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0bip_prefixes\x18\t \x03(\tB\x04\xe2\x41\x01\x01\x12 \n\x12ip_prefixes_except\x18\n \x03(\tB\x04\xe2\x41\x01\x01\x12-\n\x0btime_window\x18\x0b \x01(\x0b\x32\x12.kms.v1.TimeWindowB\x04\xe2\x41\x01\x01\"v\n\x0bNameMatcher\x12\x1a\n\x0c\x65xact_values\x18\x01 \x03(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cregex_values\x18\x02 \x03(\tB\x04\xe2\x41\x01\x01\x12/\n\x0ctransformers\x18\x03 \x03(\x0e\x32\x13.kms.v1.TransformerB\x04\xe2\x41\x01\x01\"+\n\x0e\x43lientSelector\x12\x19\n\x0b\x65xpressions\x18\x01 \x03(\tB\x04\xe2\x41\x01\x02\"\"\n\x0cLabelMatcher\x12\x12\n\x04keys\x18\x01 \x03(\tB\x04\xe2\x41\x01\x02\"\x9e\x01\n\nTimeWindow\x12\x18\n\nnot_before\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tnot_after\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04\x64\x61ys\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nstart_time\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x16\n\x08\x65nd_time\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\ttime_zone\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01*C\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x41\x43TION_ALLOW\x10\x01\x12\x0f\n\x0b\x41\x43TION_DENY\x10\x02*\x96\x01\n\rRuleCombining\x12\x1e\n\x1aRULE_COMBINING_UNSPECIFIED\x10\x00\x12\x1e\n\x1aRULE_COMBINING_FIRST_MATCH\x10\x01\x12!\n\x1dRULE_COMBINING_DENY_OVERRIDES\x10\x02\x12\"\n\x1eRULE_COMBINING_ALLOW_OVERRIDES\x10\x03*\xad\x02\n\x0bTransformer\x12\x1b\n\x17TRANSFORMER_UNSPECIFIED\x10\x00\x12\x1a\n\x16TRANSFORMER_LOWER_CASE\x10\x01\x12\x1a\n\x16TRANSFORMER_UPPER_CASE\x10\x02\x12\x14\n\x10TRANSFORMER_TRIM\x10\x03\x12\x19\n\x15TRANSFORMER_TRIM_LEFT\x10\x04\x12\x1a\n\x16TRANSFORMER_TRIM_RIGHT\x10\x05\x12!\n\x1dTRANSFORMER_REMOVE_WHITESPACE\x10\x06\x12\x1a\n\x16TRANSFORMER_URL_DECODE\x10\x07\x12\x1d\n\x19TRANSFORMER_BASE64_DECODE\x10\x08\x12\x1e\n\x1aTRANSFORMER_NORMALIZE_PATH\x10\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aprotos/kms/v1/policy.proto\x12\x06kms.v1\x1a\x1fgoogle/api/field_behavior.proto\"\xa5\x04\n\x04Rule\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12$\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x0e.kms.v1.ActionB\x04\xe2\x41\x01\x02\x12\x19\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0b\x63lient_name\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x36\n\x13\x63lient_name_matcher\x18\x05 \x01(\x0b\x32\x13.kms.v1.NameMatcherB\x04\xe2\x41\x01\x01\x12\x35\n\x0f\x63lient_selector\x18\x06 \x01(\x0b\x32\x16.kms.v1.ClientSelectorB\x04\xe2\x41\x01\x01\x12\x31\n\rlabel_matcher\x18\x07 \x01(\x0b\x32\x14.kms.v1.LabelMatcherB\x04\xe2\x41\x01\x01\x12\x13\n\x05roles\x18\x08 \x03(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0bip_prefixes\x18\t \x03(\tB\x04\xe2\x41\x01\x01\x12 \n\x12ip_prefixes_except\x18\n \x03(\tB\x04\xe2\x41\x01\x01\x12-\n\x0btime_window\x18\x0b \x01(\x0b\x32\x12.kms.v1.TimeWindowB\x04\xe2\x41\x01\x01\x12+\n\noperations\x18\x0c \x03(\x0e\x32\x11.kms.v1.OperationB\x04\xe2\x41\x01\x01\x12.\n\x0bkey_matcher\x18\r \x01(\x0b\x32\x13.kms.v1.NameMatcherB\x04\xe2\x41\x01\x01\x12-\n\x0b\x61\x61\x64_matcher\x18\x0e \x01(\x0b\x32\x12.kms.v1.AadMatcherB\x04\xe2\x41\x01\x01\"v\n\x0bNameMatcher\x12\x1a\n\x0c\x65xact_values\x18\x01 \x03(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cregex_values\x18\x02 \x03(\tB\x04\xe2\x41\x01\x01\x12/\n\x0ctransformers\x18\x03 \x03(\x0e\x32\x13.kms.v1.TransformerB\x04\xe2\x41\x01\x01\"+\n\x0e\x43lientSelector\x12\x19\n\x0b\x65xpressions\x18\x01 \x03(\tB\x04\xe2\x41\x01\x02\"\"\n\x0cLabelMatcher\x12\x12\n\x04keys\x18\x01 \x03(\tB\x04\xe2\x41\x01\x02\"R\n\nAadMatcher\x12\x14\n\x06\x65quals\x18\x01 \x03(\x0c\x42\x04\xe2\x41\x01\x01\x12\x19\n\x0bstarts_with\x18\x02 \x03(\x0c\x42\x04\xe2\x41\x01\x01\x12\x13\n\x05lacks\x18\x03 \x03(\x0c\x42\x04\xe2\x41\x01\x01\"\x9e\x01\n\nTimeWindow\x12\x18\n\nnot_before\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tnot_after\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04\x64\x61ys\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nstart_time\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x16\n\x08\x65nd_time\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\ttime_zone\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\"=\n\rPolicyWarning\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"\xab\x01\n\x12HypotheticalCaller\x12\x13\n\x05names\x18\x01 \x03(\tB\x04\xe2\x41\x01\x01\x12<\n\x06labels\x18\x02 \x03(\x0b\x32&.kms.v1.HypotheticalCaller.LabelsEntryB\x04\xe2\x41\x01\x01\x12\x13\n\x05roles\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"R\n\tRuleTrace\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x0f\n\x07matched\x18\x02 \x01(\x08\x12\x18\n\x10\x66\x61iled_predicate\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t*C\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x41\x43TION_ALLOW\x10\x01\x12\x0f\n\x0b\x41\x43TION_DENY\x10\x02*\x96\x01\n\rRuleCombining\x12\x1e\n\x1aRULE_COMBINING_UNSPECIFIED\x10\x00\x12\x1e\n\x1aRULE_COMBINING_FIRST_MATCH\x10\x01\x12!\n\x1dRULE_COMBINING_DENY_OVERRIDES\x10\x02\x12\"\n\x1eRULE_COMBINING_ALLOW_OVERRIDES\x10\x03*\xad\x02\n\x0bTransformer\x12\x1b\n\x17TRANSFORMER_UNSPECIFIED\x10\x00\x12\x1a\n\x16TRANSFORMER_LOWER_CASE\x10\x01\x12\x1a\n\x16TRANSFORMER_UPPER_CASE\x10\x02\x12\x14\n\x10TRANSFORMER_TRIM\x10\x03\x12\x19\n\x15TRANSFORMER_TRIM_LEFT\x10\x04\x12\x1a\n\x16TRANSFORMER_TRIM_RIGHT\x10\x05\x12!\n\x1dTRANSFORMER_REMOVE_WHITESPACE\x10\x06\x12\x1a\n\x16TRANSFORMER_URL_DECODE\x10\x07\x12\x1d\n\x19TRANSFORMER_BASE64_DECODE\x10\x08\x12\x1e\n\x1aTRANSFORMER_NORMALIZE_PATH\x10\t*\xb9\x03\n\tOperation\x12\x19\n\x15OPERATION_UNSPECIFIED\x10\x00\x12\x15\n\x11OPERATION_ENCRYPT\x10\x01\x12\x15\n\x11OPERATION_DECRYPT\x10\x02\x12\x12\n\x0eOPERATION_SIGN\x10\x03\x12\x14\n\x10OPERATION_VERIFY\x10\x04\x12\x11\n\rOPERATION_MAC\x10\x05\x12\x18\n\x14OPERATION_MAC_VERIFY\x10\x06\x12\x1f\n\x1bOPERATION_GENERATE_DATA_KEY\x10\x07\x12\x1c\n\x18OPERATION_REENCRYPT_FROM\x10\x08\x12\x1a\n\x16OPERATION_REENCRYPT_TO\x10\t\x12\x19\n\x15OPERATION_RAW_ENCRYPT\x10\n\x12\x19\n\x15OPERATION_RAW_DECRYPT\x10\x0b\x12\x1d\n\x19OPERATION_GENERATE_RANDOM\x10\x0c\x12\x1c\n\x18OPERATION_GET_PUBLIC_KEY\x10\r\x12\x14\n\x10OPERATION_IMPORT\x10\x0e\x12\x12\n\x0eOPERATION_COPY\x10\x0f\x12\x14\n\x10OPERATION_EXPORT\x10\x10\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,6 +54,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RULE'].fields_by_name['ip_prefixes_except']._serialized_options = b'\342A\001\001'
   _globals['_RULE'].fields_by_name['time_window']._loaded_options = None
   _globals['_RULE'].fields_by_name['time_window']._serialized_options = b'\342A\001\001'
+  _globals['_RULE'].fields_by_name['operations']._loaded_options = None
+  _globals['_RULE'].fields_by_name['operations']._serialized_options = b'\342A\001\001'
+  _globals['_RULE'].fields_by_name['key_matcher']._loaded_options = None
+  _globals['_RULE'].fields_by_name['key_matcher']._serialized_options = b'\342A\001\001'
+  _globals['_RULE'].fields_by_name['aad_matcher']._loaded_options = None
+  _globals['_RULE'].fields_by_name['aad_matcher']._serialized_options = b'\342A\001\001'
   _globals['_NAMEMATCHER'].fields_by_name['exact_values']._loaded_options = None
   _globals['_NAMEMATCHER'].fields_by_name['exact_values']._serialized_options = b'\342A\001\001'
   _globals['_NAMEMATCHER'].fields_by_name['regex_values']._loaded_options = None
@@ -64,6 +70,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLIENTSELECTOR'].fields_by_name['expressions']._serialized_options = b'\342A\001\002'
   _globals['_LABELMATCHER'].fields_by_name['keys']._loaded_options = None
   _globals['_LABELMATCHER'].fields_by_name['keys']._serialized_options = b'\342A\001\002'
+  _globals['_AADMATCHER'].fields_by_name['equals']._loaded_options = None
+  _globals['_AADMATCHER'].fields_by_name['equals']._serialized_options = b'\342A\001\001'
+  _globals['_AADMATCHER'].fields_by_name['starts_with']._loaded_options = None
+  _globals['_AADMATCHER'].fields_by_name['starts_with']._serialized_options = b'\342A\001\001'
+  _globals['_AADMATCHER'].fields_by_name['lacks']._loaded_options = None
+  _globals['_AADMATCHER'].fields_by_name['lacks']._serialized_options = b'\342A\001\001'
   _globals['_TIMEWINDOW'].fields_by_name['not_before']._loaded_options = None
   _globals['_TIMEWINDOW'].fields_by_name['not_before']._serialized_options = b'\342A\001\001'
   _globals['_TIMEWINDOW'].fields_by_name['not_after']._loaded_options = None
@@ -76,20 +88,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TIMEWINDOW'].fields_by_name['end_time']._serialized_options = b'\342A\001\001'
   _globals['_TIMEWINDOW'].fields_by_name['time_zone']._loaded_options = None
   _globals['_TIMEWINDOW'].fields_by_name['time_zone']._serialized_options = b'\342A\001\001'
-  _globals['_ACTION']._serialized_start=845
-  _globals['_ACTION']._serialized_end=912
-  _globals['_RULECOMBINING']._serialized_start=915
-  _globals['_RULECOMBINING']._serialized_end=1065
-  _globals['_TRANSFORMER']._serialized_start=1068
-  _globals['_TRANSFORMER']._serialized_end=1369
+  _globals['_HYPOTHETICALCALLER_LABELSENTRY']._loaded_options = None
+  _globals['_HYPOTHETICALCALLER_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_HYPOTHETICALCALLER'].fields_by_name['names']._loaded_options = None
+  _globals['_HYPOTHETICALCALLER'].fields_by_name['names']._serialized_options = b'\342A\001\001'
+  _globals['_HYPOTHETICALCALLER'].fields_by_name['labels']._loaded_options = None
+  _globals['_HYPOTHETICALCALLER'].fields_by_name['labels']._serialized_options = b'\342A\001\001'
+  _globals['_HYPOTHETICALCALLER'].fields_by_name['roles']._loaded_options = None
+  _globals['_HYPOTHETICALCALLER'].fields_by_name['roles']._serialized_options = b'\342A\001\001'
+  _globals['_ACTION']._serialized_start=1390
+  _globals['_ACTION']._serialized_end=1457
+  _globals['_RULECOMBINING']._serialized_start=1460
+  _globals['_RULECOMBINING']._serialized_end=1610
+  _globals['_TRANSFORMER']._serialized_start=1613
+  _globals['_TRANSFORMER']._serialized_end=1914
+  _globals['_OPERATION']._serialized_start=1917
+  _globals['_OPERATION']._serialized_end=2358
   _globals['_RULE']._serialized_start=72
-  _globals['_RULE']._serialized_end=481
-  _globals['_NAMEMATCHER']._serialized_start=483
-  _globals['_NAMEMATCHER']._serialized_end=601
-  _globals['_CLIENTSELECTOR']._serialized_start=603
-  _globals['_CLIENTSELECTOR']._serialized_end=646
-  _globals['_LABELMATCHER']._serialized_start=648
-  _globals['_LABELMATCHER']._serialized_end=682
-  _globals['_TIMEWINDOW']._serialized_start=685
-  _globals['_TIMEWINDOW']._serialized_end=843
+  _globals['_RULE']._serialized_end=621
+  _globals['_NAMEMATCHER']._serialized_start=623
+  _globals['_NAMEMATCHER']._serialized_end=741
+  _globals['_CLIENTSELECTOR']._serialized_start=743
+  _globals['_CLIENTSELECTOR']._serialized_end=786
+  _globals['_LABELMATCHER']._serialized_start=788
+  _globals['_LABELMATCHER']._serialized_end=822
+  _globals['_AADMATCHER']._serialized_start=824
+  _globals['_AADMATCHER']._serialized_end=906
+  _globals['_TIMEWINDOW']._serialized_start=909
+  _globals['_TIMEWINDOW']._serialized_end=1067
+  _globals['_POLICYWARNING']._serialized_start=1069
+  _globals['_POLICYWARNING']._serialized_end=1130
+  _globals['_HYPOTHETICALCALLER']._serialized_start=1133
+  _globals['_HYPOTHETICALCALLER']._serialized_end=1304
+  _globals['_HYPOTHETICALCALLER_LABELSENTRY']._serialized_start=1259
+  _globals['_HYPOTHETICALCALLER_LABELSENTRY']._serialized_end=1304
+  _globals['_RULETRACE']._serialized_start=1306
+  _globals['_RULETRACE']._serialized_end=1388
 # @@protoc_insertion_point(module_scope)

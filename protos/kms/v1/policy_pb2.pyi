@@ -123,6 +123,86 @@ TRANSFORMER_NORMALIZE_PATH: Transformer.ValueType  # 9
 """As a path without `.`, `..` and doubled slashes."""
 Global___Transformer: _TypeAlias = Transformer  # noqa: Y015
 
+class _Operation:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OperationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Operation.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OPERATION_UNSPECIFIED: _Operation.ValueType  # 0
+    """Refused in a request."""
+    OPERATION_ENCRYPT: _Operation.ValueType  # 1
+    """Encrypt and AsymmetricEncrypt."""
+    OPERATION_DECRYPT: _Operation.ValueType  # 2
+    """Decrypt and AsymmetricDecrypt."""
+    OPERATION_SIGN: _Operation.ValueType  # 3
+    """Sign."""
+    OPERATION_VERIFY: _Operation.ValueType  # 4
+    """Verify."""
+    OPERATION_MAC: _Operation.ValueType  # 5
+    """Mac."""
+    OPERATION_MAC_VERIFY: _Operation.ValueType  # 6
+    """MacVerify."""
+    OPERATION_GENERATE_DATA_KEY: _Operation.ValueType  # 7
+    """GenerateDataKey."""
+    OPERATION_REENCRYPT_FROM: _Operation.ValueType  # 8
+    """ReEncrypt: asked of the key that the ciphertext is of."""
+    OPERATION_REENCRYPT_TO: _Operation.ValueType  # 9
+    """ReEncrypt: asked of the key that the new ciphertext is of."""
+    OPERATION_RAW_ENCRYPT: _Operation.ValueType  # 10
+    """RawEncrypt."""
+    OPERATION_RAW_DECRYPT: _Operation.ValueType  # 11
+    """RawDecrypt."""
+    OPERATION_GENERATE_RANDOM: _Operation.ValueType  # 12
+    """GenerateRandom."""
+    OPERATION_GET_PUBLIC_KEY: _Operation.ValueType  # 13
+    """GetPublicKey."""
+    OPERATION_IMPORT: _Operation.ValueType  # 14
+    """ImportKeyVersion."""
+    OPERATION_COPY: _Operation.ValueType  # 15
+    """CopyKey: asked of both keys."""
+    OPERATION_EXPORT: _Operation.ValueType  # 16
+    """BeginExport and ExportKeyVersion."""
+
+class Operation(_Operation, metaclass=_OperationEnumTypeWrapper):
+    """What is done with a key."""
+
+OPERATION_UNSPECIFIED: Operation.ValueType  # 0
+"""Refused in a request."""
+OPERATION_ENCRYPT: Operation.ValueType  # 1
+"""Encrypt and AsymmetricEncrypt."""
+OPERATION_DECRYPT: Operation.ValueType  # 2
+"""Decrypt and AsymmetricDecrypt."""
+OPERATION_SIGN: Operation.ValueType  # 3
+"""Sign."""
+OPERATION_VERIFY: Operation.ValueType  # 4
+"""Verify."""
+OPERATION_MAC: Operation.ValueType  # 5
+"""Mac."""
+OPERATION_MAC_VERIFY: Operation.ValueType  # 6
+"""MacVerify."""
+OPERATION_GENERATE_DATA_KEY: Operation.ValueType  # 7
+"""GenerateDataKey."""
+OPERATION_REENCRYPT_FROM: Operation.ValueType  # 8
+"""ReEncrypt: asked of the key that the ciphertext is of."""
+OPERATION_REENCRYPT_TO: Operation.ValueType  # 9
+"""ReEncrypt: asked of the key that the new ciphertext is of."""
+OPERATION_RAW_ENCRYPT: Operation.ValueType  # 10
+"""RawEncrypt."""
+OPERATION_RAW_DECRYPT: Operation.ValueType  # 11
+"""RawDecrypt."""
+OPERATION_GENERATE_RANDOM: Operation.ValueType  # 12
+"""GenerateRandom."""
+OPERATION_GET_PUBLIC_KEY: Operation.ValueType  # 13
+"""GetPublicKey."""
+OPERATION_IMPORT: Operation.ValueType  # 14
+"""ImportKeyVersion."""
+OPERATION_COPY: Operation.ValueType  # 15
+"""CopyKey: asked of both keys."""
+OPERATION_EXPORT: Operation.ValueType  # 16
+"""BeginExport and ExportKeyVersion."""
+Global___Operation: _TypeAlias = Operation  # noqa: Y015
+
 @_typing.final
 class Rule(_message.Message):
     """One rule. All predicates that are set must hold; an unset predicate holds."""
@@ -140,6 +220,9 @@ class Rule(_message.Message):
     IP_PREFIXES_FIELD_NUMBER: _builtins.int
     IP_PREFIXES_EXCEPT_FIELD_NUMBER: _builtins.int
     TIME_WINDOW_FIELD_NUMBER: _builtins.int
+    OPERATIONS_FIELD_NUMBER: _builtins.int
+    KEY_MATCHER_FIELD_NUMBER: _builtins.int
+    AAD_MATCHER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique in its policy: up to 128 bytes."""
     action: Global___Action.ValueType
@@ -176,6 +259,18 @@ class Rule(_message.Message):
     def time_window(self) -> Global___TimeWindow:
         """The time of the call is inside it."""
 
+    @_builtins.property
+    def operations(self) -> _containers.RepeatedScalarFieldContainer[Global___Operation.ValueType]:
+        """The operation is one of them. For KMS policies."""
+
+    @_builtins.property
+    def key_matcher(self) -> Global___NameMatcher:
+        """The `{key}` of the key's name fits it. For KMS policies."""
+
+    @_builtins.property
+    def aad_matcher(self) -> Global___AadMatcher:
+        """The additional authenticated data fits it. For KMS policies."""
+
     def __init__(
         self,
         *,
@@ -190,10 +285,13 @@ class Rule(_message.Message):
         ip_prefixes: _abc.Iterable[_builtins.str] | None = ...,
         ip_prefixes_except: _abc.Iterable[_builtins.str] | None = ...,
         time_window: Global___TimeWindow | None = ...,
+        operations: _abc.Iterable[Global___Operation.ValueType] | None = ...,
+        key_matcher: Global___NameMatcher | None = ...,
+        aad_matcher: Global___AadMatcher | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["client_name_matcher", b"client_name_matcher", "client_selector", b"client_selector", "label_matcher", b"label_matcher", "time_window", b"time_window"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["aad_matcher", b"aad_matcher", "client_name_matcher", b"client_name_matcher", "client_selector", b"client_selector", "key_matcher", b"key_matcher", "label_matcher", b"label_matcher", "time_window", b"time_window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "client_name", b"client_name", "client_name_matcher", b"client_name_matcher", "client_selector", b"client_selector", "description", b"description", "ip_prefixes", b"ip_prefixes", "ip_prefixes_except", b"ip_prefixes_except", "label_matcher", b"label_matcher", "name", b"name", "roles", b"roles", "time_window", b"time_window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aad_matcher", b"aad_matcher", "action", b"action", "client_name", b"client_name", "client_name_matcher", b"client_name_matcher", "client_selector", b"client_selector", "description", b"description", "ip_prefixes", b"ip_prefixes", "ip_prefixes_except", b"ip_prefixes_except", "key_matcher", b"key_matcher", "label_matcher", b"label_matcher", "name", b"name", "operations", b"operations", "roles", b"roles", "time_window", b"time_window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -286,6 +384,44 @@ class LabelMatcher(_message.Message):
 Global___LabelMatcher: _TypeAlias = LabelMatcher  # noqa: Y015
 
 @_typing.final
+class AadMatcher(_message.Message):
+    """Holds for additional authenticated data that equals one of the given values or starts with one of them, where
+    either is set, and contains none of those that it must lack.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EQUALS_FIELD_NUMBER: _builtins.int
+    STARTS_WITH_FIELD_NUMBER: _builtins.int
+    LACKS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def equals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Up to 64, of up to 1,024 bytes each. The empty value stands for none given."""
+
+    @_builtins.property
+    def starts_with(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Up to 64, of 1 to 1,024 bytes each."""
+
+    @_builtins.property
+    def lacks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Up to 64, of 1 to 1,024 bytes each."""
+
+    def __init__(
+        self,
+        *,
+        equals: _abc.Iterable[_builtins.bytes] | None = ...,
+        starts_with: _abc.Iterable[_builtins.bytes] | None = ...,
+        lacks: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["equals", b"equals", "lacks", b"lacks", "starts_with", b"starts_with"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AadMatcher: _TypeAlias = AadMatcher  # noqa: Y015
+
+@_typing.final
 class TimeWindow(_message.Message):
     """A span of time. It is text, not timestamps: the signed document repeats it exactly as its author wrote it."""
 
@@ -328,3 +464,123 @@ class TimeWindow(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TimeWindow: _TypeAlias = TimeWindow  # noqa: Y015
+
+@_typing.final
+class PolicyWarning(_message.Message):
+    """Something that can be stored but is probably not meant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    """The field, such as `rules[2].client_name_matcher.regex_values[0]`."""
+    code: _builtins.str
+    """A stable word for the kind of finding, such as `SHADOWED`."""
+    message: _builtins.str
+    """For people."""
+    def __init__(
+        self,
+        *,
+        field: _builtins.str = ...,
+        code: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "field", b"field", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PolicyWarning: _TypeAlias = PolicyWarning  # noqa: Y015
+
+@_typing.final
+class HypotheticalCaller(_message.Message):
+    """A caller as its certificate would describe it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NAMES_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    ROLES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The SPIFFE id, then DNS names; empty for nobody in particular."""
+
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Its labels."""
+
+    @_builtins.property
+    def roles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its roles."""
+
+    def __init__(
+        self,
+        *,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        roles: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels", "names", b"names", "roles", b"roles"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HypotheticalCaller: _TypeAlias = HypotheticalCaller  # noqa: Y015
+
+@_typing.final
+class RuleTrace(_message.Message):
+    """What one rule said."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    MATCHED_FIELD_NUMBER: _builtins.int
+    FAILED_PREDICATE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    rule: _builtins.str
+    """Its name."""
+    matched: _builtins.bool
+    """Whether all its predicates held."""
+    failed_predicate: _builtins.str
+    """The first predicate that failed, such as `client_selector`; empty if it matched."""
+    text: _builtins.str
+    """Why it matched or not, for people."""
+    def __init__(
+        self,
+        *,
+        rule: _builtins.str = ...,
+        matched: _builtins.bool = ...,
+        failed_predicate: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed_predicate", b"failed_predicate", "matched", b"matched", "rule", b"rule", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RuleTrace: _TypeAlias = RuleTrace  # noqa: Y015

@@ -408,13 +408,13 @@ class ValidateSecretPolicyResponse(_message.Message):
 
     WARNINGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyWarning]:
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_policy_pb2.PolicyWarning]:
         """Empty if nothing looks wrong."""
 
     def __init__(
         self,
         *,
-        warnings: _abc.Iterable[Global___PolicyWarning] | None = ...,
+        warnings: _abc.Iterable[_policy_pb2.PolicyWarning] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -423,36 +423,6 @@ class ValidateSecretPolicyResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ValidateSecretPolicyResponse: _TypeAlias = ValidateSecretPolicyResponse  # noqa: Y015
-
-@_typing.final
-class PolicyWarning(_message.Message):
-    """Something that can be stored but is probably not meant."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    FIELD_FIELD_NUMBER: _builtins.int
-    CODE_FIELD_NUMBER: _builtins.int
-    MESSAGE_FIELD_NUMBER: _builtins.int
-    field: _builtins.str
-    """The field, such as `rules[2].client_name_matcher.regex_values[0]`."""
-    code: _builtins.str
-    """A stable word for the kind of finding, such as `SHADOWED`."""
-    message: _builtins.str
-    """For people."""
-    def __init__(
-        self,
-        *,
-        field: _builtins.str = ...,
-        code: _builtins.str = ...,
-        message: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "field", b"field", "message", b"message"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___PolicyWarning: _TypeAlias = PolicyWarning  # noqa: Y015
 
 @_typing.final
 class ExplainSecretPolicyRequest(_message.Message):
@@ -472,7 +442,7 @@ class ExplainSecretPolicyRequest(_message.Message):
     address: _builtins.str
     """The address the call would come from; an empty one is in no prefix."""
     @_builtins.property
-    def hypothetical(self) -> Global___HypotheticalCaller:
+    def hypothetical(self) -> _policy_pb2.HypotheticalCaller:
         """A made-up caller."""
 
     @_builtins.property
@@ -484,7 +454,7 @@ class ExplainSecretPolicyRequest(_message.Message):
         *,
         name: _builtins.str = ...,
         identity: _builtins.str = ...,
-        hypothetical: Global___HypotheticalCaller | None = ...,
+        hypothetical: _policy_pb2.HypotheticalCaller | None = ...,
         address: _builtins.str = ...,
         time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
@@ -497,62 +467,6 @@ class ExplainSecretPolicyRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_caller) -> _WhichOneofReturnType_caller | None: ...
 
 Global___ExplainSecretPolicyRequest: _TypeAlias = ExplainSecretPolicyRequest  # noqa: Y015
-
-@_typing.final
-class HypotheticalCaller(_message.Message):
-    """A caller as its certificate would describe it."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    @_typing.final
-    class LabelsEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.str
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: _builtins.str = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-    NAMES_FIELD_NUMBER: _builtins.int
-    LABELS_FIELD_NUMBER: _builtins.int
-    ROLES_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The SPIFFE id, then DNS names; empty for nobody in particular."""
-
-    @_builtins.property
-    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Its labels."""
-
-    @_builtins.property
-    def roles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Its roles."""
-
-    def __init__(
-        self,
-        *,
-        names: _abc.Iterable[_builtins.str] | None = ...,
-        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
-        roles: _abc.Iterable[_builtins.str] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels", "names", b"names", "roles", b"roles"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___HypotheticalCaller: _TypeAlias = HypotheticalCaller  # noqa: Y015
 
 @_typing.final
 class ExplainSecretPolicyResponse(_message.Message):
@@ -571,7 +485,7 @@ class ExplainSecretPolicyResponse(_message.Message):
     reason: _builtins.str
     """Why, for people."""
     @_builtins.property
-    def trace(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuleTrace]:
+    def trace(self) -> _containers.RepeatedCompositeFieldContainer[_policy_pb2.RuleTrace]:
         """The rules that were asked, in order."""
 
     def __init__(
@@ -580,7 +494,7 @@ class ExplainSecretPolicyResponse(_message.Message):
         action: _policy_pb2.Action.ValueType = ...,
         rule: _builtins.str = ...,
         reason: _builtins.str = ...,
-        trace: _abc.Iterable[Global___RuleTrace] | None = ...,
+        trace: _abc.Iterable[_policy_pb2.RuleTrace] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -589,37 +503,3 @@ class ExplainSecretPolicyResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExplainSecretPolicyResponse: _TypeAlias = ExplainSecretPolicyResponse  # noqa: Y015
-
-@_typing.final
-class RuleTrace(_message.Message):
-    """What one rule said."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    RULE_FIELD_NUMBER: _builtins.int
-    MATCHED_FIELD_NUMBER: _builtins.int
-    FAILED_PREDICATE_FIELD_NUMBER: _builtins.int
-    TEXT_FIELD_NUMBER: _builtins.int
-    rule: _builtins.str
-    """Its name."""
-    matched: _builtins.bool
-    """Whether all its predicates held."""
-    failed_predicate: _builtins.str
-    """The first predicate that failed, such as `client_selector`; empty if it matched."""
-    text: _builtins.str
-    """Why it matched or not, for people."""
-    def __init__(
-        self,
-        *,
-        rule: _builtins.str = ...,
-        matched: _builtins.bool = ...,
-        failed_predicate: _builtins.str = ...,
-        text: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed_predicate", b"failed_predicate", "matched", b"matched", "rule", b"rule", "text", b"text"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___RuleTrace: _TypeAlias = RuleTrace  # noqa: Y015

@@ -1,0 +1,75 @@
+"""What all policies have in common on the wire: warnings, explanations, and the callers they are about."""
+
+from kms.authz.explain import Explanation, RuleExplanation
+from kms.authz.lint import LintWarning
+from kms.errors import InvalidField, LimitExceeded
+from kms.identity.spiffe import Identity, SpiffeId, parse_identity_name
+from kms.model.caller import Caller
+from kms.model.labels import check_labels, check_roles
+from kms.model.predicate import check_name, within
+from kms.server.convert import enum_number
+from kms.services.call import Call
+from protos.kms.v1.kms_policy_service_pb2 import ExplainKmsPolicyRequest
+from protos.kms.v1.policy_pb2 import Action, HypotheticalCaller, PolicyWarning, RuleTrace
+from protos.kms.v1.secret_policy_service_pb2 import ExplainSecretPolicyRequest
+
+MAX_NAMES = 64
+
+
+def warning_message(warning: LintWarning) -> PolicyWarning:
+    return PolicyWarning(field=warning.field, code=warning.code, message=warning.message)
+
+
+def trace_message(rule: RuleExplanation) -> RuleTrace:
+    return RuleTrace(
+        rule=rule.name, matched=not rule.predicate, failed_predicate=rule.predicate, text=rule.text
+    )
+
+
+def action_number(explanation: Explanation) -> Action.ValueType:
+    """What was decided."""
+    return Action.ValueType(enum_number(Action.DESCRIPTOR, explanation.decision.action))
+
+
+def deciding_rule(explanation: Explanation) -> str:
+    """The name of the rule that decided, "" if none did."""
+    index = explanation.decision.rule_index
+    return "".join(rule.name for rule in explanation.rules if rule.index == index)
+
+
+def to_asked_caller(
+    request: ExplainSecretPolicyRequest | ExplainKmsPolicyRequest, call: Call
+) -> Caller | Identity:
+    """About whom an explanation is asked. Raises `InvalidField`."""
+    if request.HasField("identity"):
+        return parse_identity_name(request.identity, "identity")
+    if not request.HasField("hypothetical"):
+        raise InvalidField("caller", "set identity or hypothetical")
+    with within("hypothetical"):
+        return _hypothetical(request.hypothetical, request.address, call)
+
+
+def _hypothetical(asked: HypotheticalCaller, address: str, call: Call) -> Caller:
+    if len(asked.names) > MAX_NAMES:
+        raise LimitExceeded("names", f"at most {MAX_NAMES} are allowed")
+    for index, name in enumerate(asked.names):
+        with within(f"names[{index}]"):
+            check_name(name)
+    # Of somebody who has no name, the tenant alone counts, and it is that of who asks.
+    identity = _spiffe_id(asked.names[0]).identity if asked.names else call.caller.identity
+    return Caller(
+        identity=identity,
+        spiffe_id="".join(asked.names[:1]),
+        names=tuple(asked.names),
+        labels=check_labels(dict(asked.labels)),
+        roles=check_roles(asked.roles),
+        address=address,
+    )
+
+
+def _spiffe_id(text: str) -> SpiffeId:
+    try:
+        return SpiffeId.parse(text)
+    except InvalidField as error:
+        problem = error.description
+    raise InvalidField("names[0]", problem)
