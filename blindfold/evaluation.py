@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from blindfold import _primitives
+from blindfold._frames import clearing
 from blindfold._primitives import Integer
 from blindfold.errors import EvaluationFault, InputInvalid, KeyUnacceptable
 from blindfold.modulus import element_size, parse_element
@@ -33,6 +34,7 @@ class Evaluator:
     Threads run beside each other: GMP lets go of the interpreter lock in every thread that evaluates.
     """
 
+    @clearing
     def __init__(self, key: PrivateKey, max_exponents: int = MAX_EXPONENTS) -> None:
         """`max_exponents` bounds how many exponents keep their root exponent and blinding pair at hand."""
         self._key = key
@@ -42,6 +44,7 @@ class Evaluator:
         self._exponents = PreparedExponents(key.n, max_exponents)
         self._stopped = False
 
+    @clearing
     def evaluate(self, element: bytes, exponent: int) -> bytes:
         """The root of an element: y with y^exponent == element mod n. Both are k bytes.
 
@@ -55,6 +58,7 @@ class Evaluator:
             raise EvaluationFault
         return self._evaluate(base, exponent)
 
+    @clearing
     def self_test(self) -> None:
         """Test the key and one whole operation, then serve again. Takes some tens of milliseconds.
 

@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from blindfold import _primitives
 from blindfold._encoding import lp, u32
+from blindfold._frames import clearing
 from blindfold._primitives import Integer
 from blindfold.errors import GenerationFailed, InputInvalid
 from blindfold.modulus import ALLOWED_BITS, DEFAULT_BITS, MIN_TEST_BITS
@@ -30,6 +31,7 @@ STDOUT = 1
 Progress = Callable[[int, int], None]
 
 
+@clearing
 def generate(
     bits: int = DEFAULT_BITS,
     *,

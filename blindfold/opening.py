@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from blindfold import _primitives, stream
+from blindfold._frames import clearing, clearing_pieces
 from blindfold.documents import KeyDocument
 from blindfold.envelope import Header, Source, read_header
 from blindfold.errors import DocumentMismatch, NameMismatch, OpenFailed, StateConsumed, WrongAnswer
@@ -85,6 +86,7 @@ class OpeningState:
         return payload_key
 
 
+@clearing
 def begin_open(
     sealed: bytes | Source, key: KeyDocument, *, test_only: bool = False
 ) -> tuple[BlindRequest, OpeningState]:
@@ -126,6 +128,7 @@ def _begin_open_with(
     return request, OpeningState(header, public, mac, source, key, exponent, r)
 
 
+@clearing
 def finish_open(state: OpeningState, answer: bytes, *, expect_name: str | None = None) -> SecretBytes:
     """The secret, only after its last chunk has been verified.
 
@@ -135,6 +138,7 @@ def finish_open(state: OpeningState, answer: bytes, *, expect_name: str | None =
     return SecretBytes(b"".join(open_unfinished_stream(state, answer, expect_name=expect_name)))
 
 
+@clearing
 def open_unfinished_stream(
     state: OpeningState, answer: bytes, *, expect_name: str | None = None
 ) -> Iterator[bytes]:
@@ -146,4 +150,4 @@ def open_unfinished_stream(
     """
     payload_key = state._payload_key(answer, expect_name)
     plain = stream.decrypt(payload_key, state._source)
-    return stream.unpad(plain) if state.header.metadata.padded else plain
+    return clearing_pieces(stream.unpad(plain) if state.header.metadata.padded else plain)

@@ -1,10 +1,11 @@
 """A tenant's private key: two safe primes, checked, and their byte form (docs/spec/blindfold.md, "Keys")."""
 
-from dataclasses import InitVar, dataclass, field
+from dataclasses import dataclass
 from typing import Any, NoReturn, Self
 
 from blindfold import _primitives
 from blindfold._encoding import Reader, lp, u8
+from blindfold._frames import clearing
 from blindfold._primitives import Integer
 from blindfold.errors import Corrupt, KeyUnacceptable
 from blindfold.modulus import check_modulus
@@ -14,7 +15,7 @@ FORMAT = 1
 DISTANCE_SLACK_BITS = 100
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(init=False, frozen=True, slots=True, repr=False, eq=False)
 class PrivateKey:
     """Two primes p and q and their product n, redacted; it is neither copied, pickled nor compared.
 
@@ -26,12 +27,12 @@ class PrivateKey:
 
     p: Integer
     q: Integer
-    test_only: InitVar[bool] = field(default=False, kw_only=True)
-    n: int = field(init=False)
+    n: int
 
-    def __post_init__(self, test_only: bool) -> None:
-        for name in ("p", "q"):
-            object.__setattr__(self, name, _primitives.integer(getattr(self, name)))
+    @clearing
+    def __init__(self, p: "int | Integer", q: "int | Integer", *, test_only: bool = False) -> None:
+        object.__setattr__(self, "p", _primitives.integer(p))
+        object.__setattr__(self, "q", _primitives.integer(q))
         object.__setattr__(self, "n", int(self.p * self.q))
         check_modulus(self.n, test_only=test_only)
         half = self.n.bit_length() // 2
@@ -40,6 +41,7 @@ class PrivateKey:
         if not are_far_apart(self.p, self.q):
             raise KeyUnacceptable("the factors are too close to each other")
 
+    @clearing
     def check_primes(self) -> None:
         """Raise `KeyUnacceptable` unless p, q, (p-1)/2 and (q-1)/2 are prime."""
         if not all(_primitives.is_prime(value) for p in (self.p, self.q) for value in (p, p >> 1)):
@@ -51,6 +53,7 @@ class PrivateKey:
         return SecretBytes(u8(FORMAT) + lp(p) + lp(q))
 
     @classmethod
+    @clearing
     def from_bytes(cls, data: bytes, *, test_only: bool = False) -> Self:
         """The inverse of `to_bytes`. Raises `KeyUnacceptable` for anything it would not have written."""
         try:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from blindfold import _primitives, stream
 from blindfold._encoding import lp, u8
+from blindfold._frames import clearing
 from blindfold.documents import KeyDocument, PolicyDocument, document_exponent
 from blindfold.envelope import Header, Metadata, PolicyLock, Source, read_exactly
 from blindfold.errors import DocumentMismatch, InputInvalid
@@ -22,6 +23,7 @@ class Sink(Protocol):
     def write(self, data: bytes, /) -> object: ...
 
 
+@clearing
 def seal(
     secret: bytes,
     key: KeyDocument,
@@ -41,6 +43,7 @@ def seal(
     return sink.getvalue()
 
 
+@clearing
 def seal_stream(
     source: Source,
     sink: Sink,
