@@ -55,7 +55,7 @@ class VersionCipher:
     opens in no other place.
     """
 
-    __slots__ = ("_aad_prefix", "_header", "_key", "_uid")
+    __slots__ = ("_aad_prefix", "_header", "_key", "_uid", "_version")
 
     def __init__(self, key: AeadKey, name: KeyVersionName, uid: bytes) -> None:
         """`uid` is the key's, 16 bytes. Raises `ValueError` for another length."""
@@ -64,6 +64,7 @@ class VersionCipher:
         version = u32(name.version)
         self._key = key
         self._uid = uid
+        self._version = name.version
         self._header = FORMAT + uid + version
         self._aad_prefix = (
             FORMAT + lp(str(name.key_name).encode()) + version + lp(key.algorithm.name.encode())
@@ -81,8 +82,7 @@ class VersionCipher:
     def decrypt(self, ciphertext: Ciphertext, aad: bytes = b"") -> bytes:
         """The plaintext of a parsed ciphertext. Raises `LimitExceeded` for the AAD, `DecryptionFailed`."""
         check_aad(aad)
-        # The version needs no comparison: the AAD has this cipher's.
-        if ciphertext.uid != self._uid:
+        if ciphertext.uid != self._uid or ciphertext.version != self._version:
             raise DecryptionFailed
         return self._key.unseal(ciphertext.nonce, ciphertext.body, self._bound(aad))
 

@@ -86,7 +86,8 @@ class Unwrapper:
         """
         body = len(wrapped) - self._size
         if body < _MIN_KWP or body % _KWP_BLOCK:
-            raise InvalidField(field, f"has {self._size} bytes, then at least {_MIN_KWP}, a multiple of 8")
+            parts = f"{self._size} bytes, then {_MIN_KWP} or more, a multiple of {_KWP_BLOCK}"
+            raise InvalidField(field, f"must have {parts}; it has {len(wrapped)}")
         if body > MAX_MATERIAL + _KWP_BLOCK:
             raise LimitExceeded(field, f"at most {MAX_MATERIAL} bytes of key material")
         try:
