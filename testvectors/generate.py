@@ -3,7 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from testvectors import blindfold_documents, blindfold_opening, blindfold_sealing, identity_vectors
+from testvectors import (
+    blindfold_documents,
+    blindfold_opening,
+    blindfold_sealing,
+    identity_vectors,
+    kms_vectors,
+)
 from testvectors.vectorfile import VectorFile
 
 ROOT = Path(__file__).parent
@@ -22,6 +28,7 @@ BLINDFOLD: dict[str, Callable[[], VectorFile]] = {
 def generate() -> dict[Path, str]:
     """The text of every file."""
     files = {ROOT / "blindfold" / name: make().text() for name, make in BLINDFOLD.items()}
+    files |= {ROOT / "kms" / name: file.text() for name, file in kms_vectors.generate().items()}
     return files | {ROOT.parent / name: text for name, text in identity_vectors.generate().items()}
 
 
