@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 
 from blindfold import _canonical, _primitives
 from blindfold._encoding import b64url, lp, u32, unb64url
-from blindfold.errors import Corrupt, DocumentInvalid
+from blindfold.errors import Corrupt, DocumentInvalid, DocumentMismatch
 from blindfold.exponent import UID_SIZE, Binding, binding_info, derive_exponent, policy_binding_value
 from blindfold.modulus import element_size
 from blindfold.predicates import RULE_COMBINING, check_rules_known
@@ -163,6 +163,11 @@ class PolicyDocument:
         if self.binding is Binding.REVISION:
             return self.digest
         return policy_binding_value(self.resource_name, self.uid)
+
+    def check_named(self, expected: str) -> None:
+        """Raise `DocumentMismatch` unless this is the policy of that resource name."""
+        if self.resource_name != expected:
+            raise DocumentMismatch(f"the policy document is of {self.resource_name}, not of {expected}")
 
     def to_bytes(self) -> bytes:
         """The canonical bytes."""

@@ -54,7 +54,7 @@ class DocumentStale(BlindfoldError):
 class DocumentMismatch(BlindfoldError):
     """Documents, or a document and a sealed secret, that do not belong together."""
 
-    hint = "Use the key document and policy document of the same tenant, and of the version the file names."
+    hint = "Check tenant, policy name and key version: somebody may have put another document in place of one."
 
 
 class KeyUnacceptable(BlindfoldError):

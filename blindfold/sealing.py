@@ -29,6 +29,7 @@ def seal(
     key: KeyDocument,
     policy: PolicyDocument,
     *,
+    expect_policy: str | None = None,
     name: str = "",
     content_type: str = "",
     pad: bool = False,
@@ -37,7 +38,7 @@ def seal(
     """Seal a secret that is at hand in memory; the result is the binary form. Raises as `seal_stream`."""
     sink = io.BytesIO()
     seal_stream(
-        io.BytesIO(secret), sink, key, policy,
+        io.BytesIO(secret), sink, key, policy, expect_policy=expect_policy,
         name=name, content_type=content_type, pad_to=len(secret) if pad else None, test_only=test_only,
     )  # fmt: skip
     return sink.getvalue()
@@ -50,6 +51,7 @@ def seal_stream(
     key: KeyDocument,
     policy: PolicyDocument,
     *,
+    expect_policy: str | None = None,
     name: str = "",
     content_type: str = "",
     pad_to: int | None = None,
@@ -57,10 +59,14 @@ def seal_stream(
 ) -> None:
     """Seal up to 4 TiB from source into sink in constant memory.
 
-    `key` and `policy` are verified documents (`Bundle.verify`). `pad_to` turns padding on and is the exact
-    length of the secret in bytes. `test_only` lets small moduli pass. Raises `DocumentMismatch`,
-    `KeyUnacceptable`, `InputInvalid`.
+    `key` and `policy` are verified documents (`Bundle.verify`). `expect_policy` is the resource name of the
+    policy that is meant. Leave it out only where `policy` did not come from others: whoever may write any
+    policy of the tenant has signed documents too. `pad_to` turns padding on and is the exact length of the
+    secret in bytes. `test_only` lets small moduli pass. Raises `DocumentMismatch`, `KeyUnacceptable`,
+    `InputInvalid`.
     """
+    if expect_policy is not None:
+        policy.check_named(expect_policy)
     metadata = Metadata(name=name, content_type=content_type, created=int(time.time()))
     check_modulus(key.n, test_only=test_only)
     _seal_with(source, sink, key, policy, metadata=metadata, pad_to=pad_to, seed=None)

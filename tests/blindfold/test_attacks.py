@@ -10,7 +10,7 @@ import pytest
 from honest_kms import HonestKms, element_of, header_of
 
 import blindfold
-from blindfold import Binding, PolicyDocument, begin_open, finish_open, seal, sealing
+from blindfold import Binding, PolicyDocument, begin_open, finish_open, seal, seal_stream, sealing
 from blindfold.documents import document_exponent
 from blindfold.envelope import Header, Metadata
 from blindfold.errors import BlindfoldError, DocumentMismatch, OpenFailed, StateConsumed, WrongAnswer
@@ -192,6 +192,37 @@ def test_key_of_another_modulus_does_not_open() -> None:
     other = HonestKms(*material.primes("small"))
     with pytest.raises(DocumentMismatch):
         KMS.open(sealed_file(), key=other.key)
+
+
+SWAPPED = {
+    "another namespace": replace(POLICY, namespace="dev"),
+    "another policy": replace(POLICY, name="web"),
+}
+
+
+@pytest.mark.parametrize("policy", SWAPPED.values(), ids=SWAPPED)
+def test_signed_policy_of_another_author_is_not_sealed_to_in_place_of_the_one_meant(
+    policy: PolicyDocument,
+) -> None:
+    sink = io.BytesIO()
+    with pytest.raises(DocumentMismatch, match=policy.resource_name):
+        seal_stream(
+            io.BytesIO(b"prod"), sink, KMS.key, policy, expect_policy=POLICY.resource_name, test_only=True
+        )
+    with pytest.raises(DocumentMismatch, match=POLICY.resource_name):
+        seal(b"prod", KMS.key, policy, expect_policy=POLICY.resource_name, test_only=True)
+    assert sink.getvalue() == b""
+
+
+@pytest.mark.parametrize("expected", ["", "web-tls", "prod/web-tls", POLICY.resource_name + "/"])
+def test_only_the_whole_name_is_the_name_of_a_policy(expected: str) -> None:
+    with pytest.raises(DocumentMismatch):
+        seal(b"prod", KMS.key, POLICY, expect_policy=expected, test_only=True)
+
+
+def test_policy_that_is_the_one_meant_is_sealed_to() -> None:
+    sealed = seal(b"prod", KMS.key, POLICY, expect_policy=POLICY.resource_name, test_only=True)
+    assert KMS.open(sealed) == b"prod"
 
 
 def test_key_and_policy_of_two_tenants_do_not_seal() -> None:
