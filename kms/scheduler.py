@@ -18,7 +18,9 @@ from kms.services.blindfold_keys import BlindfoldKeys
 from kms.services.guard import ALLOW, FAIL, Guard
 from kms.services.keyring import Keyring
 from kms.services.refusals import Refusals
+from kms.services.upkeep import Upkeep
 
+LOOK_EVERY = 10.0
 DESTROY_EVERY = 60.0
 SUM_UP_EVERY = 60.0
 RETRY_AFTER = 60.0
@@ -47,6 +49,7 @@ class Scheduler:
         keys: BlindfoldKeys,
         keyring: Keyring,
         refusals: Refusals,
+        upkeep: Upkeep,
         now: Callable[[], datetime],
         generate_key: Generate = generate,
     ) -> None:
@@ -54,6 +57,7 @@ class Scheduler:
         self._keys = keys
         self._keyring = keyring
         self._refusals = refusals
+        self._upkeep = upkeep
         self._now = now
         self._generate_key = generate_key
         self._tested: dict[BlindfoldKeyName, int] = {}
@@ -69,6 +73,7 @@ class Scheduler:
             try:
                 await asyncio.gather(
                     self._generate_when_wanted(worker),
+                    self._repeat(LOOK_EVERY, self.look_after_keys),
                     self._repeat(DESTROY_EVERY, self.destroy_due),
                     self._repeat(SUM_UP_EVERY, self.sum_up),
                 )
@@ -123,6 +128,13 @@ class Scheduler:
         for name, put in list(self._keys.due(self._now())):
             self._keyring.forget(name)
             await self._guard.commit([put], [self._event("Kms.DestroyBlindfoldKey", name, ALLOW)])
+
+    async def look_after_keys(self) -> None:
+        """Rotations and destructions whose time has come, and rotations that a budget asks for."""
+        now = self._now()
+        await self._upkeep.rotate_wanted(now)
+        await self._upkeep.rotate_due(now)
+        await self._upkeep.destroy_due(now)
 
     async def sum_up(self) -> None:
         """Write the refused calls of the last minute."""

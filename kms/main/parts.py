@@ -16,20 +16,29 @@ from kms.identity.issued import Issuer
 from kms.identity.trust import AnchorPolicy, TrustAnchor, TrustBundle, fingerprint
 from kms.main.configuration import Configuration
 from kms.model.records import AuthorityRecord
+from kms.services.agenda import Agenda
 from kms.services.audit_log import AuditLog
 from kms.services.blindfold_keys import BlindfoldKeys
+from kms.services.cryptography import Cryptography
 from kms.services.deny_lists import DenyLists
 from kms.services.document_signing import DocumentSigning
 from kms.services.documents import Documents
 from kms.services.evaluation import Evaluation
 from kms.services.guard import Guard
 from kms.services.identities import Identities
+from kms.services.key_handles import KeyHandles
+from kms.services.key_policies import KeyPolicies
+from kms.services.key_versions import KeyVersions
 from kms.services.keyring import Keyring
+from kms.services.keys import Keys
+from kms.services.kms_policies import KmsPolicies
+from kms.services.operations import Operations
 from kms.services.policy_documents import PolicyDocuments
 from kms.services.refusals import Refusals
 from kms.services.repository import Repository
 from kms.services.secret_policies import SecretPolicies
 from kms.services.tenants import Namespaces, Tenants
+from kms.services.upkeep import Upkeep
 from kms.services.use_budget import UseBudget
 
 ONLINE = "online"
@@ -54,6 +63,11 @@ class Parts:
     identities: Identities
     secret_policies: SecretPolicies
     blindfold_keys: BlindfoldKeys
+    keys: Keys
+    key_versions: KeyVersions
+    kms_policies: KmsPolicies
+    cryptography: Cryptography
+    upkeep: Upkeep
     documents: Documents
     evaluation: Evaluation
     audit_log: AuditLog
@@ -85,6 +99,12 @@ def assemble(vault: AuthenticatedStore, workers: Executor, server_names: Collect
         issuer.trust.with_authority(issuer.authority.certificate), AnchorPolicy(issuer.authority.trust_domain)
     )
     budget = UseBudget(guard, repository)
+    handles, agenda = KeyHandles(keyring), Agenda(repository)
+    keys = Keys(guard, repository, keyring, agenda, workers)
+    versions = KeyVersions(guard, repository, handles, agenda, budget)
+    operations = Operations(guard, repository, handles, KeyPolicies(repository), budget, workers)
+    upkeep = Upkeep(guard, repository, agenda, keys, versions, handles, workers)
+    operations.wants_rotation = upkeep.wanted.add
     return Parts(
         vault=vault,
         guard=guard,
@@ -99,6 +119,11 @@ def assemble(vault: AuthenticatedStore, workers: Executor, server_names: Collect
         identities=Identities(guard, repository, issuer, deny_lists, server_names),
         secret_policies=SecretPolicies(guard, repository, documents),
         blindfold_keys=BlindfoldKeys(guard, repository, keyring),
+        keys=keys,
+        key_versions=versions,
+        kms_policies=KmsPolicies(guard, repository),
+        cryptography=Cryptography(operations),
+        upkeep=upkeep,
         documents=Documents(guard, repository, documents, signing),
         evaluation=Evaluation(guard, repository, documents, keyring, budget, workers),
         audit_log=AuditLog(guard, store, vault.audit_public_key),

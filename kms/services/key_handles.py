@@ -2,7 +2,10 @@
 
 import threading
 from collections import OrderedDict
+from dataclasses import dataclass
 
+from kms.crypto.aead import AeadKey
+from kms.crypto.ciphertext import VersionCipher
 from kms.crypto.key_handle import KeyHandle, load, load_public
 from kms.model.algorithms import ALGORITHMS
 from kms.model.names import KeyVersionName
@@ -12,27 +15,42 @@ from kms.services.keyring import Keyring
 MAX_HANDLES = 20_000
 
 
+@dataclass(frozen=True, slots=True)
+class KeyUse:
+    """A key version ready for use; `cipher` makes and opens self-describing ciphertexts, if it is AES."""
+
+    name: KeyVersionName
+    handle: KeyHandle
+    cipher: VersionCipher | None
+
+
 class KeyHandles:
     """Safe for calls from several threads."""
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
-        self._handles: OrderedDict[KeyVersionName, KeyHandle] = OrderedDict()
+        self._handles: OrderedDict[KeyVersionName, tuple[bytes, KeyUse]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, name: KeyVersionName, record: KeyVersionRecord) -> KeyHandle:
-        """The handle of a key version. Above 20,000, the least recently used ones are forgotten."""
+    def get(self, name: KeyVersionName, uid: bytes, record: KeyVersionRecord) -> KeyUse:
+        """A key version, loaded at most once while its stored bytes stay what they are.
+
+        `uid` is the key's. Above 20,000, the least recently used ones are forgotten. Raises `StoreTampered`.
+        """
+        material = record.wrapped_key or record.public_key
         with self._lock:
-            handle = self._handles.get(name)
-            if handle is not None:
+            kept = self._handles.get(name)
+            if kept is not None and kept[0] == material:
                 self._handles.move_to_end(name)
-                return handle
+                return kept[1]
         handle = self._load(name, record)
+        cipher = VersionCipher(handle, name, uid) if isinstance(handle, AeadKey) else None
+        use = KeyUse(name, handle, cipher)
         with self._lock:
-            handle = self._handles.setdefault(name, handle)
+            self._handles[name] = (material, use)
             while len(self._handles) > MAX_HANDLES:
                 self._handles.popitem(last=False)
-        return handle
+        return use
 
     def forget(self, name: KeyVersionName) -> None:
         """Drop the handle of a version that was stopped or destroyed."""

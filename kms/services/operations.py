@@ -11,15 +11,14 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from kms.authz.roles import operation_permission, require_permission
-from kms.crypto.key_handle import KeyHandle
 from kms.errors import Denied, KmsError, LimitExceeded, WrongState
-from kms.model.algorithms import ALGORITHMS, Purpose
+from kms.model.algorithms import Purpose
 from kms.model.lifecycle import VersionState
 from kms.model.names import KeyName, KeyVersionName
 from kms.model.records import KeyRecord, KeyVersionRecord
 from kms.services.call import Call
 from kms.services.guard import ALLOW, DENY, FAIL, Guard, check_tenant, refusal_event
-from kms.services.key_handles import KeyHandles
+from kms.services.key_handles import KeyHandles, KeyUse
 from kms.services.key_policies import KeyPolicies, KeyRules
 from kms.services.key_versions import MAX_INVOCATIONS, ROTATE_AT
 from kms.services.keys import version_row
@@ -51,15 +50,6 @@ class Operation:
     @property
     def permission(self) -> str:
         return operation_permission(self.name)
-
-
-@dataclass(frozen=True, slots=True)
-class KeyUse:
-    """The key version an item runs with."""
-
-    name: KeyVersionName
-    uid: bytes
-    handle: KeyHandle
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +159,7 @@ class Operations:
             raise WrongState(f"{key} allows version {minimum} and later here, not {number}")
         _check_state(row, operation, allow_compromised=item.allow_compromised)
         name = KeyVersionName(key.tenant, key.namespace, key.key, number)
-        return KeyUse(name, record.uid, self._handles.get(name, row.record))
+        return self._handles.get(name, record.uid, row.record)
 
     async def _spend(self, call: Call, key: KeyName, operation: Operation, plan: _Plan[T]) -> None:
         """Take a nonce for each item that draws one, and note the day for all."""
@@ -177,16 +167,12 @@ class Operations:
         for use in plan.uses.values():
             counts[use.name] = counts.get(use.name, 0) + 1
         for name, count in counts.items():
-            draws = operation.draws_nonce and ALGORITHMS[self._algorithm(name)].counts_nonces
+            draws = operation.draws_nonce
             limit = MAX_INVOCATIONS if draws else UNLIMITED
             counter = Counter(version_row(key, name.version), key.tenant, str(name), limit)
             used = await self._budget.spend(counter, count if draws else 0, call.time)
             if draws and used >= ROTATE_AT:
                 self.wants_rotation(key)
-
-    def _algorithm(self, name: KeyVersionName) -> str:
-        row = version_row(name.key_name, name.version)
-        return self._repository.require(KeyVersionRecord, row).record.algorithm
 
     async def _act(
         self, operation: Operation, items: Sequence[Item[T]], plan: _Plan[T]

@@ -6,7 +6,7 @@ of a caller and the scheduler, the slower one conflicts and leaves it.
 
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from kms.errors import NotFound
@@ -27,7 +27,7 @@ from kms.storage.interface import Change, WriteConflict
 
 @dataclass(frozen=True, slots=True)
 class Upkeep:
-    """The parts it works with."""
+    """The parts it works with. `wanted` are keys that near the end of a version's budget."""
 
     guard: Guard
     repository: Repository
@@ -36,6 +36,14 @@ class Upkeep:
     versions: KeyVersions
     handles: KeyHandles
     workers: Executor
+    wanted: set[KeyName] = field(default_factory=set)
+
+    async def rotate_wanted(self, now: datetime) -> int:
+        """Rotate the keys that near a budget's end; how many were."""
+        rotated = 0
+        while self.wanted:
+            rotated += await self.rotate(self.wanted.pop(), now, "budget")
+        return rotated
 
     async def rotate_due(self, now: datetime) -> int:
         """Rotate every key whose time has come; how many were."""

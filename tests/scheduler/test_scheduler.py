@@ -13,9 +13,11 @@ from services.conftest import kms as kms
 from blindfold.errors import GenerationFailed
 from blindfold.private_key import PrivateKey
 from kms.errors import KmsError
+from kms.model.algorithms import Purpose
 from kms.model.lifecycle import Verb
-from kms.model.names import BlindfoldKeyName
+from kms.model.names import BlindfoldKeyName, KeyName
 from kms.scheduler import Scheduler, Stopped
+from kms.services.keys import KeySettings
 from testvectors import material
 
 
@@ -28,7 +30,13 @@ def fixed(modulus_bits: int, progress: Callable[[int, int], None]) -> PrivateKey
 def scheduler(kms: Kms, generate_key: Any = fixed) -> Scheduler:
     parts = kms.parts
     return Scheduler(
-        parts.guard, parts.blindfold_keys, parts.keyring, parts.refusals, lambda: kms.now, generate_key
+        parts.guard,
+        parts.blindfold_keys,
+        parts.keyring,
+        parts.refusals,
+        parts.upkeep,
+        lambda: kms.now,
+        generate_key,
     )
 
 
@@ -89,6 +97,18 @@ def test_due_destruction_overwrites_the_key(kms: Kms) -> None:
     assert kms.last_event()["action"] == "GetBlindfoldKey"
     destroyed = [event for event in kms.events() if event["action"] == "Kms.DestroyBlindfoldKey"]
     assert [event["resource"] for event in destroyed] == [str(KEY)]
+
+
+def test_scheduler_looks_after_keys(kms: Kms) -> None:
+    settings = KeySettings(rotation_period=timedelta(hours=1))
+    name = KeyName("acme", "prod", "orders")
+    making = kms.parts.keys.create(kms.call(KEY_ADMIN), name, Purpose.MAC, "", settings, "")
+    kms.run(making)
+    scheduled = scheduler(kms)
+    kms.run(scheduled.look_after_keys())
+    kms.pass_time(timedelta(hours=1))
+    kms.run(scheduled.look_after_keys())
+    assert kms.run(kms.parts.keys.get(kms.call(KEY_ADMIN), name)).record.primary == 2
 
 
 def test_running_scheduler_generates_what_is_begun_and_stops_when_told(kms: Kms) -> None:

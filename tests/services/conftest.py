@@ -67,6 +67,7 @@ class Kms:
 
     parts: Parts
     vault: AuthenticatedStore
+    workers: ThreadPoolExecutor
     now: datetime = START
     requests: int = field(default=0)
 
@@ -148,7 +149,7 @@ def kms(tmp_path: Path) -> Iterator[Kms]:
     settings = Settings(CheckpointFile(configuration.checkpoint_file))
     vault = open_store(configuration.store_path, settings, Keyfile(configuration.keyfile_path))
     with ThreadPoolExecutor(2) as workers:
-        made = Kms(assemble(vault, workers, ["kms.acme.test"]), vault)
+        made = Kms(assemble(vault, workers, ["kms.acme.test"]), vault, workers)
         made.run(made.parts.namespaces.create(made.call(ADMIN), PROD, Description(), ""))
         yield made
     vault.close()
