@@ -132,14 +132,23 @@ def compile_policy(content: PolicyContent) -> CompiledPolicy:
     return CompiledPolicy(content, allowing, every & ~allowing, tuple(indexes))
 
 
-def validate_policy(
-    obj: Mapping[str, object], kind: PolicyKind, now: datetime | None = None
-) -> tuple[PolicyContent, tuple[LintWarning, ...]]:
-    """Read a policy and check it whole: what `compile_policy` will accept, and what an author may regret.
+def read_policy(obj: Mapping[str, object], kind: PolicyKind) -> PolicyContent:
+    """Read a policy and check it whole: what `compile_policy` will accept.
 
-    `now` (UTC; the clock's if None) tells which time windows are over. Raises `InvalidField` and
-    `LimitExceeded` with the exact path.
+    Costs up to a second for the largest of policies, so it is no work for an event loop. Raises
+    `InvalidField` and `LimitExceeded` with the exact path.
     """
     content = parse_policy(obj, kind)
     compile_policy(content)
+    return content
+
+
+def validate_policy(
+    obj: Mapping[str, object], kind: PolicyKind, now: datetime | None = None
+) -> tuple[PolicyContent, tuple[LintWarning, ...]]:
+    """As `read_policy`, with what an author may regret, which costs more.
+
+    `now` (UTC; the clock's if None) tells which time windows are over.
+    """
+    content = read_policy(obj, kind)
     return content, lint(content, now or datetime.now(UTC))

@@ -17,6 +17,8 @@ from kms.model.policy import AadMatcher, ClientSelector, LabelMatcher, NameMatch
 
 Proof = Callable[[Any, Any], bool]
 
+MAX_MATCHED = 1000
+
 
 class Implications:
     """Compares rules of one policy, remembering what it has parsed and matched."""
@@ -109,7 +111,10 @@ class Implications:
         )
 
     def _matching(self, text: str) -> frozenset[int]:
+        """The ids of the patterns that match, none for want of knowledge: after 1,000 texts too."""
         if text not in self._matched:
+            if len(self._matched) >= MAX_MATCHED:
+                return frozenset()
             try:
                 self._matched[text] = frozenset(self._regexes.matches(text))
             except RegexFault:

@@ -20,6 +20,7 @@ _TO_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _TO_UPPER = str.maketrans(string.ascii_lowercase, string.ascii_uppercase)
 _NO_WHITESPACE = str.maketrans("", "", _WHITESPACE)
 _PERCENT_ENCODED = re.compile(r"(?:[^%]|%[0-9A-Fa-f]{2})*", re.DOTALL)
+_TOO_LARGE = "pattern too large"
 _AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
 
 
@@ -87,15 +88,17 @@ class RegexFault(Exception):
 class RegexSet:
     """All regular expressions of a policy in one RE2 set: linear time, anchored at both ends.
 
-    `.` matches every character, a newline too, so that no name slips past `.*`.
+    `.` matches every character, a newline too, so that no name slips past `.*`. The memory, in bytes, that
+    one pattern and all together may take bounds the time that compiling and matching take.
     """
 
-    MAX_MEMORY = 32 << 20
+    MAX_MEMORY = 1 << 20
+    MAX_PATTERN_MEMORY = 256 << 10
     _WITNESS = ".*"
 
     def __init__(self) -> None:
         self._ids: dict[str, int] = {}
-        self._set = re2.Set.FullMatchSet(_options())
+        self._set = re2.Set.FullMatchSet(_options(self.MAX_MEMORY))
         self._witness = -1
 
     def add(self, pattern: str) -> int:
@@ -129,18 +132,21 @@ class RegexSet:
 
 
 def check_regex(pattern: str) -> None:
-    """Raise `InvalidField`, without a path, if RE2 does not take the pattern."""
+    """Raise `InvalidField`, without a path, if RE2 does not take the pattern; `LimitExceeded` by size."""
+    limit = RegexSet.MAX_PATTERN_MEMORY
     try:
-        re2.compile(pattern, _options())
+        re2.compile(pattern, _options(limit))
         return
     except re2.error as error:
         fault = error.args[0].decode("utf-8", "replace")
+    if fault.startswith(_TOO_LARGE):
+        raise LimitExceeded("", f"needs more than {limit} bytes when compiled; shorten its repetitions")
     raise InvalidField("", f"is not a regular expression of RE2: {fault}")
 
 
-def _options() -> "re2.Options":
+def _options(memory: int) -> "re2.Options":
     options = re2.Options()
-    options.max_mem = RegexSet.MAX_MEMORY
+    options.max_mem = memory
     options.log_errors = False
     options.dot_nl = True
     options.never_capture = True

@@ -75,6 +75,8 @@ KMS_PREDICATES = ("operations", "key_matcher", "aad_matcher")
 
 # So that the signed bundle, which holds the document in base64, is within its 1 MiB too.
 MAX_POLICY_BYTES = 700_000
+MAX_PATTERNS = 256
+MAX_TRANSFORMER_LISTS = 16
 MAX_RULE_NAME_BYTES = 128
 MAX_DESCRIPTION_BYTES = 2048
 MAX_ROLES = 64
@@ -182,6 +184,27 @@ class PolicyContent:
             if self.kind is PolicyKind.SECRET:
                 for predicate in filter(rule.is_set, KMS_PREDICATES):
                     raise InvalidField(f"rules[{index}].{predicate}", "is a predicate of KMS policies")
+        self._check_matchers()
+
+    def _check_matchers(self) -> None:
+        """What a decision costs is bounded by what is compared with all rules together."""
+        matchers = [
+            matcher
+            for rule in self.rules
+            for matcher in (rule.client_name_matcher, rule.key_matcher)
+            if matcher is not None
+        ]
+        patterns = {pattern for matcher in matchers for pattern in matcher.regex_values}
+        if len(patterns) > MAX_PATTERNS:
+            raise LimitExceeded(
+                "rules", f"have {len(patterns)} regular expressions, at most {MAX_PATTERNS} are allowed"
+            )
+        lists = {matcher.transformers for matcher in matchers}
+        if len(lists) > MAX_TRANSFORMER_LISTS:
+            raise LimitExceeded(
+                "rules",
+                f"have {len(lists)} lists of transformers, at most {MAX_TRANSFORMER_LISTS} are allowed",
+            )
 
 
 @dataclass(frozen=True, slots=True)

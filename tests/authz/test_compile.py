@@ -1,7 +1,11 @@
 """Compiling: what only the engine can refuse, with the exact path; and that rules are cheap in number."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
+from hashlib import shake_256
+from itertools import pairwise
 
 import pytest
 from policy_strategies import caller
@@ -46,14 +50,61 @@ def test_refuses_with_the_exact_path(predicates, path, words):
     assert words in caught.value.description
 
 
+def with_matchers(*matchers):
+    return {
+        "rules": [
+            {"name": f"r{number}", "action": "DENY", "client_name_matcher": matcher}
+            for number, matcher in enumerate(matchers)
+        ]
+    }
+
+
+def with_patterns(*patterns):
+    """Rules of 16 patterns each."""
+    return with_matchers(*({"regex_values": patterns[at : at + 16]} for at in range(0, len(patterns), 16)))
+
+
 def test_expressions_that_are_together_too_large_are_refused():
-    rules = [
-        {"name": f"r{number}", "action": "DENY"}
-        | {"client_name_matcher": {"regex_values": [f"{number}-{i}[a-z]{{900}}" for i in range(16)]}}
-        for number in range(256)
-    ]
-    with pytest.raises(LimitExceeded, match="regular expressions"):
-        validate_policy({"rules": rules}, PolicyKind.SECRET, NOW)
+    with pytest.raises(LimitExceeded, match="1048576 bytes together"):
+        validate_policy(with_patterns(*(f"{i}[a-z]{{900}}" for i in range(200))), PolicyKind.SECRET, NOW)
+
+
+def test_expressions_are_limited_in_number():
+    policy = with_patterns(*(rf".*\.host-{i}\.example\.com" for i in range(256)))
+    assert validate_policy(policy, PolicyKind.SECRET, NOW)
+    policy["rules"].append(GOOD | {"client_name_matcher": {"regex_values": ["one more"]}})
+    with pytest.raises(LimitExceeded, match="257 regular expressions"):
+        validate_policy(policy, PolicyKind.SECRET, NOW)
+
+
+def test_lists_of_transformers_are_limited_in_number():
+    lists = [[name] * length for length in range(1, 9) for name in ("TRIM", "UPPER_CASE")]
+    policy = with_matchers(*({"exact_values": ["a"], "transformers": those} for those in lists))
+    assert validate_policy(policy, PolicyKind.SECRET, NOW)
+    policy["rules"].append(GOOD | {"client_name_matcher": {"exact_values": ["a"]}})
+    with pytest.raises(LimitExceeded, match="17 lists of transformers"):
+        validate_policy(policy, PolicyKind.SECRET, NOW)
+
+
+SLOW_PATTERNS = [f".*{'abcdef'[i % 6]}[a-z.]{{{i % 7 + 10}}}b{i}.*" for i in range(255)]
+
+
+def test_the_slowest_expressions_do_not_stop_other_threads():
+    """They take a worker's time, a few milliseconds a name, and the interpreter goes on beside them."""
+    compiled = compile_policy(parse_policy(with_patterns(*SLOW_PATTERNS[:128]), PolicyKind.SECRET))
+    names = tuple(
+        "".join("abcdef."[byte % 7] for byte in shake_256(b"%d" % i).digest(253)) for i in range(16)
+    )
+    request = AccessRequest(caller=replace(caller(), names=names), time=NOW)
+    beside = []
+    with ThreadPoolExecutor(1) as worker:
+        deciding = worker.submit(decide, compiled, request)
+        while not deciding.done():
+            beside.append(time.perf_counter())
+            time.sleep(0.0005)
+    assert not deciding.result().is_allowed
+    gaps = [later - earlier for earlier, later in pairwise(beside)]
+    assert max(gaps, default=0.0) < 0.1
 
 
 def test_every_predicate_has_an_index():
