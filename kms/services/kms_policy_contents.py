@@ -31,16 +31,14 @@ class KmsPolicyContents:
         self._policies: DigestCache[StoredKmsPolicy] = DigestCache()
 
     def read(self, record: KmsPolicyRevisionRecord) -> StoredKmsPolicy:
-        """The policy of a revision, its content checked against its digest.
-
-        A bytes object cannot change: the one that was checked last is not hashed again while it is at hand.
-        Raises `StoreTampered`.
-        """
+        """The policy of a revision, its content checked against its digest. Raises `StoreTampered`."""
         policy = self._policies.get(record.digest)
-        if policy is not None and policy.data is record.content:
-            return policy
-        policy = _read(record)
-        self._policies.keep(record.digest, policy)
+        if policy is None:
+            policy = _read(record)
+            self._policies.keep(record.digest, policy)
+        # A bytes object cannot change, so the very one that was checked is not hashed again.
+        elif policy.data is not record.content:
+            check_digest(record)
         return policy
 
 
@@ -50,14 +48,19 @@ def content_bytes(content: PolicyContent) -> bytes:
 
 
 def content_object(record: KmsPolicyRevisionRecord) -> dict[str, object]:
-    """The JSON object of docs/policies.md. Raises `StoreTampered` if the digest is of something else."""
-    if hashlib.sha256(record.content).digest() != record.digest:
-        raise StoreTampered("the content of a KMS policy does not have its recorded digest")
+    """The JSON object of docs/policies.md. Raises `StoreTampered`, also for another digest."""
+    check_digest(record)
     try:
         return _canonical.load(record.content, record.KIND)
     except DocumentInvalid:
         pass
     raise StoreTampered("the stored content of a KMS policy cannot be read")
+
+
+def check_digest(record: KmsPolicyRevisionRecord) -> None:
+    """Raises `StoreTampered`."""
+    if hashlib.sha256(record.content).digest() != record.digest:
+        raise StoreTampered("the content of a KMS policy does not have its recorded digest")
 
 
 def _read(record: KmsPolicyRevisionRecord) -> StoredKmsPolicy:

@@ -131,6 +131,18 @@ def test_policy_that_is_both_is_asked_once(desk: Desk) -> None:
     assert desk.require(policy) == "web only"
 
 
+def test_two_policies_of_equal_content_are_two_policies(desk: Desk) -> None:
+    own, of_namespace = desk.add(WEB_ONLY), desk.add(WEB_ONLY)
+    desk.choose(of_namespace)
+    assert desk.require(own) == "web only + web only"
+    assert (
+        desk.asked.resolve(KEY, key_record(own)).policies[0]
+        is (desk.asked.resolve(KEY, key_record(of_namespace)).policies[0])
+    )
+    desk.kms.run(desk.author.delete(desk.kms.call(AUTHOR), of_namespace, ""))
+    assert desk.reason(own) == "POLICY_DELETED"
+
+
 def test_deleted_or_missing_policy_denies_whatever_the_other_says(desk: Desk) -> None:
     good, gone = desk.add(WEB_ONLY), desk.add(WEB_ONLY)
     missing = KmsPolicyName("acme", "prod", "missing")

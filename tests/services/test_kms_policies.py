@@ -120,10 +120,9 @@ def test_bad_content_is_refused_and_leaves_nothing(kms: Kms, content: Any, error
 
 
 def test_largest_policy_is_written_and_read(kms: Kms) -> None:
-    names = [f"{number:0250d}" for number in range(1)]
     rules = [
-        {"name": f"r{number}", "action": "ALLOW", "description": "d" * 1100,
-         "client_name_matcher": {"exact_values": names}, "operations": list(OPERATIONS)}
+        {"name": f"r{number}", "action": "ALLOW", "description": "d" * 2048,
+         "client_name_matcher": {"exact_values": [f"{number:0250d}"]}, "operations": list(OPERATIONS)}
         for number in range(256)
     ]  # fmt: skip
     view = add(kms, {"rules": rules})
