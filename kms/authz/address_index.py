@@ -1,6 +1,7 @@
 """The address predicates of all rules at once: one binary search among the bounds of all prefixes."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -17,6 +18,7 @@ from kms.model.access_request import AccessRequest
 _IPV4_OFFSET = 1 << 128
 
 
+@lru_cache(maxsize=4096)
 def address_point(text: str) -> int | None:
     """The address as a number in which IPv4 lies above IPv6, or None if the text is not an address.
 
