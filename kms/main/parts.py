@@ -38,6 +38,7 @@ from kms.services.refusals import Refusals
 from kms.services.repository import Repository
 from kms.services.secret_policies import SecretPolicies
 from kms.services.tenants import Namespaces, Tenants
+from kms.services.transfers import Transfers
 from kms.services.upkeep import Upkeep
 from kms.services.use_budget import UseBudget
 
@@ -67,6 +68,7 @@ class Parts:
     key_versions: KeyVersions
     kms_policies: KmsPolicies
     cryptography: Cryptography
+    transfers: Transfers
     upkeep: Upkeep
     documents: Documents
     evaluation: Evaluation
@@ -102,7 +104,8 @@ def assemble(vault: AuthenticatedStore, workers: Executor, server_names: Collect
     handles, agenda = KeyHandles(keyring), Agenda(repository)
     keys = Keys(guard, repository, keyring, agenda, workers)
     versions = KeyVersions(guard, repository, handles, agenda, budget)
-    operations = Operations(guard, repository, handles, KeyPolicies(repository), budget, workers)
+    policies = KeyPolicies(repository)
+    operations = Operations(guard, repository, handles, policies, budget, workers)
     upkeep = Upkeep(guard, repository, agenda, keys, versions, handles, workers)
     operations.wants_rotation = upkeep.wanted.add
     return Parts(
@@ -123,6 +126,7 @@ def assemble(vault: AuthenticatedStore, workers: Executor, server_names: Collect
         key_versions=versions,
         kms_policies=KmsPolicies(guard, repository),
         cryptography=Cryptography(operations),
+        transfers=Transfers(guard, repository, keyring, policies, budget, workers),
         upkeep=upkeep,
         documents=Documents(guard, repository, documents, signing),
         evaluation=Evaluation(guard, repository, documents, keyring, budget, workers),

@@ -165,3 +165,11 @@ class KmsPolicyRevisionName(ResourceName):
     @property
     def policy_name(self) -> KmsPolicyName:
         return KmsPolicyName(self.tenant, self.namespace, self.policy)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ImportKeyName(ResourceName):
+    PATTERN: ClassVar[str] = "tenants/{tenant}/namespaces/{namespace}/importKeys/{import_key}"
+    tenant: str
+    namespace: str
+    import_key: str

@@ -1,0 +1,342 @@
+"""Key material on its way in, out and across (docs/spec/ciphertext.md, "Wrapping").
+
+A key may only go to a place of at least its own sensitivity: LOW may leave, wrapped towards a key that the
+caller proves to hold; MEDIUM is copied inside the KMS alone.
+"""
+
+import asyncio
+import hashlib
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from blindfold.secret import SecretBytes
+from kms.crypto import key_wrapping
+from kms.crypto.key_handle import KeyMaterial, accept_private, accept_public
+from kms.errors import Denied, InvalidField, KmsError, NotFound, WrongState
+from kms.model.algorithms import Algorithm, Purpose, find
+from kms.model.lifecycle import VersionState
+from kms.model.names import ImportKeyName, KeyName, KeyVersionName, NamespaceName
+from kms.model.records import ImportKeyRecord, KeyRecord, KeyVersionRecord
+from kms.model.sensitivity import Sensitivity
+from kms.services.call import Call, Outcome
+from kms.services.guard import Action, Guard
+from kms.services.key_material import Origin
+from kms.services.key_policies import KeyPolicies
+from kms.services.key_versions import MAX_INVOCATIONS
+from kms.services.keyring import Keyring
+from kms.services.keys import check_device, version_row
+from kms.services.repository import Loaded, Repository, create, found
+from kms.services.tenants import require_namespace
+from kms.services.use_budget import BLOCK, Counter, UseBudget
+from kms.storage.interface import Change
+
+T = TypeVar("T")
+
+IMPORT_KEY_LIFE = timedelta(hours=24)
+EXPORT_LIFE = timedelta(minutes=5)
+MAX_EXPORTS = 10_000
+
+CREATE_IMPORT_KEY = Action("CreateImportKey", "keys.import")
+IMPORT = Action("ImportKeyVersion", "keys.import")
+COPY = Action("CopyKey", "keys.copy")
+BEGIN_EXPORT = Action("BeginExport", "keys.export")
+EXPORT = Action("ExportKeyVersion", "keys.export")
+
+
+@dataclass(frozen=True, slots=True)
+class Wrapped:
+    """Material wrapped towards an import key."""
+
+    import_key: ImportKeyName
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A version's material, wrapped towards the caller's key."""
+
+    name: KeyVersionName
+    algorithm: str
+    wrapped_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """An export that was begun: by whom, of what, until when."""
+
+    caller: str
+    name: KeyVersionName
+    expire_time: datetime
+
+
+class Transfers:
+    """Moves key material. RSA work runs in `workers`."""
+
+    def __init__(
+        self,
+        guard: Guard,
+        repository: Repository,
+        keyring: Keyring,
+        policies: KeyPolicies,
+        budget: UseBudget,
+        workers: Executor,
+    ) -> None:
+        self._guard = guard
+        self._repository = repository
+        self._keyring = keyring
+        self._policies = policies
+        self._budget = budget
+        self._workers = workers
+        self._begun: OrderedDict[bytes, _Begun] = OrderedDict()
+
+    async def create_import_key(
+        self, call: Call, parent: NamespaceName
+    ) -> tuple[ImportKeyName, ImportKeyRecord]:
+        """A one-use RSA key to wrap material towards, for 24 hours. Raises `NotFound` for the namespace."""
+        await self._guard.authorise(call, CREATE_IMPORT_KEY, parent)
+        made = await self._work(key_wrapping.generate)
+        name = ImportKeyName(parent.tenant, parent.namespace, f"i{secrets.token_hex(16)}")
+
+        def act() -> Outcome[tuple[ImportKeyName, ImportKeyRecord]]:
+            namespace = require_namespace(self._repository, parent)
+            wrapped = self._keyring.wrap_for_tenant(
+                name.tenant, made.material, str(name), 1, "RSA_OAEP_3072_SHA256", "import key"
+            )
+            record = ImportKeyRecord(made.public_key, wrapped, call.time, call.time + IMPORT_KEY_LIFE)
+            return Outcome((name, record), [namespace, create(str(name), record)])
+
+        return await self._guard.perform(call, CREATE_IMPORT_KEY, parent, act)
+
+    async def import_version(
+        self, call: Call, key: KeyName, algorithm: str, source: Wrapped | bytes, *, make_primary: bool
+    ) -> KeyVersionName:
+        """A new version from wrapped material, or from a public key (SPKI in DER) to verify or encrypt only.
+
+        The import key is used up by a success. Raises `NotFound`, `Denied`, `InvalidField`,
+        `DecryptionFailed`, `WrongState` for a HIGH key or an import key that expired.
+        """
+        await self._guard.authorise(call, IMPORT, key)
+        record = self._key(key).record
+        chosen = find(algorithm or record.algorithm, Purpose(record.purpose))
+        accepted = await self._accept(call, key, chosen, source)
+
+        def act() -> Outcome[KeyVersionName]:
+            loaded = self._key(key)
+            check_device(Sensitivity[loaded.record.sensitivity])
+            rule = self._allowed(call, key, loaded.record, "IMPORT")
+            material = _value(accepted)
+            changes: list[Change] = []
+            if isinstance(source, Wrapped):
+                changes.append(self._import_key(source.import_key).delete())
+            name, more = self._new_version(
+                call, key, loaded, chosen, material, Origin.IMPORTED, make_primary=make_primary
+            )
+            return Outcome(name, [*changes, *more], {"version": str(name.version), "rule": rule})
+
+        return await self._guard.perform(call, IMPORT, key, act)
+
+    async def copy(
+        self, call: Call, source: KeyVersionName, destination: KeyName, *, make_primary: bool
+    ) -> KeyVersionName:
+        """A new version of destination with the material of source, of the same purpose and algorithm.
+
+        Both keys' policies are asked: COPY of the source's, IMPORT of the destination's. Raises `NotFound`,
+        `Denied`, `WrongState` where the destination is of a lower sensitivity.
+        """
+
+        def act() -> Outcome[KeyVersionName]:
+            if source.tenant != destination.tenant:
+                raise Denied("OTHER_TENANT")
+            origin, version = self._version(source)
+            target = self._key(destination)
+            self._allowed(call, source.key_name, origin.record, "COPY")
+            self._allowed(call, destination, target.record, "IMPORT")
+            algorithm = _copyable(origin.record, version.record, target.record)
+            with self._keyring.unwrap_key_version(source, version.record) as secret:
+                material = KeyMaterial(SecretBytes(secret.reveal()), version.record.public_key)
+            name, changes = self._new_version(
+                call, destination, target, algorithm, material, Origin.COPIED, make_primary=make_primary
+            )
+            return Outcome(name, changes, {"from": str(source), "version": str(name.version)})
+
+        await self._guard.authorise(call, IMPORT, destination)
+        return await self._guard.perform(call, COPY, source, act)
+
+    async def begin_export(self, call: Call, name: KeyVersionName) -> tuple[bytes, datetime]:
+        """The nonce that one export of this version by this caller is to be signed with, for five minutes."""
+
+        def act() -> Outcome[tuple[bytes, datetime]]:
+            key, version = self._version(name)
+            self._allowed(call, name.key_name, key.record, "EXPORT")
+            _exportable(name, version.record)
+            nonce, end = secrets.token_bytes(key_wrapping.PROOF_NONCE_SIZE), call.time + EXPORT_LIFE
+            self._begun[nonce] = _Begun(call.caller.spiffe_id, name, end)
+            while len(self._begun) > MAX_EXPORTS:
+                self._begun.popitem(last=False)
+            return Outcome((nonce, end))
+
+        return await self._guard.perform(call, BEGIN_EXPORT, name, act)
+
+    async def export(
+        self, call: Call, name: KeyVersionName, nonce: bytes, public_key: bytes, signature: bytes
+    ) -> Exported:
+        """The material of a LOW version, wrapped towards a key whose holder signed for it.
+
+        The signature is over `key_wrapping.proof_message(nonce, name, SHA-256 of public_key)`. A nonce serves
+        once. An AES version's budget is charged for what its holder may do outside. Raises `NotFound`,
+        `Denied`, `WrongState`, `InvalidField`, `SignatureInvalid`, `BudgetExhausted`.
+        """
+        await self._guard.authorise(call, EXPORT, name)
+        begun = self._begun.pop(nonce, None)
+        recipient = _attempt(lambda: _recipient(begun, call, name, nonce, public_key, signature))
+        if not isinstance(recipient, KmsError):
+            await self._charge(call, name)
+
+        def act() -> Outcome[Exported]:
+            key, version = self._version(name)
+            self._allowed(call, name.key_name, key.record, "EXPORT")
+            towards = _value(recipient)
+            _exportable(name, version.record)
+            with self._keyring.unwrap_key_version(name, version.record) as material:
+                wrapped = towards.wrap(material)
+            digest = hashlib.sha256(public_key).hexdigest()
+            return Outcome(Exported(name, version.record.algorithm, wrapped), [], {"towards_sha256": digest})
+
+        return await self._guard.perform(call, EXPORT, name, act)
+
+    async def _accept(
+        self, call: Call, key: KeyName, algorithm: Algorithm, source: Wrapped | bytes
+    ) -> KeyMaterial | KmsError:
+        """Checked material, or why there is none; told only to who passes the policy."""
+        if isinstance(source, bytes):
+            checked = await self._work(_attempt, lambda: accept_public(algorithm, source))
+            return checked if isinstance(checked, KmsError) else KeyMaterial(SecretBytes(b""), checked)
+        if (source.import_key.tenant, source.import_key.namespace) != (key.tenant, key.namespace):
+            return NotFound(str(source.import_key))
+
+        def unwrap() -> KeyMaterial:
+            loaded = self._import_key(source.import_key)
+            if call.time >= loaded.record.expire_time:
+                raise WrongState(f"{source.import_key} has expired; make another import key")
+            with self._keyring.unwrap_for_tenant(
+                key.tenant,
+                loaded.record.wrapped_key,
+                str(source.import_key),
+                1,
+                "RSA_OAEP_3072_SHA256",
+                "import key",
+            ) as private:
+                material = key_wrapping.Unwrapper(private).unwrap(source.data)
+            return accept_private(algorithm, material)
+
+        return await self._work(_attempt, unwrap)
+
+    def _new_version(
+        self,
+        call: Call,
+        key: KeyName,
+        loaded: Loaded[KeyRecord],
+        algorithm: Algorithm,
+        material: KeyMaterial,
+        origin: Origin,
+        *,
+        make_primary: bool,
+    ) -> tuple[KeyVersionName, list[Change]]:
+        record = loaded.record
+        name = KeyVersionName(key.tenant, key.namespace, key.key, record.last_version + 1)
+        public_only = not len(material.material)
+        if make_primary and public_only:
+            raise WrongState("a public key cannot be primary: a primary version does new operations")
+        wrapped = (
+            b"" if public_only else self._keyring.wrap_key_version(name, algorithm.name, material.material)
+        )
+        row = KeyVersionRecord(
+            state=VersionState.ENABLED.value,
+            algorithm=algorithm.name,
+            sensitivity=record.sensitivity,
+            origin=(Origin.IMPORTED_PUBLIC if public_only else origin).value,
+            wrapped_key=wrapped,
+            public_key=material.public_key,
+            handle="",
+            create_time=call.time,
+            generate_time=None,
+            destroy_time=None,
+            destroy_event_time=None,
+        )
+        primary = name.version if make_primary else record.primary
+        changed = replace(record, last_version=name.version, primary=primary)
+        return name, [loaded.put(changed), create(version_row(key, name.version), row)]
+
+    async def _charge(self, call: Call, name: KeyVersionName) -> None:
+        _, version = self._version(name)
+        if version.record.algorithm.startswith("AES"):
+            row = version_row(name.key_name, name.version)
+            counter = Counter(row, name.tenant, str(name), MAX_INVOCATIONS)
+            await self._budget.spend(counter, BLOCK, call.time)
+
+    def _allowed(self, call: Call, key: KeyName, record: KeyRecord, operation: str) -> str:
+        rules = self._policies.resolve(key, record)
+        return rules.require(call.caller, operation, None, call.time)
+
+    def _key(self, name: KeyName) -> Loaded[KeyRecord]:
+        return found(self._repository.load(KeyRecord, str(name)), str(name))
+
+    def _version(self, name: KeyVersionName) -> tuple[Loaded[KeyRecord], Loaded[KeyVersionRecord]]:
+        row = self._repository.load(KeyVersionRecord, version_row(name.key_name, name.version))
+        return self._key(name.key_name), found(row, str(name))
+
+    def _import_key(self, name: ImportKeyName) -> Loaded[ImportKeyRecord]:
+        return found(self._repository.load(ImportKeyRecord, str(name)), str(name))
+
+    async def _work(self, function: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._workers, function, *arguments)
+
+
+def _attempt(function: Callable[[], T]) -> T | KmsError:
+    try:
+        return function()
+    except KmsError as error:
+        return error
+
+
+def _value(result: T | KmsError) -> T:
+    if isinstance(result, KmsError):
+        raise result
+    return result
+
+
+def _copyable(source: KeyRecord, version: KeyVersionRecord, target: KeyRecord) -> Algorithm:
+    """The algorithm under which the version may be copied. Raises `WrongState`."""
+    if version.state != VersionState.ENABLED or not version.wrapped_key:
+        raise WrongState(f"the version is {version.state}, or holds no private bytes; it cannot be copied")
+    if Sensitivity[target.sensitivity] < Sensitivity[version.sensitivity]:
+        raise WrongState(f"a {version.sensitivity} key is not copied to a {target.sensitivity} one")
+    if source.purpose != target.purpose:
+        raise WrongState(f"the source is for {source.purpose}, the destination for {target.purpose}")
+    return find(version.algorithm, Purpose(target.purpose))
+
+
+def _exportable(name: KeyVersionName, version: KeyVersionRecord) -> None:
+    if version.sensitivity != Sensitivity.LOW.name:
+        raise WrongState(f"{name} is {version.sensitivity}; only LOW keys may leave")
+    if version.state != VersionState.ENABLED or not version.wrapped_key:
+        raise WrongState(f"{name} is {version.state}, or holds no private bytes; it cannot be exported")
+
+
+def _recipient(
+    begun: _Begun | None, call: Call, name: KeyVersionName, nonce: bytes, public_key: bytes, signature: bytes
+) -> key_wrapping.Recipient:
+    """The key to wrap towards, once its holder has proved to hold it. Raises `KmsError`."""
+    if begun is None or (begun.caller, begun.name) != (call.caller.spiffe_id, name):
+        raise InvalidField("nonce", "is not of an export that you began, or was used; begin another")
+    if call.time >= begun.expire_time:
+        raise InvalidField("nonce", "has expired; begin another export")
+    recipient = key_wrapping.Recipient(public_key)
+    digest = hashlib.sha256(public_key).digest()
+    recipient.verify_proof(key_wrapping.proof_message(nonce, str(name), digest), signature)
+    return recipient

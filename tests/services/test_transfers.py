@@ -1,0 +1,233 @@
+"""Imports, exports and copies: what may go where, and what proof it takes."""
+
+import hashlib
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from services.conftest import AUTHOR, KEY_ADMIN, PROD, WEB, Kms, caller
+
+from blindfold.secret import SecretBytes
+from kms.crypto import key_wrapping
+from kms.crypto.key_handle import generate
+from kms.crypto.key_wrapping import Recipient, Unwrapper
+from kms.errors import DecryptionFailed, Denied, InvalidField, NotFound, SignatureInvalid, WrongState
+from kms.model.algorithms import ALGORITHMS, Purpose
+from kms.model.lifecycle import Verb
+from kms.model.names import ImportKeyName, KeyName, KeyVersionName, KmsPolicyName
+from kms.model.records import KeyVersionRecord
+from kms.model.sensitivity import Sensitivity
+from kms.services.cryptography import Message, Plain, Sealed
+from kms.services.keys import KeySettings
+from kms.services.transfers import Wrapped
+
+NAME = KeyName("acme", "prod", "orders")
+FIRST = KeyVersionName("acme", "prod", "orders", 1)
+POLICY = KmsPolicyName("acme", "prod", "everything")
+USER = caller("app", "key-user")
+KEY = bytes(range(32))
+
+
+@pytest.fixture
+def ready(kms: Kms) -> Kms:
+    rules = {"rules": [{"name": "all", "action": "ALLOW"}]}
+    kms.run(kms.parts.kms_policies.create(kms.call(AUTHOR), POLICY, rules, ""))
+    return kms
+
+
+@pytest.fixture(scope="module")
+def holder() -> key_wrapping.KeyMaterial:
+    """A key pair of the caller's own."""
+    return key_wrapping.generate()
+
+
+def add_key(
+    kms: Kms,
+    name: KeyName = NAME,
+    purpose: Purpose = Purpose.ENCRYPT_DECRYPT,
+    algorithm: str = "",
+    *,
+    import_only: bool = False,
+    **more: Any,
+) -> KeyName:
+    settings = KeySettings(**({"policy": POLICY} | more))
+    making = kms.parts.keys.create(
+        kms.call(KEY_ADMIN), name, purpose, algorithm, settings, "", import_only=import_only
+    )
+    kms.run(making)
+    return name
+
+
+def wrapped(kms: Kms, material: bytes) -> Wrapped:
+    """What a caller makes of an import key and material of his own."""
+    name, record = kms.run(kms.parts.transfers.create_import_key(kms.call(KEY_ADMIN), PROD))
+    return Wrapped(name, Recipient(record.public_key).wrap(SecretBytes(material)))
+
+
+def import_(
+    kms: Kms, source: Wrapped | bytes, key: KeyName = NAME, *, make_primary: bool = True
+) -> KeyVersionName:
+    importing = kms.parts.transfers.import_version(
+        kms.call(KEY_ADMIN), key, "", source, make_primary=make_primary
+    )
+    return kms.run(importing)
+
+
+def material_of(kms: Kms, name: KeyVersionName) -> bytes:
+    row = f"{name.key_name}/versions/{name.version:010d}"
+    record = kms.parts.repository.require(KeyVersionRecord, row).record
+    return kms.parts.keyring.unwrap_key_version(name, record).reveal()
+
+
+def test_imported_material_becomes_a_version_that_works(ready: Kms) -> None:
+    add_key(ready, import_only=True)
+    assert import_(ready, wrapped(ready, KEY)) == FIRST
+    assert material_of(ready, FIRST) == KEY
+    [made] = ready.run(ready.parts.cryptography.encrypt(ready.call(USER), NAME, [Plain(b"s")]))
+    [opened] = ready.run(ready.parts.cryptography.decrypt(ready.call(USER), NAME, [Sealed(made.data)]))
+    assert opened.data == b"s"
+
+
+def test_import_key_serves_one_import_and_ends_after_a_day(ready: Kms) -> None:
+    add_key(ready)
+    source = wrapped(ready, KEY)
+    import_(ready, source)
+    with pytest.raises(NotFound):
+        import_(ready, source)
+    late = wrapped(ready, KEY)
+    ready.pass_time(timedelta(hours=24))
+    with pytest.raises(WrongState, match="expired"):
+        import_(ready, late)
+
+
+@pytest.mark.parametrize("material", [KEY[:31], KEY + b"x", b"\x30\x82"])
+def test_material_of_the_wrong_form_is_refused_and_the_import_key_stays(ready: Kms, material: bytes) -> None:
+    add_key(ready)
+    source = wrapped(ready, material)
+    with pytest.raises(InvalidField):
+        import_(ready, source)
+    assert import_(ready, replace(wrapped(ready, KEY))).version == 2
+
+
+def test_damaged_wrapping_is_refused(ready: Kms) -> None:
+    add_key(ready)
+    source = wrapped(ready, KEY)
+    for data in (source.data[:-8], b"\x00" * len(source.data), source.data[:-1] + b"\x00"):
+        with pytest.raises((DecryptionFailed, InvalidField)):
+            import_(ready, replace(source, data=data))
+    assert import_(ready, source).version == 2
+
+
+def test_public_key_makes_a_version_that_only_verifies(ready: Kms) -> None:
+    add_key(ready, purpose=Purpose.ASYMMETRIC_SIGN, algorithm="RSA_PSS_2048_SHA256")
+    public = generate(ALGORITHMS["RSA_PSS_2048_SHA256"]).public_key
+    with pytest.raises(WrongState, match="cannot be primary"):
+        import_(ready, public)
+    name = import_(ready, public, make_primary=False)
+    [refused] = ready.run(
+        ready.parts.cryptography.sign(ready.call(USER), NAME, [Message(b"m", version=name.version)])
+    )
+    assert type(refused).__name__ == "PublicOnly"
+
+
+def test_import_needs_the_role_the_policy_and_the_right_namespace(ready: Kms) -> None:
+    add_key(ready)
+    closed = add_key(ready, replace(NAME, key="closed"), policy=None)
+    source = wrapped(ready, KEY)
+    with pytest.raises(Denied):
+        import_(ready, source, closed)
+    for who in (USER, WEB):
+        importing = ready.parts.transfers.import_version(ready.call(who), NAME, "", source, make_primary=True)
+        with pytest.raises(Denied):
+            ready.run(importing)
+    foreign = replace(source, import_key=ImportKeyName("acme", "dev", source.import_key.import_key))
+    with pytest.raises(NotFound):
+        import_(ready, foreign)
+
+
+def proof(holder: key_wrapping.KeyMaterial, nonce: bytes, name: KeyVersionName) -> bytes:
+    digest = hashlib.sha256(holder.public_key).digest()
+    return Unwrapper(holder.material).prove(key_wrapping.proof_message(nonce, str(name), digest))
+
+
+def begin(kms: Kms, name: KeyVersionName = FIRST, who: Any = USER) -> bytes:
+    return kms.run(kms.parts.transfers.begin_export(kms.call(who), name))[0]
+
+
+def export(
+    kms: Kms, holder: key_wrapping.KeyMaterial, nonce: bytes, signature: bytes, who: Any = USER
+) -> Any:
+    return kms.run(kms.parts.transfers.export(kms.call(who), FIRST, nonce, holder.public_key, signature))
+
+
+def test_low_key_leaves_towards_who_proves_to_hold_the_key(
+    ready: Kms, holder: key_wrapping.KeyMaterial
+) -> None:
+    add_key(ready, sensitivity=Sensitivity.LOW)
+    nonce = begin(ready)
+    exported = export(ready, holder, nonce, proof(holder, nonce, FIRST))
+    assert Unwrapper(holder.material).unwrap(exported.wrapped_key).reveal() == material_of(ready, FIRST)
+    view = ready.run(ready.parts.key_versions.get(ready.call(KEY_ADMIN), FIRST))
+    assert view.invocations >= 1 << 14
+
+
+def test_nonce_serves_one_export_of_its_caller_in_its_time(
+    ready: Kms, holder: key_wrapping.KeyMaterial
+) -> None:
+    add_key(ready, sensitivity=Sensitivity.LOW)
+    nonce = begin(ready)
+    signature = proof(holder, nonce, FIRST)
+    export(ready, holder, nonce, signature)
+    with pytest.raises(InvalidField, match="nonce"):
+        export(ready, holder, nonce, signature)
+    nonce = begin(ready)
+    with pytest.raises(InvalidField, match="nonce"):
+        export(ready, holder, nonce, proof(holder, nonce, FIRST), caller("thief", "key-user"))
+    nonce = begin(ready)
+    ready.pass_time(timedelta(minutes=5))
+    with pytest.raises(InvalidField, match="expired"):
+        export(ready, holder, nonce, proof(holder, nonce, FIRST))
+
+
+def test_proof_by_another_key_or_for_another_version_is_refused(
+    ready: Kms, holder: key_wrapping.KeyMaterial
+) -> None:
+    add_key(ready, sensitivity=Sensitivity.LOW)
+    for signature in (
+        lambda nonce: proof(holder, bytes(32), FIRST),
+        lambda nonce: proof(holder, nonce, replace(FIRST, version=2)),
+        lambda nonce: bytes(384),
+    ):
+        nonce = begin(ready)
+        with pytest.raises(SignatureInvalid):
+            export(ready, holder, nonce, signature(nonce))
+
+
+@pytest.mark.parametrize("sensitivity", [Sensitivity.MEDIUM])
+def test_keys_above_low_never_leave(ready: Kms, sensitivity: Sensitivity) -> None:
+    add_key(ready, sensitivity=sensitivity)
+    with pytest.raises(WrongState, match="only LOW keys may leave"):
+        begin(ready)
+
+
+def test_key_is_copied_up_and_never_down(ready: Kms) -> None:
+    low = add_key(ready, sensitivity=Sensitivity.LOW)
+    medium = add_key(ready, replace(NAME, key="medium"))
+
+    def copy(source: KeyVersionName, destination: KeyName) -> KeyVersionName:
+        both = caller("both", "key-admin", "key-user")
+        return ready.run(
+            ready.parts.transfers.copy(ready.call(both), source, destination, make_primary=False)
+        )
+
+    copied = copy(FIRST, medium)
+    assert material_of(ready, copied) == material_of(ready, FIRST)
+    with pytest.raises(WrongState, match="MEDIUM key is not copied to a LOW"):
+        copy(replace(FIRST, key="medium"), low)
+    other = add_key(ready, replace(NAME, key="mac"), Purpose.MAC)
+    with pytest.raises(WrongState, match="is for ENCRYPT_DECRYPT, the destination for MAC"):
+        copy(FIRST, other)
+    ready.run(ready.parts.key_versions.change(ready.call(KEY_ADMIN), FIRST, Verb.DISABLE, ""))
+    with pytest.raises(WrongState, match="DISABLED"):
+        copy(FIRST, medium)
