@@ -12,7 +12,8 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
-from kms.errors import InvalidField
+from kms.errors import InvalidField, LimitExceeded
+from kms.model.policy import MAX_POLICY_BYTES
 from kms.server.convert import enum_number, enum_text
 from protos.kms.v1.kms_policy_pb2 import KmsPolicyContent
 from protos.kms.v1.secret_policy_pb2 import SecretPolicyContent
@@ -23,7 +24,14 @@ _CONTENT = "content"
 
 
 def to_content(message: SecretPolicyContent | KmsPolicyContent) -> dict[str, object]:
-    """The object that a message stands for. Raises `InvalidField` for a timeout with parts of a second."""
+    """The object that a message stands for. Raises `InvalidField` for a timeout with parts of a second.
+
+    Raises `LimitExceeded` for a message of which the JSON, which is larger, would have too many bytes.
+    """
+    if message.ByteSize() > MAX_POLICY_BYTES:
+        raise LimitExceeded(
+            "rules", f"the policy has more than the {MAX_POLICY_BYTES} bytes that are allowed"
+        )
     content = _to_object(message)
     if isinstance(message, SecretPolicyContent) and content.pop(TIMEOUT, None) is not None:
         timeout = message.decrypt_cache_timeout

@@ -63,7 +63,7 @@ class Documents:
             revision = SecretPolicyRevisionName(name.tenant, name.namespace, name.policy, head.revision)
             return Outcome((revision, bundle), changes, {"revision": str(head.revision)})
 
-        return await self._guard.perform(call, POLICY_DOCUMENT, name, act)
+        return await self._guard.perform(call, POLICY_DOCUMENT, name, act, in_thread=True)
 
     async def key_document(self, call: Call, name: BlindfoldKeyName) -> bytes:
         """The document of any generated version, for openers; any identity of the tenant may have it.

@@ -65,15 +65,21 @@ class Guard:
             raise
 
     async def perform(
-        self, call: Call, action: Action, resource: ResourceName | None, act: Callable[[], Outcome[T]]
+        self,
+        call: Call,
+        action: Action,
+        resource: ResourceName | None,
+        act: Callable[[], Outcome[T]],
+        *,
+        in_thread: bool = False,
     ) -> T:
         """Run act if the caller may, commit its changes with the event, return its value.
 
-        `act` reads and decides, and may run again when another writer was faster. Raises what act raises,
-        `Denied`, `WriteConflict`, `Unavailable`.
+        `act` reads and decides, and may run again when another writer was faster; in a thread if it may
+        take more than a few milliseconds. Raises what act raises, `Denied`, `WriteConflict`, `Unavailable`.
         """
         for attempt in range(ATTEMPTS):
-            outcome = await self._decide(call, action, resource, act)
+            outcome = await self._decide(call, action, resource, act, in_thread=in_thread)
             event = call.event(action.name, _text(resource), ALLOW, details=outcome.details)
             try:
                 await self.commit(outcome.changes, [event])
@@ -85,11 +91,17 @@ class Guard:
         return outcome.value
 
     async def _decide(
-        self, call: Call, action: Action, resource: ResourceName | None, act: Callable[[], Outcome[T]]
+        self,
+        call: Call,
+        action: Action,
+        resource: ResourceName | None,
+        act: Callable[[], Outcome[T]],
+        *,
+        in_thread: bool,
     ) -> Outcome[T]:
         try:
             _check(call, action, resource)
-            return act()
+            return await asyncio.to_thread(act) if in_thread else act()
         except Exception as error:
             await self.commit([], [refusal_event(call, action.name, _text(resource), error)])
             raise

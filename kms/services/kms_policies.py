@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from blindfold.exponent import UID_SIZE
-from kms.authz.compile import compile_policy, validate_policy
+from kms.authz.compile import compile_policy, read_policy, validate_policy
 from kms.authz.explain import Explanation, explain
 from kms.authz.lint import LintWarning
 from kms.errors import NotFound
@@ -57,7 +57,7 @@ class KmsPolicyView:
 
 
 class KmsPolicies:
-    """Content comes as the JSON object of docs/policies.md."""
+    """Content comes as the JSON object of docs/policies.md. Policies are read, and compiled, in threads."""
 
     def __init__(self, guard: Guard, repository: Repository) -> None:
         self._guard = guard
@@ -86,7 +86,7 @@ class KmsPolicies:
             rows = [create(str(name), head), create(revision.row.name, revision.row.record)]
             return Outcome(view, [namespace, *rows], _details(view))
 
-        return await self._guard.perform(call, CREATE, name, act)
+        return await self._guard.perform(call, CREATE, name, act, in_thread=True)
 
     async def get(self, call: Call, name: KmsPolicyName) -> KmsPolicyView:
         """Deleted ones too. Raises `NotFound`."""
@@ -94,7 +94,7 @@ class KmsPolicies:
         def act() -> Outcome[KmsPolicyView]:
             return Outcome(self._view(self._head(name)))
 
-        return await self._guard.perform(call, GET, name, act)
+        return await self._guard.perform(call, GET, name, act, in_thread=True)
 
     async def list(
         self, call: Call, parent: NamespaceName, after: str, limit: int, *, show_deleted: bool
@@ -105,7 +105,7 @@ class KmsPolicies:
             shown = (head for head in heads.items if show_deleted or head.record.delete_time is None)
             return Outcome(Page(tuple(readable(shown, self._view)), heads.next_after))
 
-        return await self._guard.perform(call, LIST, parent, act)
+        return await self._guard.perform(call, LIST, parent, act, in_thread=True)
 
     async def update(
         self,
@@ -132,7 +132,7 @@ class KmsPolicies:
             changes = [head.put(record), create(revision.row.name, revision.row.record)]
             return Outcome(view, changes, _details(view))
 
-        return await self._guard.perform(call, UPDATE, name, act)
+        return await self._guard.perform(call, UPDATE, name, act, in_thread=True)
 
     async def delete(self, call: Call, name: KmsPolicyName, etag: str) -> KmsPolicyView:
         """From now on the policy denies. Raises `NotFound`, `EtagMismatch`, `WrongState`."""
@@ -150,7 +150,7 @@ class KmsPolicies:
             changed = with_deletion(head, etag, call.time, deleted=deleted)
             return Outcome(self._view(changed), [head.put(changed.record)])
 
-        return await self._guard.perform(call, action, name, act)
+        return await self._guard.perform(call, action, name, act, in_thread=True)
 
     async def list_revisions(
         self, call: Call, parent: KmsPolicyName, after: str, limit: int
@@ -162,7 +162,7 @@ class KmsPolicies:
             rows = page(self._repository.scan(KmsPolicyRevisionRecord, prefix, after, limit + 1), limit)
             return Outcome(Page(tuple(readable(rows.items, _revision_view)), rows.next_after))
 
-        return await self._guard.perform(call, LIST_REVISIONS, parent, act)
+        return await self._guard.perform(call, LIST_REVISIONS, parent, act, in_thread=True)
 
     async def get_revision(self, call: Call, name: KmsPolicyRevisionName) -> KmsRevisionView:
         """Raises `NotFound`."""
@@ -170,7 +170,7 @@ class KmsPolicies:
         def act() -> Outcome[KmsRevisionView]:
             return Outcome(_revision_view(self._revision(name)))
 
-        return await self._guard.perform(call, GET_REVISION, name, act)
+        return await self._guard.perform(call, GET_REVISION, name, act, in_thread=True)
 
     async def validate(self, call: Call, parent: NamespaceName, content: Content) -> tuple[LintWarning, ...]:
         """Check content without writing it. Raises `InvalidField`, `LimitExceeded`."""
@@ -178,7 +178,7 @@ class KmsPolicies:
         def act() -> Outcome[tuple[LintWarning, ...]]:
             return Outcome(validate_policy(content, PolicyKind.KMS, call.time)[1])
 
-        return await self._guard.perform(call, VALIDATE, parent, act)
+        return await self._guard.perform(call, VALIDATE, parent, act, in_thread=True)
 
     async def explain(
         self,
@@ -203,7 +203,7 @@ class KmsPolicies:
             compiled = compile_policy(parse_policy(content, PolicyKind.KMS))
             return Outcome(overruled(explain(compiled, request), _overruling(head, request, name.tenant)))
 
-        return await self._guard.perform(call, EXPLAIN, name, act)
+        return await self._guard.perform(call, EXPLAIN, name, act, in_thread=True)
 
     async def set_namespace_policy(
         self, call: Call, namespace: NamespaceName, policy: KmsPolicyName | None, etag: str
@@ -261,7 +261,7 @@ class KmsPolicies:
 
 def _new_revision(call: Call, name: KmsPolicyName, content: Content, *, number: int) -> KmsRevisionView:
     """A revision that is still to be written. Raises `InvalidField`, `LimitExceeded`."""
-    valid, _ = validate_policy(content, PolicyKind.KMS, call.time)
+    valid = read_policy(content, PolicyKind.KMS)
     data = content_bytes(valid)
     record = KmsPolicyRevisionRecord(
         content=data,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from blindfold import Binding, PolicyDocument
 from blindfold.exponent import UID_SIZE
-from kms.authz.compile import validate_policy
+from kms.authz.compile import read_policy, validate_policy
 from kms.authz.explain import Explanation, explain
 from kms.authz.lint import LintWarning
 from kms.errors import InvalidField, WrongState
@@ -55,7 +55,7 @@ class RevisionView:
 
 
 class SecretPolicies:
-    """Content comes as the JSON object of docs/policies.md."""
+    """Content comes as the JSON object of docs/policies.md. Policies are read, and compiled, in threads."""
 
     def __init__(self, guard: Guard, repository: Repository, documents: PolicyDocuments) -> None:
         self._guard = guard
@@ -66,7 +66,6 @@ class SecretPolicies:
         self, call: Call, name: SecretPolicyName, content: Content, request_id: str
     ) -> PolicyView:
         """Raises `InvalidField`, `LimitExceeded`, `NotFound` for the namespace, `AlreadyExists`."""
-        valid, _ = validate_policy(content, PolicyKind.SECRET)
 
         def act() -> Outcome[PolicyView]:
             existing = self._repository.load(SecretPolicyRecord, str(name))
@@ -75,6 +74,7 @@ class SecretPolicies:
                     self._view(name, same_request(existing, request_id, existing.record.request_id))
                 )
             namespace = require_namespace(self._repository, NamespaceName(name.tenant, name.namespace))
+            valid = read_policy(content, PolicyKind.SECRET)
             revision = self._new_revision(call, name, valid, uid=secrets.token_bytes(UID_SIZE), number=1)
             head = SecretPolicyRecord(
                 uid=revision.document.uid,
@@ -90,7 +90,7 @@ class SecretPolicies:
             changes = [namespace, create(str(name), head), *revision.rows]
             return Outcome(view, changes, {"revision": "1", "digest": head.digest.hex()})
 
-        return await self._guard.perform(call, CREATE, name, act)
+        return await self._guard.perform(call, CREATE, name, act, in_thread=True)
 
     async def get(self, call: Call, name: SecretPolicyName) -> PolicyView:
         """Deleted ones too. Raises `NotFound`."""
@@ -98,7 +98,7 @@ class SecretPolicies:
         def act() -> Outcome[PolicyView]:
             return Outcome(self._view(name, self._head(name)))
 
-        return await self._guard.perform(call, GET, name, act)
+        return await self._guard.perform(call, GET, name, act, in_thread=True)
 
     async def list(
         self, call: Call, parent: NamespaceName, after: str, limit: int, *, show_deleted: bool
@@ -110,7 +110,7 @@ class SecretPolicies:
             views = readable(shown, lambda head: self._view(SecretPolicyName.parse(head.name), head))
             return Outcome(Page(tuple(views), heads.next_after))
 
-        return await self._guard.perform(call, LIST, parent, act)
+        return await self._guard.perform(call, LIST, parent, act, in_thread=True)
 
     async def update(
         self,
@@ -130,7 +130,7 @@ class SecretPolicies:
             head = self._head(name)
             head.check_etag(etag)
             check_not_deleted(head)
-            valid, _ = validate_policy(self._merged(name, head, content, fields), PolicyKind.SECRET)
+            valid = read_policy(self._merged(name, head, content, fields), PolicyKind.SECRET)
             if valid.binding is not None and valid.binding.name != head.record.binding:
                 raise InvalidField("binding", f"is {head.record.binding} for this policy's whole life")
             number = head.record.revision + 1
@@ -144,7 +144,7 @@ class SecretPolicies:
             changes = [head.put(record), *revision.rows]
             return Outcome(view, changes, {"revision": str(number), "digest": record.digest.hex()})
 
-        return await self._guard.perform(call, UPDATE, name, act)
+        return await self._guard.perform(call, UPDATE, name, act, in_thread=True)
 
     async def delete(self, call: Call, name: SecretPolicyName, etag: str) -> PolicyView:
         """From now on the policy denies. Raises `NotFound`, `EtagMismatch`, `WrongState`."""
@@ -162,7 +162,7 @@ class SecretPolicies:
             changed = with_deletion(head, etag, call.time, deleted=deleted)
             return Outcome(self._view(name, changed), [head.put(changed.record)])
 
-        return await self._guard.perform(call, action, name, act)
+        return await self._guard.perform(call, action, name, act, in_thread=True)
 
     async def list_revisions(
         self, call: Call, parent: SecretPolicyName, after: str, limit: int
@@ -177,7 +177,7 @@ class SecretPolicies:
             views = readable(rows.items, lambda row: RevisionView(row, self._documents.read(row.record)))
             return Outcome(Page(tuple(views), rows.next_after))
 
-        return await self._guard.perform(call, LIST_REVISIONS, parent, act)
+        return await self._guard.perform(call, LIST_REVISIONS, parent, act, in_thread=True)
 
     async def get_revision(self, call: Call, name: SecretPolicyRevisionName) -> RevisionView:
         """Raises `NotFound`."""
@@ -186,7 +186,7 @@ class SecretPolicies:
             row = self._revision(name)
             return Outcome(RevisionView(row, self._documents.read(row.record)))
 
-        return await self._guard.perform(call, GET_REVISION, name, act)
+        return await self._guard.perform(call, GET_REVISION, name, act, in_thread=True)
 
     async def revoke_revision(
         self, call: Call, name: SecretPolicyRevisionName, etag: str, comment: str
@@ -235,7 +235,7 @@ class SecretPolicies:
             view = RevisionView(Loaded(row.name, record, row.counter + 1), self._documents.read(record))
             return Outcome(view, [row.put(record)], details)
 
-        return await self._guard.perform(call, action, name, act)
+        return await self._guard.perform(call, action, name, act, in_thread=True)
 
     async def validate(self, call: Call, parent: NamespaceName, content: Content) -> tuple[LintWarning, ...]:
         """Check content without writing it. Raises `InvalidField`, `LimitExceeded`."""
@@ -243,7 +243,7 @@ class SecretPolicies:
         def act() -> Outcome[tuple[LintWarning, ...]]:
             return Outcome(validate_policy(content, PolicyKind.SECRET, call.time)[1])
 
-        return await self._guard.perform(call, VALIDATE, parent, act)
+        return await self._guard.perform(call, VALIDATE, parent, act, in_thread=True)
 
     async def explain(
         self,
@@ -265,7 +265,7 @@ class SecretPolicies:
             overruling = reason_to_deny(head, row.record, request.caller, name.tenant)
             return Outcome(overruled(explain(policy.compiled, request), overruling))
 
-        return await self._guard.perform(call, EXPLAIN, name, act)
+        return await self._guard.perform(call, EXPLAIN, name, act, in_thread=True)
 
     def _head(self, name: SecretPolicyName) -> Loaded[SecretPolicyRecord]:
         return found(self._repository.load(SecretPolicyRecord, str(name)), str(name))

@@ -1,6 +1,7 @@
 """The guard: no event, no answer; every outcome leaves one event."""
 
 import asyncio
+import threading
 from concurrent.futures import Future
 from typing import Any
 
@@ -87,6 +88,19 @@ def test_act_does_not_run_for_who_may_not(kms: Kms) -> None:
 
     with pytest.raises(Denied):
         kms.run(kms.parts.guard.perform(kms.call(WEB), READ, ACME, act))
+
+
+def test_long_work_leaves_the_event_loop_to_others(kms: Kms) -> None:
+    seen: list[threading.Thread] = []
+
+    def act() -> Outcome[int]:
+        seen.append(threading.current_thread())
+        return Outcome(7)
+
+    for in_thread in (True, False):
+        perform = kms.parts.guard.perform(kms.call(ADMIN), READ, ACME, act, in_thread=in_thread)
+        assert kms.run(perform) == 7
+    assert (seen[0] is threading.main_thread(), seen[1] is threading.main_thread()) == (False, True)
 
 
 def test_refused_calls_are_summed_up_by_caller_address_and_reason(kms: Kms) -> None:

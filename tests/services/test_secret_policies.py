@@ -1,6 +1,7 @@
 """Secret policies: revisions that never change, one head, and what may be done to either."""
 
 import hashlib
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from services.conftest import ADMIN, ALLOW_WEB, AUDITOR, AUTHOR, BATCH, PROD, WEB, WEB_TLS, Kms, caller
 
 from blindfold import Binding
+from kms.authz import compile
 from kms.errors import (
     AlreadyExists,
     Denied,
@@ -245,6 +247,49 @@ def test_writing_needs_the_author_s_role_in_that_namespace(kms: Kms, who: Any) -
         "DENY",
         who.spiffe_id,
     )
+
+
+def calls_with(kms: Kms, who: Any, content: Any) -> list[Any]:
+    """Every call that takes content."""
+    return [
+        policies(kms).create(kms.call(who), replace(WEB_TLS, policy="new"), content, ""),
+        policies(kms).update(kms.call(who), WEB_TLS, content, ""),
+        policies(kms).validate(kms.call(who), PROD, content),
+    ]
+
+
+def test_content_of_who_may_not_write_is_not_looked_at(kms: Kms, monkeypatch: pytest.MonkeyPatch) -> None:
+    kms.add_policy()
+    monkeypatch.setattr(compile, "parse_policy", lambda *_: pytest.fail("looked at"))
+    for call in calls_with(kms, WEB, ALLOW_WEB):
+        with pytest.raises(Denied):
+            kms.run(call)
+        assert kms.last_event()["decision"] == "DENY"
+
+
+def test_content_is_read_and_compiled_off_the_event_loop(kms: Kms, monkeypatch: pytest.MonkeyPatch) -> None:
+    kms.add_policy()
+    threads = set()
+    original = compile.compile_policy
+
+    def compile_policy(content: Any) -> Any:
+        threads.add(threading.current_thread())
+        return original(content)
+
+    monkeypatch.setattr(compile, "compile_policy", compile_policy)
+    for call in calls_with(kms, AUTHOR, ALLOW_BATCH):
+        kms.run(call)
+    assert threads
+    assert threading.main_thread() not in threads
+
+
+def test_content_that_is_refused_leaves_an_event(kms: Kms) -> None:
+    kms.add_policy()
+    bad = {"rules": [{"name": "a", "action": "ALLOW", "client_name_matcher": {"regex_values": ["("]}}]}
+    for call in calls_with(kms, AUTHOR, bad):
+        with pytest.raises(InvalidField, match="rules"):
+            kms.run(call)
+        assert (kms.last_event()["decision"], kms.last_event()["reason"]) == ("FAIL", "INVALID_FIELD")
 
 
 def test_author_of_one_namespace_writes_there(kms: Kms) -> None:
