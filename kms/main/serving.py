@@ -14,6 +14,7 @@ from importlib.metadata import version
 
 from kms.audit.authenticated_store import AuthenticatedStore, open_store
 from kms.client.credentials import generate_key_pair
+from kms.crypto.self_test import run_self_test
 from kms.identity.csr import verify_csr
 from kms.main.configuration import Configuration
 from kms.main.parts import Parts, ReadPassphrase, assemble, root_of_trust
@@ -56,9 +57,10 @@ async def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT, then finish the calls in flight and close the store.
 
-    Raises `ConfigError`, `StoreTampered` (a rolled-back store too), `Unavailable`.
+    Raises `SelfTestFailed`, `ConfigError`, `StoreTampered` (a rolled-back store too), `Unavailable`.
     """
     forbid_core_dumps()
+    run_self_test()
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

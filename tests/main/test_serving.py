@@ -1,5 +1,6 @@
 """`kms serve` as a process: it starts, stops, survives SIGKILL, and refuses what it must."""
 
+import asyncio
 import json
 import os
 import signal
@@ -17,6 +18,8 @@ from kms.client.api import Api
 from kms.client.channel import open_channel
 from kms.client.errors import CallFailed
 from kms.crypto.root_of_trust.keyfile import Keyfile
+from kms.errors import SelfTestFailed
+from kms.main import serving
 from kms.main.configuration import Configuration
 from kms.main.initialising import Initialised, initialise
 from kms.storage.checkpoint_file import CheckpointFile
@@ -116,6 +119,16 @@ def test_acknowledged_changes_survive_sigkill(place: Place) -> None:
         listed = Api(channel).call("NamespaceService", "ListNamespaces", {"parent": "tenants/acme"})
     names = {item["name"].rpartition("/")[2] for item in listed["namespaces"]}
     assert names >= {f"n{number}" for number in range(20)}
+
+
+def test_failed_self_test_keeps_the_store_closed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise SelfTestFailed("HMAC")
+
+    monkeypatch.setattr(serving, "run_self_test", fail)
+    with pytest.raises(SelfTestFailed):
+        asyncio.run(serving.serve(place.configuration, lambda: None))  # type: ignore[arg-type, return-value]
+    assert "Kms.Start" not in events(place)
 
 
 def test_second_server_on_one_store_is_refused(place: Place) -> None:
