@@ -111,7 +111,11 @@ Example:
 @etag_option
 @online()
 def set_primary(session: Session, version: str, etag: str) -> None:
-    """Make an enabled version the one that new secrets are sealed to."""
+    """Make an enabled version the one that new secrets are sealed to.
+
+    It must not be below the primary version: whoever has sealed to that one refuses older ones. To get away
+    from a version, generate the next one.
+    """
     _show(session, _change(session, "SetPrimaryBlindfoldKey", version, etag))
 
 

@@ -119,7 +119,8 @@ class BlindfoldKeys:
         test_key(self._keyring.unwrap_blindfold_key(name, record), key_document(name, record))
         changes: list[Change] = [row.put(record)]
         primary = self._primary(TenantName(name.tenant))
-        if record.make_primary or not primary.record.version:
+        wanted = record.make_primary or not primary.record.version
+        if wanted and primary.record.version < name.version:
             changes.append(primary.put(replace(primary.record, version=name.version)))
         return changes
 
@@ -143,7 +144,10 @@ class BlindfoldKeys:
         return await self._guard.perform(call, LIST, parent, act)
 
     async def set_primary(self, call: Call, name: BlindfoldKeyName, etag: str) -> KeyView:
-        """Seal to this version from now on. Raises `NotFound`, `EtagMismatch`, `WrongState`."""
+        """Seal to this version from now on; the primary version never goes down.
+
+        Raises `NotFound`, `EtagMismatch`, `WrongState`.
+        """
 
         def act() -> Outcome[KeyView]:
             row = self._row(name)
@@ -151,6 +155,11 @@ class BlindfoldKeys:
             if row.record.state != VersionState.ENABLED:
                 raise WrongState(f"{name} is {row.record.state}; a primary version is ENABLED")
             primary = self._primary(TenantName(name.tenant))
+            if name.version < primary.record.version:
+                raise WrongState(
+                    f"{name} is below the primary version {primary.record.version}, and whoever has sealed "
+                    "to that one refuses older ones; generate a new version and make that primary"
+                )
             view = KeyView(name, row, primary=True, last_used=self._last_used(name))
             return Outcome(view, [primary.put(replace(primary.record, version=name.version))])
 

@@ -142,8 +142,8 @@ class RunningKms:
         changes = self.parts.blindfold_keys.complete(BlindfoldKeyName.parse(name), key, self.now)
         self.commit("Kms.GenerateBlindfoldKey", *changes)
 
-    def add_key(self) -> str:
-        request = {"parent": ACME, "make_primary": True}
+    def add_key(self, *, make_primary: bool = True) -> str:
+        request = {"parent": ACME, "make_primary": make_primary}
         name = self.as_("key-admin").call("BlindfoldService", "GenerateBlindfoldKey", request)["name"]
         self.complete(name)
         return str(name)

@@ -55,6 +55,26 @@ def test_first_completed_version_becomes_primary_and_later_ones_if_asked(kms: Km
     assert [(view.name.version, view.primary) for view in listed] == [(1, False), (2, True)]
 
 
+def test_primary_version_never_goes_down(kms: Kms) -> None:
+    """Sealers refuse a lower version than they have used: nobody who sealed since could go on."""
+    kms.add_key()
+    kms.add_key("full-2")
+    with pytest.raises(WrongState, match="generate a new version"):
+        kms.run(keys(kms).set_primary(kms.call(KEY_ADMIN), KEY, ""))
+    assert kms.key_document().key_version == 2
+    assert kms.run(keys(kms).set_primary(kms.call(KEY_ADMIN), BlindfoldKeyName("acme", 2), "")).primary
+
+
+def test_version_that_is_made_late_does_not_replace_a_higher_primary_one(kms: Kms) -> None:
+    for _ in range(2):
+        kms.run(keys(kms).begin(kms.call(KEY_ADMIN), ACME, 3072, "", make_primary=True))
+    for version, label in ((2, "full-2"), (1, "full")):
+        name = BlindfoldKeyName("acme", version)
+        changes = keys(kms).complete(name, PrivateKey(*material.primes(label)), kms.now)
+        kms.vault.store.commit(changes, [kms.call(KEY_ADMIN).event("Kms.Generate", "", "ALLOW")]).result()
+    assert kms.key_document().key_version == 2
+
+
 def test_same_request_begins_one_version(kms: Kms) -> None:
     for _ in range(2):
         view = kms.run(keys(kms).begin(kms.call(KEY_ADMIN), ACME, 3072, "r", make_primary=True))

@@ -42,7 +42,9 @@ class BlindfoldServiceStub:
     ListBlindfoldKeys: _grpc.UnaryUnaryMultiCallable[_blindfold_service_pb2.ListBlindfoldKeysRequest, _blindfold_service_pb2.ListBlindfoldKeysResponse]
     """Lists the key versions of a tenant, oldest first."""
     SetPrimaryBlindfoldKey: _grpc.UnaryUnaryMultiCallable[_blindfold_service_pb2.SetPrimaryBlindfoldKeyRequest, _blindfold_service_pb2.BlindfoldKey]
-    """Makes an ENABLED version the one that new secrets are sealed to."""
+    """Makes an ENABLED version the one that new secrets are sealed to. It must not be below the primary version,
+    since sealers who have used that one refuse older ones: to get away from a version, generate the next.
+    """
     EnableBlindfoldKey: _grpc.UnaryUnaryMultiCallable[_blindfold_service_pb2.EnableBlindfoldKeyRequest, _blindfold_service_pb2.BlindfoldKey]
     """Lets a DISABLED version open again."""
     DisableBlindfoldKey: _grpc.UnaryUnaryMultiCallable[_blindfold_service_pb2.DisableBlindfoldKeyRequest, _blindfold_service_pb2.BlindfoldKey]
@@ -81,7 +83,9 @@ class BlindfoldServiceAsyncStub(BlindfoldServiceStub):
     ListBlindfoldKeys: _aio.UnaryUnaryMultiCallable[_blindfold_service_pb2.ListBlindfoldKeysRequest, _blindfold_service_pb2.ListBlindfoldKeysResponse]  # type: ignore[assignment]
     """Lists the key versions of a tenant, oldest first."""
     SetPrimaryBlindfoldKey: _aio.UnaryUnaryMultiCallable[_blindfold_service_pb2.SetPrimaryBlindfoldKeyRequest, _blindfold_service_pb2.BlindfoldKey]  # type: ignore[assignment]
-    """Makes an ENABLED version the one that new secrets are sealed to."""
+    """Makes an ENABLED version the one that new secrets are sealed to. It must not be below the primary version,
+    since sealers who have used that one refuse older ones: to get away from a version, generate the next.
+    """
     EnableBlindfoldKey: _aio.UnaryUnaryMultiCallable[_blindfold_service_pb2.EnableBlindfoldKeyRequest, _blindfold_service_pb2.BlindfoldKey]  # type: ignore[assignment]
     """Lets a DISABLED version open again."""
     DisableBlindfoldKey: _aio.UnaryUnaryMultiCallable[_blindfold_service_pb2.DisableBlindfoldKeyRequest, _blindfold_service_pb2.BlindfoldKey]  # type: ignore[assignment]
@@ -141,7 +145,9 @@ class BlindfoldServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _blindfold_service_pb2.SetPrimaryBlindfoldKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_blindfold_service_pb2.BlindfoldKey, _abc.Awaitable[_blindfold_service_pb2.BlindfoldKey]]:
-        """Makes an ENABLED version the one that new secrets are sealed to."""
+        """Makes an ENABLED version the one that new secrets are sealed to. It must not be below the primary version,
+        since sealers who have used that one refuse older ones: to get away from a version, generate the next.
+        """
 
     @_abc_1.abstractmethod
     def EnableBlindfoldKey(
