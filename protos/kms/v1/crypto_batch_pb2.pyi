@@ -196,8 +196,11 @@ class BatchReEncryptRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     REQUESTS_FIELD_NUMBER: _builtins.int
+    DESTINATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The key that all ciphertexts are of: `tenants/{tenant}/namespaces/{namespace}/keys/{key}`."""
+    destination: _builtins.str
+    """The key whose primary version makes the new ciphertexts; empty for the same key."""
     @_builtins.property
     def requests(self) -> _containers.RepeatedCompositeFieldContainer[_crypto_pb2.ReEncryptRequest]:
         """The items: 1 to 1,000."""
@@ -207,10 +210,11 @@ class BatchReEncryptRequest(_message.Message):
         *,
         name: _builtins.str = ...,
         requests: _abc.Iterable[_crypto_pb2.ReEncryptRequest] | None = ...,
+        destination: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "requests", b"requests"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["destination", b"destination", "name", b"name", "requests", b"requests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

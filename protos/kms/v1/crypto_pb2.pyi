@@ -62,7 +62,7 @@ class EncryptRequest(_message.Message):
     PLAINTEXT_CRC32C_FIELD_NUMBER: _builtins.int
     ADDITIONAL_AUTHENTICATED_DATA_CRC32C_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The key or one of its versions. In a batch: empty for the batch's key, or one of its versions."""
+    """The key; its primary version does it. In a batch: empty."""
     plaintext: _builtins.bytes
     """Up to 64 KiB. What is larger is encrypted with a data key."""
     additional_authenticated_data: _builtins.bytes
@@ -232,9 +232,7 @@ class ReEncryptRequest(_message.Message):
     additional_authenticated_data: _builtins.bytes
     """That of the encryption."""
     destination: _builtins.str
-    """The key, for its primary version, or the version that the new ciphertext is of; empty for the primary
-    version of the same key.
-    """
+    """The key whose primary version makes the new ciphertext; empty for the same key. In a batch: empty."""
     destination_additional_authenticated_data: _builtins.bytes
     """Needed to decrypt the new ciphertext: up to 16 KiB."""
     ciphertext_crc32c: _builtins.int
@@ -325,7 +323,7 @@ class GenerateDataKeyRequest(_message.Message):
     WITH_PLAINTEXT_FIELD_NUMBER: _builtins.int
     ADDITIONAL_AUTHENTICATED_DATA_CRC32C_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The key or one of its versions. In a batch: empty for the batch's key, or one of its versions."""
+    """The key; its primary version does it. In a batch: empty."""
     additional_authenticated_data: _builtins.bytes
     """Up to 16 KiB, not part of the ciphertext, and needed again to decrypt it."""
     byte_count: _builtins.int
@@ -814,33 +812,41 @@ class SignRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
-    DATA_CRC32C_FIELD_NUMBER: _builtins.int
+    MESSAGE_CRC32C_FIELD_NUMBER: _builtins.int
+    DIGEST_CRC32C_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The key or one of its versions. In a batch: empty for the batch's key, or one of its versions."""
     message: _builtins.bytes
     """The message, up to 64 KiB; the KMS hashes it."""
     digest: _builtins.bytes
     """Its hash, as long as that of the algorithm."""
-    data_crc32c: _builtins.int
-    """CRC32C of message or digest, checked if it is set."""
+    message_crc32c: _builtins.int
+    """CRC32C of message, checked if it is set."""
+    digest_crc32c: _builtins.int
+    """CRC32C of digest, checked if it is set."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         message: _builtins.bytes = ...,
         digest: _builtins.bytes = ...,
-        data_crc32c: _builtins.int | None = ...,
+        message_crc32c: _builtins.int | None = ...,
+        digest_crc32c: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_data_crc32c", b"_data_crc32c", "data", b"data", "data_crc32c", b"data_crc32c", "digest", b"digest", "message", b"message"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_digest_crc32c", b"_digest_crc32c", "_message_crc32c", b"_message_crc32c", "data", b"data", "digest", b"digest", "digest_crc32c", b"digest_crc32c", "message", b"message", "message_crc32c", b"message_crc32c"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_data_crc32c", b"_data_crc32c", "data", b"data", "data_crc32c", b"data_crc32c", "digest", b"digest", "message", b"message", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_digest_crc32c", b"_digest_crc32c", "_message_crc32c", b"_message_crc32c", "data", b"data", "digest", b"digest", "digest_crc32c", b"digest_crc32c", "message", b"message", "message_crc32c", b"message_crc32c", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__data_crc32c: _TypeAlias = _typing.Literal["data_crc32c"]  # noqa: Y015
-    _WhichOneofArgType__data_crc32c: _TypeAlias = _typing.Literal["_data_crc32c", b"_data_crc32c"]  # noqa: Y015
+    _WhichOneofReturnType__digest_crc32c: _TypeAlias = _typing.Literal["digest_crc32c"]  # noqa: Y015
+    _WhichOneofArgType__digest_crc32c: _TypeAlias = _typing.Literal["_digest_crc32c", b"_digest_crc32c"]  # noqa: Y015
+    _WhichOneofReturnType__message_crc32c: _TypeAlias = _typing.Literal["message_crc32c"]  # noqa: Y015
+    _WhichOneofArgType__message_crc32c: _TypeAlias = _typing.Literal["_message_crc32c", b"_message_crc32c"]  # noqa: Y015
     _WhichOneofReturnType_data: _TypeAlias = _typing.Literal["message", "digest"]  # noqa: Y015
     _WhichOneofArgType_data: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
     @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__data_crc32c) -> _WhichOneofReturnType__data_crc32c | None: ...
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__digest_crc32c) -> _WhichOneofReturnType__digest_crc32c | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__message_crc32c) -> _WhichOneofReturnType__message_crc32c | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_data) -> _WhichOneofReturnType_data | None: ...
 
@@ -888,7 +894,8 @@ class VerifyRequest(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
-    DATA_CRC32C_FIELD_NUMBER: _builtins.int
+    MESSAGE_CRC32C_FIELD_NUMBER: _builtins.int
+    DIGEST_CRC32C_FIELD_NUMBER: _builtins.int
     SIGNATURE_CRC32C_FIELD_NUMBER: _builtins.int
     ALLOW_COMPROMISED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
@@ -899,8 +906,10 @@ class VerifyRequest(_message.Message):
     """Its hash, as long as that of the algorithm."""
     signature: _builtins.bytes
     """As long as the modulus."""
-    data_crc32c: _builtins.int
-    """CRC32C of message or digest, checked if it is set."""
+    message_crc32c: _builtins.int
+    """CRC32C of message, checked if it is set."""
+    digest_crc32c: _builtins.int
+    """CRC32C of digest, checked if it is set."""
     signature_crc32c: _builtins.int
     """CRC32C of signature, checked if it is set."""
     allow_compromised: _builtins.bool
@@ -912,22 +921,27 @@ class VerifyRequest(_message.Message):
         message: _builtins.bytes = ...,
         digest: _builtins.bytes = ...,
         signature: _builtins.bytes = ...,
-        data_crc32c: _builtins.int | None = ...,
+        message_crc32c: _builtins.int | None = ...,
+        digest_crc32c: _builtins.int | None = ...,
         signature_crc32c: _builtins.int | None = ...,
         allow_compromised: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_data_crc32c", b"_data_crc32c", "_signature_crc32c", b"_signature_crc32c", "data", b"data", "data_crc32c", b"data_crc32c", "digest", b"digest", "message", b"message", "signature_crc32c", b"signature_crc32c"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_digest_crc32c", b"_digest_crc32c", "_message_crc32c", b"_message_crc32c", "_signature_crc32c", b"_signature_crc32c", "data", b"data", "digest", b"digest", "digest_crc32c", b"digest_crc32c", "message", b"message", "message_crc32c", b"message_crc32c", "signature_crc32c", b"signature_crc32c"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_data_crc32c", b"_data_crc32c", "_signature_crc32c", b"_signature_crc32c", "allow_compromised", b"allow_compromised", "data", b"data", "data_crc32c", b"data_crc32c", "digest", b"digest", "message", b"message", "name", b"name", "signature", b"signature", "signature_crc32c", b"signature_crc32c"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_digest_crc32c", b"_digest_crc32c", "_message_crc32c", b"_message_crc32c", "_signature_crc32c", b"_signature_crc32c", "allow_compromised", b"allow_compromised", "data", b"data", "digest", b"digest", "digest_crc32c", b"digest_crc32c", "message", b"message", "message_crc32c", b"message_crc32c", "name", b"name", "signature", b"signature", "signature_crc32c", b"signature_crc32c"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__data_crc32c: _TypeAlias = _typing.Literal["data_crc32c"]  # noqa: Y015
-    _WhichOneofArgType__data_crc32c: _TypeAlias = _typing.Literal["_data_crc32c", b"_data_crc32c"]  # noqa: Y015
+    _WhichOneofReturnType__digest_crc32c: _TypeAlias = _typing.Literal["digest_crc32c"]  # noqa: Y015
+    _WhichOneofArgType__digest_crc32c: _TypeAlias = _typing.Literal["_digest_crc32c", b"_digest_crc32c"]  # noqa: Y015
+    _WhichOneofReturnType__message_crc32c: _TypeAlias = _typing.Literal["message_crc32c"]  # noqa: Y015
+    _WhichOneofArgType__message_crc32c: _TypeAlias = _typing.Literal["_message_crc32c", b"_message_crc32c"]  # noqa: Y015
     _WhichOneofReturnType__signature_crc32c: _TypeAlias = _typing.Literal["signature_crc32c"]  # noqa: Y015
     _WhichOneofArgType__signature_crc32c: _TypeAlias = _typing.Literal["_signature_crc32c", b"_signature_crc32c"]  # noqa: Y015
     _WhichOneofReturnType_data: _TypeAlias = _typing.Literal["message", "digest"]  # noqa: Y015
     _WhichOneofArgType_data: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
     @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__data_crc32c) -> _WhichOneofReturnType__data_crc32c | None: ...
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__digest_crc32c) -> _WhichOneofReturnType__digest_crc32c | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__message_crc32c) -> _WhichOneofReturnType__message_crc32c | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__signature_crc32c) -> _WhichOneofReturnType__signature_crc32c | None: ...
     @_typing.overload
