@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from urllib.parse import unquote
 
 from kms.errors import Unauthenticated
 from kms.model.caller import Caller
 from kms.server.call import Call, ServicerContext
+
+PEERS = 4096
 
 # (leaf certificate in PEM, IP address, time of the call) -> caller. It runs in the event loop, so it must not
 # block. Raises `Unauthenticated` for a certificate that is expired, revoked or of no identity.
@@ -42,6 +45,7 @@ def peer_certificate(context: ServicerContext) -> bytes:
     return bytes(certificates[0])
 
 
+@lru_cache(PEERS)
 def peer_address(peer: str) -> str:
     """The IP address of a peer as grpc names it, such as `ipv6:%5B::1%5D:50000`; "" if it has none.
 

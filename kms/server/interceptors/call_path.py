@@ -1,6 +1,6 @@
 """The one path that every call takes, from bytes to its servicer."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError, Message
 from kms.errors import InvalidField, KmsError, LimitExceeded, RateLimited, Unauthenticated
 from kms.server.call import Call, ServicerContext, current_call, enter
 from kms.server.interceptors.authentication import peer_address
-from kms.server.interceptors.error_mapping import answer
+from kms.server.interceptors.error_mapping import abort, refusal
 from kms.server.interceptors.request_id import REQUEST_ID_KEY, request_id
 
 MAX_REQUEST = 4 * 2**20
@@ -31,7 +31,8 @@ _COUNTED = (Unauthenticated, RateLimited)
 class CallPath(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     """Puts error mapping, the request id, the size limit, parsing and then the layers before each servicer.
 
-    Parsing and printing happen inside the error mapping: grpc would tell the client what they raise.
+    Parsing and printing happen inside the error mapping: grpc would tell the client what they raise. Each
+    message of a client's stream is a call of its own to the layers, at its own time.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class CallPath(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         self._now = now
         self._new_request_id = new_request_id
         self._count_refused = count_refused
+        self._handlers: dict[str, Handler] = {}
 
     async def intercept_service(
         self,
@@ -52,56 +54,97 @@ class CallPath(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler:
         """The handler with the path before it; None, as grpc wants it, for a method that does not exist."""
-        handler = await continuation(handler_call_details)
         method = handler_call_details.method
+        known = self._handlers.get(method)
+        if known is not None:
+            return known
+        handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        if handler.response_streaming:
-            return self._streaming(method, handler)
+        self._handlers[method] = made = self._before(method, handler)
+        return made
+
+    def _before(self, method: str, handler: Handler) -> Handler:
+        if handler.request_streaming and handler.response_streaming:
+            return self._both_streaming(method, handler)
         if handler.request_streaming:
             raise TypeError(f"{method}: client streaming without a stream of answers is not used here")
+        if handler.response_streaming:
+            return self._streaming(method, handler)
         return self._unary(method, handler)
 
     def _unary(self, method: str, handler: Handler) -> Handler:
+        act, parse, to_bytes = handler.unary_unary, handler.request_deserializer, handler.response_serializer
+
         async def serve(raw: bytes, context: ServicerContext) -> bytes:
-            call = self._begin(method, context)
-
-            async def act() -> bytes:
-                request = _parse(raw, handler)
-                await self._admit(replace(call, request=request), context)
-                return bytes(handler.response_serializer(await handler.unary_unary(request, context)))
-
-            return await answer(act, context, method, call.request_id, self._refused)
+            identifier = self._identify(context)
+            try:
+                request = _parse(raw, parse)
+                await self._admit(self._call(method, identifier, context, request), context)
+                answer: bytes = to_bytes(await act(request, context))
+                return answer
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:
+                status = refusal(error, method, identifier, self._refused)
+            return await abort(context, status, identifier)
 
         return grpc.unary_unary_rpc_method_handler(serve)
 
     def _streaming(self, method: str, handler: Handler) -> Handler:
-        async def serve(incoming: Any, context: ServicerContext) -> None:
-            call = self._begin(method, context)
+        async def serve(raw: bytes, context: ServicerContext) -> None:
+            identifier = self._identify(context)
+            try:
+                request = _parse(raw, handler.request_deserializer)
+                await self._admit(self._call(method, identifier, context, request), context)
+                await _send(handler.unary_stream(request, context), context)
+                return
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:
+                status = refusal(error, method, identifier, self._refused)
+            await abort(context, status, identifier)
 
-            async def act() -> None:
-                if handler.request_streaming:
-                    await self._admit(call, context)
-                    await _send(handler.stream_stream(incoming, context), context)
-                else:
-                    request = _parse(incoming, handler)
-                    await self._admit(replace(call, request=request), context)
-                    await _send(handler.unary_stream(request, context), context)
-
-            await answer(act, context, method, call.request_id, self._refused)
-
-        if handler.request_streaming:
-            return grpc.stream_stream_rpc_method_handler(
-                serve, handler.request_deserializer, handler.response_serializer
-            )
         return grpc.unary_stream_rpc_method_handler(serve, None, handler.response_serializer)
 
-    def _begin(self, method: str, context: ServicerContext) -> Call:
+    def _both_streaming(self, method: str, handler: Handler) -> Handler:
+        async def serve(incoming: AsyncIterator[bytes], context: ServicerContext) -> None:
+            identifier = self._identify(context)
+            try:
+                call = self._call(method, identifier, context)
+                await self._admit(call, context)
+                messages = self._messages(call, incoming, handler.request_deserializer, context)
+                await _send(handler.stream_stream(messages, context), context)
+                return
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:
+                status = refusal(error, method, identifier, self._refused)
+            await abort(context, status, identifier)
+
+        return grpc.stream_stream_rpc_method_handler(serve, None, handler.response_serializer)
+
+    async def _messages(
+        self,
+        call: Call,
+        incoming: AsyncIterator[bytes],
+        parse: Callable[[bytes], Message],
+        context: ServicerContext,
+    ) -> AsyncGenerator[Message]:
+        async for raw in incoming:
+            request = _parse(raw, parse)
+            await self._admit(replace(call, time=self._now(), request=request), context)
+            yield request
+
+    def _identify(self, context: ServicerContext) -> str:
         identifier = request_id(context.invocation_metadata() or (), self._new_request_id)
         context.set_trailing_metadata(((REQUEST_ID_KEY, identifier),))
-        call = Call(method, identifier, self._now(), peer_address(context.peer()))
-        enter(call)
-        return call
+        return identifier
+
+    def _call(
+        self, method: str, identifier: str, context: ServicerContext, request: Message | None = None
+    ) -> Call:
+        return Call(method, identifier, self._now(), peer_address(context.peer()), request)
 
     async def _admit(self, call: Call, context: ServicerContext) -> None:
         enter(call)
@@ -116,12 +159,11 @@ class CallPath(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             self._count_refused(caller, call.address, error.reason)
 
 
-def _parse(raw: bytes, handler: Handler) -> Message:
+def _parse(raw: bytes, parse: Callable[[bytes], Message]) -> Message:
     if len(raw) > MAX_REQUEST:
         raise LimitExceeded("request", f"has {len(raw)} bytes, at most {MAX_REQUEST} are allowed")
     try:
-        request: Message = handler.request_deserializer(raw)
-        return request
+        return parse(raw)
     except DecodeError:
         pass
     raise InvalidField("request", "is not a message of this method")

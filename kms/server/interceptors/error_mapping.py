@@ -2,10 +2,9 @@
 
 import logging
 import traceback
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable
+from typing import NoReturn
 
-import grpc
 from google.rpc.status_pb2 import Status
 
 from kms.errors import Kind, KmsError, StoreTampered
@@ -13,36 +12,27 @@ from kms.server.call import ServicerContext
 from kms.server.interceptors.request_id import REQUEST_ID_KEY
 from kms.server.status import DETAILS_KEY, internal_status, status_code, to_status
 
-T = TypeVar("T")
-
 _log = logging.getLogger(__name__)
 
 
-async def answer(
-    act: Callable[[], Awaitable[T]],
-    context: ServicerContext,
-    method: str,
-    request_id: str,
-    on_refusal: Callable[[KmsError], None],
-) -> T:
-    """The result of act; whatever it raises aborts the call. `on_refusal` hears of every `KmsError`.
+def refusal(error: Exception, method: str, request_id: str, on_refusal: Callable[[KmsError], None]) -> Status:
+    """The status that ends a call in which error was raised. `on_refusal` hears of every `KmsError`.
 
     An exception that is no `KmsError` may quote a secret, and grpc would send its text to the client: only
     its type and where it was raised are logged, and the client is told the request id.
     """
-    try:
-        return await act()
-    except grpc.aio.AbortError:
-        raise
-    except KmsError as error:
-        on_refusal(error)
-        if error.kind is Kind.INTERNAL or isinstance(error, StoreTampered):
-            _log_failure(error, method, request_id)
-        status = to_status(error, request_id)
-    except Exception as error:
+    if not isinstance(error, KmsError):
         _log_failure(error, method, request_id)
-        status = internal_status(request_id)
-    return await context.abort(status_code(status), status.message, _trailing_metadata(status, request_id))
+        return internal_status(request_id)
+    on_refusal(error)
+    if error.kind is Kind.INTERNAL or isinstance(error, StoreTampered):
+        _log_failure(error, method, request_id)
+    return to_status(error, request_id)
+
+
+async def abort(context: ServicerContext, status: Status, request_id: str) -> NoReturn:
+    """End the call with a status. Outside of any `except` block, so that no exception clings to it."""
+    await context.abort(status_code(status), status.message, _trailing_metadata(status, request_id))
 
 
 def _trailing_metadata(status: Status, request_id: str) -> tuple[tuple[str, str | bytes], ...]:
