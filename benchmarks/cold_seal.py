@@ -24,6 +24,7 @@ def measure(runs: int = 11) -> list[Figure]:
         seal = [
             "-c", "from cli.blindfold import main; main()", "seal", "--allow-expired",
             "--public-key", str(path / "key"), "--policy-document", str(path / "policy"),
+            "--policy", material.policy().resource_name,
             "--trust-key", material.trust(), "--state", str(path / "seen.json"),
             "--out", str(path / "sealed"), str(path / "secret"),
         ]  # fmt: skip

@@ -51,10 +51,21 @@ class DocumentStale(BlindfoldError):
     hint = "Someone serves you an old document; fetch the current one."
 
 
+class PolicyReplaced(BlindfoldError):
+    """A policy document of another policy than the one this sealer knows under its name."""
+
+    hint = (
+        "Unless the KMS was restored from a backup, this does not happen. Ask whoever runs it, on another "
+        "channel; if the policy really was made anew, seal with another memory (--state)."
+    )
+
+
 class DocumentMismatch(BlindfoldError):
     """Documents, or a document and a sealed secret, that do not belong together."""
 
-    hint = "Check tenant, policy name and key version: somebody may have put another document in place of one."
+    hint = (
+        "Check tenant, policy name and key version: somebody may have put another document in place of one."
+    )
 
 
 class KeyUnacceptable(BlindfoldError):

@@ -1,7 +1,8 @@
 """What a sealer remembers, so that nobody can serve it yesterday's documents.
 
 Per tenant the highest key version with its fingerprint, per policy uid the highest revision with its
-digest. The same number with other content is refused too: that is a fork, not an update.
+digest, per policy name its uid. The same number with other content is refused too: that is a fork, not an
+update. All of it is kept apart by documents root: what one KMS says is nothing to the sealers of another.
 """
 
 import os
@@ -12,7 +13,7 @@ from typing import Self
 
 from blindfold import _canonical
 from blindfold.documents import KeyDocument, PolicyDocument
-from blindfold.errors import DocumentInvalid, DocumentStale
+from blindfold.errors import DocumentInvalid, DocumentStale, PolicyReplaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,22 +22,33 @@ class Seen:
 
     keys: dict[str, tuple[int, str]] = field(default_factory=dict)
     policies: dict[str, tuple[int, str]] = field(default_factory=dict)
+    uids: dict[str, str] = field(default_factory=dict)
 
-    def accept(self, key: KeyDocument, policy: PolicyDocument) -> Self:
-        """The memory with both documents in it. Raises `DocumentStale`."""
+    def accept(self, root: str, key: KeyDocument, policy: PolicyDocument) -> Self:
+        """The memory with both documents in it. Raises `DocumentStale`, `PolicyReplaced`.
+
+        `root` is the fingerprint of the documents root that vouches for both.
+        """
+        name, uid = policy.resource_name, policy.uid.hex()
+        known = self.uids.get(f"{root}/{name}", uid)
+        if known != uid:
+            raise PolicyReplaced(f"{name}: its uid is {uid}, but it was {known} when it was used here before")
         keys = _accept(
-            self.keys, f"{key.tenant}", key.key_version, key.fingerprint.hex(), f"key of tenant {key.tenant}"
+            self.keys,
+            f"{root}/{key.tenant}",
+            key.key_version,
+            key.fingerprint.hex(),
+            f"key of tenant {key.tenant}",
         )
-        policies = _accept(
-            self.policies, policy.uid.hex(), policy.revision, policy.digest.hex(), policy.resource_name
-        )
-        return type(self)(keys, policies)
+        policies = _accept(self.policies, f"{root}/{uid}", policy.revision, policy.digest.hex(), name)
+        return type(self)(keys, policies, {**self.uids, f"{root}/{name}": uid})
 
     def to_bytes(self) -> bytes:
         return _canonical.dump(
             {
                 "keys": {name: list(entry) for name, entry in self.keys.items()},
                 "policies": {name: list(entry) for name, entry in self.policies.items()},
+                "uids": self.uids,
             }
         )
 
@@ -44,8 +56,8 @@ class Seen:
     def parse(cls, data: bytes) -> Self:
         """Raises `DocumentInvalid`: a damaged memory is not an empty one."""
         obj = _canonical.load(data, "seen documents")
-        _canonical.expect_fields(obj, frozenset({"keys", "policies"}), "seen documents")
-        return cls(_entries(obj["keys"]), _entries(obj["policies"]))
+        _canonical.expect_fields(obj, frozenset({"keys", "policies", "uids"}), "seen documents")
+        return cls(_entries(obj["keys"]), _entries(obj["policies"]), _uids(obj["uids"]))
 
 
 def load(path: Path) -> Seen:
@@ -95,3 +107,9 @@ def _entries(value: object) -> dict[str, tuple[int, str]]:
     ):
         return {name: (entry[0], entry[1]) for name, entry in value.items()}
     raise DocumentInvalid("seen documents: not a table of versions")
+
+
+def _uids(value: object) -> dict[str, str]:
+    if isinstance(value, dict) and all(isinstance(uid, str) for uid in value.values()):
+        return value
+    raise DocumentInvalid("seen documents: not a table of uids")

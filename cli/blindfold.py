@@ -48,7 +48,7 @@ program = Program(
     help="Seal secrets offline to a policy; open them through a KMS that never sees them.",
     epilog="""\b
 Example:
-  blindfold seal --public-key K --policy-document P --out FILE.sealed FILE
+  blindfold seal --public-key K --policy-document P --policy NAME --out FILE.sealed FILE
   blindfold open --out FILE FILE.sealed""",
 )
 click.version_option(package_name="blindfold-kms")(program)

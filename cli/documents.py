@@ -42,6 +42,11 @@ class Verified(Generic[_Document]):
     bundle: Bundle
     expired: bool
 
+    @property
+    def root(self) -> str:
+        """The fingerprint of the documents root that vouches for it."""
+        return root_fingerprint(self.bundle.delegation.root)
+
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:

@@ -17,6 +17,7 @@ BLINDFOLD: Mapping[type[blindfold_errors.BlindfoldError], ExitCode] = MappingPro
         blindfold_errors.DocumentUntrusted: ExitCode.DAMAGED,
         blindfold_errors.DocumentExpired: ExitCode.STALE,
         blindfold_errors.DocumentStale: ExitCode.STALE,
+        blindfold_errors.PolicyReplaced: ExitCode.STALE,
         blindfold_errors.DocumentMismatch: ExitCode.MISMATCH,
         blindfold_errors.KeyUnacceptable: ExitCode.DAMAGED,
         blindfold_errors.ElementOutOfRange: ExitCode.DAMAGED,

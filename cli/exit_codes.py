@@ -34,7 +34,7 @@ MEANING: Mapping[ExitCode, str] = MappingProxyType(
         ExitCode.DAMAGED: "A file or document is damaged, not of the expected form, or cannot be verified.",
         ExitCode.UNAVAILABLE: "The KMS cannot be reached or cannot serve now; try again later.",
         ExitCode.WRONG_ANSWER: "The KMS computed a wrong answer. Do not retry; raise an alarm.",
-        ExitCode.STALE: "A document is expired, or it or the store is older than one already used here.",
+        ExitCode.STALE: "A document is expired, or it or the store is behind what was used here before.",
         ExitCode.CONFLICT: "The resource exists already, has changed meanwhile, or is in another state.",
         ExitCode.LIMITED: "A rate limit or a cryptographic budget is used up.",
         ExitCode.UNAUTHENTICATED: "The KMS does not accept the identity: renew or enrol again.",

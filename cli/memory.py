@@ -17,16 +17,16 @@ from cli.output import warn
 NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
-def remember(path: Path, key: KeyDocument, policy: PolicyDocument) -> None:
-    """Refuse documents older than those used before; note these for the next time.
+def remember(path: Path, root: str, key: KeyDocument, policy: PolicyDocument) -> None:
+    """Refuse documents older than those used before, or of another policy; note these for the next time.
 
     Where nothing can be written, what is there is still obeyed, and a warning says that these documents are
-    not noted. Raises `DocumentStale`, `OSError`, and `CliError` for a damaged memory.
+    not noted. Raises as `Seen.accept`, `OSError`, and `CliError` for a damaged memory.
     """
     try:
         with _locked(path):
             known = _load(path)
-            following = known.accept(key, policy)
+            following = known.accept(root, key, policy)
             if following != known:
                 seen.store(path, following)
             return
@@ -35,7 +35,7 @@ def remember(path: Path, key: KeyDocument, policy: PolicyDocument) -> None:
             raise
         reason = error.strerror
     known = _load(path)
-    if known.accept(key, policy) != known:
+    if known.accept(root, key, policy) != known:
         warn(f"{path} cannot be written ({reason}); an older document will not be noticed next time")
 
 

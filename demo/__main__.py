@@ -131,7 +131,7 @@ def seal(world: World) -> None:
     allowed = subprocess.run([*isolated, "true"], capture_output=True, check=False).returncode == 0
     world.run(
         *(isolated if allowed else []), "blindfold", "seal", "--public-key", world.path("key.bundle"),
-        "--policy-document", world.path("policy.bundle"), "--name", "tls.key",
+        "--policy-document", world.path("policy.bundle"), "--policy", "prod/web-tls", "--name", "tls.key",
         "--out", world.path("tls.key.sealed"), world.path("tls.key"),
     )  # fmt: skip
     where = (

@@ -17,8 +17,8 @@ from cli.secret_io import input_stream, measured, remaining_size
     epilog="""\b
 Example:
   blindfold seal --public-key tenant.key --policy-document web-tls.policy \\
-      --trust-key sha256:... --out tls.key.sealed tls.key
-  printf %s "$TOKEN" | blindfold seal --public-key K --policy-document P --text"""
+      --policy prod/web-tls --out tls.key.sealed tls.key
+  printf %s "$TOKEN" | blindfold seal --public-key K --policy-document P --policy N --text"""
 )
 @target_options
 @profile_option
@@ -37,8 +37,9 @@ def seal(secret: str, out: Path | None, form: str, as_json: bool, **options: Any
     """Seal a secret to a policy, offline.
 
     The secret is read from the file INPUT, or from standard input. Two public documents are needed, the
-    tenant's public key and a policy document; both are verified up to a documents root key that you pin.
-    Only callers whom the policy allows can have the KMS help them open the result.
+    tenant's public key and a policy document; both are verified up to a documents root key that you pin, and
+    the policy must be the one that you name, since authors of others have signed documents too. Only callers
+    whom the policy allows can have the KMS help them open the result.
 
     Standard output holds the sealed secret and nothing else. With --json and without --out, it is inside the
     JSON object, in its text form.

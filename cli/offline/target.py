@@ -1,6 +1,7 @@
 """What a secret is sealed to: the options that name it, and its verification."""
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,9 @@ from cli.memory import remember
 from cli.options import FILE, allow_expired_option, must_pin, read_profile, trust_key_option
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_WHOLE_NAME = re.compile(r"tenants/[^/]+/namespaces/[^/]+/secretPolicies/[^/]+")
+_SHORT_NAME = re.compile(r"[^/]+/[^/]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,12 @@ def target_options(command: _Command) -> _Command:
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--public-key", type=FILE, required=True, help="Signed public key of the tenant."),
     click.option("--policy-document", type=FILE, required=True, help="Signed policy document to seal to."),
+    click.option(
+        "--policy",
+        metavar="NAME",
+        help="The policy that must be: NAMESPACE/ID, or the whole name.",
+    ),
+    click.option("--any-policy", is_flag=True, help="Seal to whichever policy the document is of."),
     trust_key_option,
     allow_expired_option,
     click.option(
@@ -66,8 +76,8 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
 )
 
 TARGET_OPTIONS = (
-    "public_key", "policy_document", "trust_keys", "profile_path", "tenant", "allow_expired",
-    "require_binding", "state", "no_state",
+    "public_key", "policy_document", "policy", "any_policy", "trust_keys", "profile_path", "tenant",
+    "allow_expired", "require_binding", "state", "no_state",
 )  # fmt: skip
 
 
@@ -75,6 +85,8 @@ def verified_target(
     *,
     public_key: Path,
     policy_document: Path,
+    policy: str | None,
+    any_policy: bool,
     trust_keys: tuple[str, ...],
     profile_path: Path | None,
     tenant: str | None,
@@ -83,26 +95,68 @@ def verified_target(
     state: Path | None,
     no_state: bool,
 ) -> Target:
-    """Both documents, verified, of one tenant, and not older than those used before."""
+    """Both documents, verified, of one tenant and the policy meant, and not older than those used before."""
     if state and no_state:
         raise UsageError("--state and --no-state exclude each other")
     settings = read_profile(profile_path)
+    tenant = tenant or settings.tenant
+    meant = meant_policy(policy, tenant, any_policy=any_policy)
     trust = Trust(must_pin(trust_keys, settings), datetime.now(UTC), allow_expired)
     target = Target(
         read_verified(public_key, verify_key, trust), read_verified(policy_document, verify_policy, trust)
     )
-    check_belongs(target, tenant or settings.tenant, require_binding)
+    check_belongs(target, tenant, require_binding)
+    if meant is not None:
+        target.policy.document.check_named(meant)
     if not no_state:
         memory = state or seen.default_path(os.environ)
-        remember(memory, target.key.document, target.policy.document)
+        remember(memory, target.key.root, target.key.document, target.policy.document)
     return target
 
 
+def meant_policy(text: str | None, tenant: str, *, any_policy: bool) -> str | None:
+    """The resource name of the policy to seal to, None for any. Raises `UsageError`.
+
+    It has to be said: whoever may write one policy of the tenant has a signed document to put in place of
+    another's.
+    """
+    if text is None and any_policy:
+        return None
+    if text is None:
+        raise UsageError(
+            "which policy is meant is not said, so a document of any would do",
+            hint="Give --policy NAMESPACE/ID, or --any-policy if you made sure of the document yourself.",
+        )
+    if any_policy:
+        raise UsageError("--policy and --any-policy exclude each other")
+    return policy_name(text, tenant)
+
+
+def policy_name(text: str, tenant: str) -> str:
+    """A resource name written whole, or short as NAMESPACE/ID. Raises `UsageError`."""
+    if _WHOLE_NAME.fullmatch(text):
+        return text
+    if not _SHORT_NAME.fullmatch(text):
+        raise UsageError(f"--policy: {text!r} is not NAMESPACE/ID, nor the whole name of a secret policy")
+    if not tenant:
+        raise UsageError(
+            "--policy: the tenant is not known",
+            hint="Give --tenant ID, or write the whole name: tenants/ID/namespaces/ID/secretPolicies/ID.",
+        )
+    namespace, policy = text.split("/")
+    return f"tenants/{tenant}/namespaces/{namespace}/secretPolicies/{policy}"
+
+
 def check_belongs(target: Target, tenant: str, require_binding: str | None) -> None:
-    """Raises `DocumentMismatch` for two tenants, for another than `tenant`, or for another binding."""
+    """Raises `DocumentMismatch` for two tenants or roots, for another than `tenant`, or another binding."""
     key, policy = target.key.document, target.policy.document
     if key.tenant != policy.tenant:
         raise DocumentMismatch(f"the key is of tenant {key.tenant!r}, the policy of {policy.tenant!r}")
+    if target.key.root != target.policy.root:
+        raise DocumentMismatch(
+            f"the key is vouched for by the documents root {target.key.root}, "
+            f"the policy by {target.policy.root}"
+        )
     if tenant and key.tenant != tenant:
         raise DocumentMismatch(f"the documents are of tenant {key.tenant!r}, not of {tenant!r}")
     if require_binding and policy.binding is not Binding[require_binding.upper()]:

@@ -22,7 +22,8 @@ from cli.secret_io import STDIO
 @click.command(
     epilog="""\b
 Example:
-  blindfold reseal --public-key new.key --policy-document web-tls.policy tls.key.sealed"""
+  blindfold reseal --public-key new.key --policy-document web-tls.policy \\
+      --policy prod/web-tls tls.key.sealed"""
 )
 @target_options
 @click.option("--expect-name", metavar="NAME", help="Refuse a secret that was sealed under another name.")

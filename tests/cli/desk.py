@@ -66,10 +66,11 @@ class Desk:
 
     @property
     def sealing(self) -> list[str]:
-        """Arguments that seal to the desk's own documents."""
+        """Arguments that seal to the desk's own documents, the root that is trusted last."""
         return [
             *("seal", "--public-key", str(self.path / "tenant.key")),
-            *("--policy-document", str(self.path / "web-tls.policy"), "--trust-key", material.trust()),
+            *("--policy-document", str(self.path / "web-tls.policy"), "--policy", POLICY.resource_name),
+            *("--trust-key", material.trust()),
         ]
 
     def call(self, *arguments: object, stdin: bytes | None = None, **environment: str) -> Result:

@@ -167,7 +167,10 @@ class House:
 
     def seal(self, policy: Path, *arguments: object, secret: bytes = SECRET) -> bytes:
         """The sealed secret, in binary unless told otherwise."""
-        documents = ("--public-key", self.path / "acme.key", "--policy-document", policy, "--no-state")
+        documents = (
+            *("--public-key", self.path / "acme.key", "--policy-document", policy),
+            *("--policy", f"prod/{policy.stem}", "--no-state"),
+        )
         ended = self._inside(blindfold.program, ("seal", *documents, *arguments), "", secret)
         assert ended.code == 0, ended.words
         return ended.out

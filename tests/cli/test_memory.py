@@ -11,11 +11,14 @@ import pytest
 from desk import KEY, POLICY, Desk
 
 from blindfold import seen
+from blindfold._primitives import ed25519_public_key
+from blindfold.bundle import root_fingerprint
 from blindfold.errors import DocumentStale
 from cli.exit_codes import ExitCode
 from cli.memory import remember
 from testvectors import material
 
+ROOT = material.trust()
 NEWER = material.policy(revision=2)
 UMBRELLA_KEY = material.key("full", tenant="umbrella")
 UMBRELLA_POLICY = replace(material.policy(tenant="umbrella"), uid=bytes(16))
@@ -35,6 +38,26 @@ def test_older_key_version_is_refused_after_a_newer_one(desk: Desk) -> None:
     assert desk.seal(stdin=b"x").exit_code == 0
     desk.bundle("tenant.key", KEY)
     assert desk.seal(stdin=b"x").exit_code == ExitCode.STALE
+
+
+def test_another_policy_under_a_known_name_is_refused(desk: Desk) -> None:
+    assert desk.seal(stdin=b"x").exit_code == 0
+    desk.bundle("web-tls.policy", replace(NEWER, uid=bytes(16)))
+    result = desk.seal(stdin=b"x")
+    assert (result.exit_code, result.stdout) == (ExitCode.STALE, "")
+    assert f"{POLICY.resource_name}: its uid is {'0' * 32}" in result.stderr
+    assert "if the policy really was made anew, seal with another memory (--state)" in result.stderr
+    assert desk.seal("--state", desk.path / "anew.json", stdin=b"x").exit_code == 0
+
+
+def test_what_is_noted_is_noted_of_its_root(desk: Desk) -> None:
+    assert desk.seal(stdin=b"x").exit_code == 0
+    other = material.seeded("another root", 32)
+    desk.bundle("tenant.key", KEY, root=other)
+    desk.bundle("web-tls.policy", replace(POLICY, uid=bytes(16)), root=other)
+    trusted = root_fingerprint(ed25519_public_key(other))
+    assert desk.seal("--trust-key", trusted, stdin=b"x").exit_code == 0
+    assert seen.load(desk.memory).keys.keys() == {f"{ROOT}/acme", f"{trusted}/acme"}
 
 
 def test_refused_documents_are_not_noted(desk: Desk) -> None:
@@ -75,17 +98,17 @@ def test_memory_that_cannot_be_written_is_still_obeyed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "seen.json"
-    seen.store(path, seen.Seen().accept(KEY, NEWER))
+    seen.store(path, seen.Seen().accept(ROOT, KEY, NEWER))
 
     def refuse(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(seen, "store", refuse)
-    remember(path, KEY, NEWER)
+    remember(path, ROOT, KEY, NEWER)
     assert capsys.readouterr().err == ""
     with pytest.raises(DocumentStale):
-        remember(path, KEY, POLICY)
-    remember(path, KEY, material.policy(revision=3))
+        remember(path, ROOT, KEY, POLICY)
+    remember(path, ROOT, KEY, material.policy(revision=3))
     assert "cannot be written" in capsys.readouterr().err
 
 
@@ -95,7 +118,7 @@ def test_full_disk_is_no_reason_to_forget(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(seen, "store", refuse)
     with pytest.raises(OSError, match="No space left"):
-        remember(tmp_path / "seen.json", KEY, POLICY)
+        remember(tmp_path / "seen.json", ROOT, KEY, POLICY)
 
 
 def test_sealer_waits_for_another_that_holds_the_memory(tmp_path: Path) -> None:
@@ -103,10 +126,10 @@ def test_sealer_waits_for_another_that_holds_the_memory(tmp_path: Path) -> None:
     path = tmp_path / "seen.json"
     with (tmp_path / "seen.json.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        waiting = threading.Thread(target=remember, args=(path, KEY, POLICY))
+        waiting = threading.Thread(target=remember, args=(path, ROOT, KEY, POLICY))
         waiting.start()
         waiting.join(0.2)
         assert waiting.is_alive()
-        seen.store(path, seen.Seen().accept(UMBRELLA_KEY, UMBRELLA_POLICY))
+        seen.store(path, seen.Seen().accept(ROOT, UMBRELLA_KEY, UMBRELLA_POLICY))
     waiting.join(10)
-    assert seen.load(path).keys.keys() == {"acme", "umbrella"}
+    assert seen.load(path).keys.keys() == {f"{ROOT}/acme", f"{ROOT}/umbrella"}

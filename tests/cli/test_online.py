@@ -142,7 +142,19 @@ def test_missing_input_is_a_usage_error_that_does_not_repeat_it(house: House) ->
 
 def resealing(house: House, policy: Path) -> list[object]:
     documents = ("--public-key", house.path / "acme.key", "--policy-document", policy)
-    return ["reseal", *documents, "--no-state"]
+    return ["reseal", *documents, "--policy", f"prod/{policy.stem}", "--no-state"]
+
+
+def test_reseal_to_another_policy_than_the_one_named_leaves_the_old_secret(
+    house: House, tmp_path: Path
+) -> None:
+    path = house.file("kept.sealed", house.seal(house.path / "web-tls.policy"))
+    before = path.read_bytes()
+    ended = house.blindfold(
+        *resealing(house, house.policy("other-tls")), "--policy", "prod/web-tls", path, who="prod-web"
+    )
+    assert ended.code == ExitCode.MISMATCH, ended.words
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("how", [(), ("--pad",), ("--text",)])

@@ -10,7 +10,8 @@ import pytest
 from desk import DAY, KEY, POLICY, SIGNER, Desk, opened, signed
 
 from blindfold import Binding, KeyDocument
-from blindfold._primitives import ed25519_sign
+from blindfold._primitives import ed25519_public_key, ed25519_sign
+from blindfold.bundle import root_fingerprint
 from blindfold.envelope import Header, read_header
 from blindfold.forms import from_location, from_text
 from cli import secret_io
@@ -154,6 +155,40 @@ REFUSALS = [
         policy_document=material.policy(binding=Binding.POLICY),
         arguments=("--require-binding", "revision"),
     ),
+    Refusal(
+        "policy of another namespace",
+        ExitCode.MISMATCH,
+        "is of tenants/acme/namespaces/dev/secretPolicies/web-tls, not of tenants/acme/namespaces/prod/",
+        policy_document=replace(POLICY, namespace="dev"),
+    ),
+    Refusal(
+        "policy not asked for",
+        ExitCode.MISMATCH,
+        "not of tenants/acme/namespaces/prod/secretPolicies/db",
+        arguments=("--tenant", "acme", "--policy", "prod/db"),
+    ),
+    Refusal(
+        "policy of a tenant not asked for",
+        ExitCode.MISMATCH,
+        "not of tenants/umbrella/",
+        arguments=("--policy", POLICY.resource_name.replace("acme", "umbrella")),
+    ),
+    Refusal("no name of a policy", ExitCode.USAGE, "is not NAMESPACE/ID", arguments=("--policy", "web-tls")),
+    Refusal(
+        "half a name of a policy",
+        ExitCode.USAGE,
+        "is not NAMESPACE/ID",
+        arguments=("--policy", "tenants/acme/"),
+    ),
+    Refusal("short name without a tenant", ExitCode.USAGE, "tenant", arguments=("--policy", "prod/web-tls")),
+    Refusal("one policy and any", ExitCode.USAGE, "exclude", arguments=("--any-policy",)),
+    Refusal(
+        "another root for the policy",
+        ExitCode.MISMATCH,
+        "vouched for by",
+        policy={"root": OTHER_ROOT},
+        arguments=("--trust-key", root_fingerprint(ed25519_public_key(OTHER_ROOT))),
+    ),
     Refusal("small modulus", ExitCode.DAMAGED, "a modulus of 1024 bits", key_document=material.key("small")),
     Refusal("key in place of policy", ExitCode.DAMAGED, "the delegation is for", policy_document=KEY),
     Refusal("bad name", ExitCode.USAGE, "name:", arguments=("--name", "\x1b[2J")),
@@ -176,6 +211,26 @@ def test_refusal_writes_nothing(desk: Desk, case: Refusal) -> None:
     assert result.stderr.startswith("blindfold: ")
     left = set(desk.path.iterdir()) - set(before)
     assert not {path.name for path in left} - {"state"}
+
+
+def without(arguments: list[str], option: str) -> list[str]:
+    """The arguments without an option and its value."""
+    at = arguments.index(option)
+    return arguments[:at] + arguments[at + 2 :]
+
+
+def test_which_policy_is_meant_has_to_be_said(desk: Desk) -> None:
+    arguments = without(desk.sealing, "--policy")
+    result = desk.call(*arguments, stdin=SECRET)
+    assert (result.exit_code, result.stdout) == (ExitCode.USAGE, "")
+    assert "hint: Give --policy NAMESPACE/ID" in result.stderr
+    assert opened(desk.call(*arguments, "--any-policy", stdin=SECRET).stdout_bytes) == SECRET
+
+
+def test_policy_is_named_short_where_the_tenant_is_known(desk: Desk) -> None:
+    profile = desk.file("profile.toml", 'tenant = "acme"\n')
+    arguments = ("--policy", "prod/web-tls", "--profile", profile)
+    assert opened(desk.seal(*arguments, stdin=SECRET).stdout_bytes) == SECRET
 
 
 def test_without_a_pinned_root_nothing_is_sealed(desk: Desk) -> None:
