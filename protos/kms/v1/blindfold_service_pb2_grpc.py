@@ -124,7 +124,8 @@ class BlindfoldServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetPrimaryBlindfoldKey(self, request, context):
-        """Makes an ENABLED version the one that new secrets are sealed to.
+        """Makes an ENABLED version the one that new secrets are sealed to. It must not be below the primary one,
+        since sealers who have used that refuse older ones: to get away from a version, generate the next.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,8 +42,8 @@ class BlindfoldServiceStub:
     ListBlindfoldKeys: _grpc.UnaryUnaryMultiCallable[_blindfold_service_pb2.ListBlindfoldKeysRequest, _blindfold_service_pb2.ListBlindfoldKeysResponse]
     """Lists the key versions of a tenant, oldest first."""
     SetPrimaryBlindfoldKey: _grpc.UnaryUnaryMultiCallable[_blindfold_service_pb2.SetPrimaryBlindfoldKeyRequest, _blindfold_service_pb2.BlindfoldKey]
-    """Makes an ENABLED version the one that new secrets are sealed to. It must not be below the primary version,
-    since sealers who have used that one refuse older ones: to get away from a version, generate the next.
+    """Makes an ENABLED version the one that new secrets are sealed to. It must not be below the primary one,
+    since sealers who have used that refuse older ones: to get away from a version, generate the next.
     """
     EnableBlindfoldKey: _grpc.UnaryUnaryMultiCallable[_blindfold_service_pb2.EnableBlindfoldKeyRequest, _blindfold_service_pb2.BlindfoldKey]
     """Lets a DISABLED version open again."""
@@ -83,8 +83,8 @@ class BlindfoldServiceAsyncStub(BlindfoldServiceStub):
     ListBlindfoldKeys: _aio.UnaryUnaryMultiCallable[_blindfold_service_pb2.ListBlindfoldKeysRequest, _blindfold_service_pb2.ListBlindfoldKeysResponse]  # type: ignore[assignment]
     """Lists the key versions of a tenant, oldest first."""
     SetPrimaryBlindfoldKey: _aio.UnaryUnaryMultiCallable[_blindfold_service_pb2.SetPrimaryBlindfoldKeyRequest, _blindfold_service_pb2.BlindfoldKey]  # type: ignore[assignment]
-    """Makes an ENABLED version the one that new secrets are sealed to. It must not be below the primary version,
-    since sealers who have used that one refuse older ones: to get away from a version, generate the next.
+    """Makes an ENABLED version the one that new secrets are sealed to. It must not be below the primary one,
+    since sealers who have used that refuse older ones: to get away from a version, generate the next.
     """
     EnableBlindfoldKey: _aio.UnaryUnaryMultiCallable[_blindfold_service_pb2.EnableBlindfoldKeyRequest, _blindfold_service_pb2.BlindfoldKey]  # type: ignore[assignment]
     """Lets a DISABLED version open again."""
@@ -145,8 +145,8 @@ class BlindfoldServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _blindfold_service_pb2.SetPrimaryBlindfoldKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_blindfold_service_pb2.BlindfoldKey, _abc.Awaitable[_blindfold_service_pb2.BlindfoldKey]]:
-        """Makes an ENABLED version the one that new secrets are sealed to. It must not be below the primary version,
-        since sealers who have used that one refuse older ones: to get away from a version, generate the next.
+        """Makes an ENABLED version the one that new secrets are sealed to. It must not be below the primary one,
+        since sealers who have used that refuse older ones: to get away from a version, generate the next.
         """
 
     @_abc_1.abstractmethod
