@@ -19,6 +19,13 @@ NULL = b"\x05\x00"
 RSA_ENCRYPTION = tlv(OBJECT_IDENTIFIER, bytes.fromhex("2a864886f70d010101"))
 RSASSA_PSS = tlv(OBJECT_IDENTIFIER, bytes.fromhex("2a864886f70d01010a"))
 
+# The AlgorithmIdentifier of EC keys of the curve P-256, and its base point.
+EC_ALGORITHM = bytes.fromhex("301306072a8648ce3d020106082a8648ce3d030107")
+EC_POINT = bytes.fromhex(
+    "046b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296"
+    "4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5"
+)
+
 
 def integer(value: int) -> bytes:
     return tlv(INTEGER, value.to_bytes(value.bit_length() // 8 + 1, "big"))
@@ -129,3 +136,10 @@ def wrap_blocks(kek: bytes, initial: bytes, data: bytes) -> bytes:
 
 def _xor(left: bytes, right: bytes) -> bytes:
     return bytes(a ^ b for a, b in zip(left, right, strict=True))
+
+
+def flip(data: bytes, at: int) -> bytes:
+    """One bit of the byte at that place flipped."""
+    changed = bytearray(data)
+    changed[at] ^= 1
+    return bytes(changed)

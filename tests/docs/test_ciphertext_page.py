@@ -21,7 +21,8 @@ from kms.crypto.key_wrapping import Unwrapper
 from kms.model.algorithms import ALGORITHMS, MAX_AAD, MAX_PLAINTEXT, Family
 from kms.model.names import KeyVersionName
 from testvectors.kms_material import kwp
-from testvectors.kms_vectors import AAD, HERE, PLAINTEXT, ephemeral, recipient
+from testvectors.kms_vectors import AAD, HERE, PLAINTEXT
+from testvectors.kms_wrapping import MATERIAL, ephemeral, recipient
 from testvectors.material import seeded
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +31,6 @@ TEXT = " ".join(PAGE.split())
 LIMITS = dict(re.findall(r"^\| (.+?) \| (.+?) \|$", PAGE[PAGE.index("## Limits") :], re.MULTILINE))
 NAME_WIDTH, LINE_WIDTH = 15, 96
 NONCE = seeded("kms nonce", 12)
-MATERIAL = seeded("material", 32)
 
 
 def cipher() -> VersionCipher:
