@@ -128,6 +128,7 @@ class Scheduler:
         for name, put in list(self._keys.due(self._now())):
             self._keyring.forget(name)
             await self._guard.commit([put], [self._event("Kms.DestroyBlindfoldKey", name, ALLOW)])
+            self._keyring.forget(name)
 
     async def look_after_keys(self) -> None:
         """Rotations and destructions whose time has come, and rotations that a budget asks for."""

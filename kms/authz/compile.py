@@ -93,12 +93,17 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class CompiledPolicy:
-    """A policy ready to be asked. `allowing` and `denying` are sets of rules, bit i being rule i."""
+    """A policy ready to be asked. `allowing` and `denying` are sets of rules, bit i being rule i.
+
+    `may_take_long`: it has regular expressions, by which a decision may take longer than an event loop can
+    wait, though the interpreter goes on meanwhile.
+    """
 
     content: PolicyContent
     allowing: int
     denying: int
     indexes: tuple[tuple[str, int, Index], ...]
+    may_take_long: bool = False
 
     def steps(self, request: AccessRequest) -> tuple[Step, ...]:
         """Ask each predicate in the order of `BUILDERS`, until no rule is left. May raise anything."""
@@ -129,7 +134,15 @@ def compile_policy(content: PolicyContent) -> CompiledPolicy:
             indexes.append((predicate, every & ~union(placed), build(placed, regexes)))
     regexes.compile()
     allowing = sum(1 << i for i, rule in enumerate(content.rules) if rule.action is Action.ALLOW)
-    return CompiledPolicy(content, allowing, every & ~allowing, tuple(indexes))
+    return CompiledPolicy(content, allowing, every & ~allowing, tuple(indexes), has_patterns(content))
+
+
+def has_patterns(content: PolicyContent) -> bool:
+    return any(
+        matcher is not None and matcher.regex_values
+        for rule in content.rules
+        for matcher in (rule.client_name_matcher, rule.key_matcher)
+    )
 
 
 def read_policy(obj: Mapping[str, object], kind: PolicyKind) -> PolicyContent:

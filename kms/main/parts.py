@@ -129,6 +129,6 @@ def assemble(vault: AuthenticatedStore, workers: Executor, server_names: Collect
         transfers=Transfers(guard, repository, keyring, policies, budget, workers),
         upkeep=upkeep,
         documents=Documents(guard, repository, documents, signing),
-        evaluation=Evaluation(guard, repository, documents, keyring, budget, workers),
+        evaluation=Evaluation(guard, repository, deny_lists, documents, keyring, budget, workers),
         audit_log=AuditLog(guard, store, vault.audit_public_key),
     )

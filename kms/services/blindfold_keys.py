@@ -185,13 +185,13 @@ class BlindfoldKeys:
             destroy_time = call.time + delay if verb is Verb.SCHEDULE_DESTROY else None
             state = next_state(VersionState(row.record.state), verb)
             record = replace(row.record, state=state.value, destroy_time=destroy_time)
+            self._keyring.forget(name)
             view = KeyView(name, Loaded(row.name, record, row.counter + 1), primary, self._last_used(name))
             details = {} if destroy_time is None else {"destroy_time": destroy_time.isoformat()}
             return Outcome(view, [row.put(record)], details)
 
         view = await self._guard.perform(call, _ACTIONS[verb], name, act)
-        if view.row.record.state != VersionState.ENABLED:
-            self._keyring.forget(name)
+        self._keyring.forget(name)
         return view
 
     def due(self, now: datetime) -> Iterator[tuple[BlindfoldKeyName, Put]]:

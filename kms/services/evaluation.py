@@ -1,21 +1,32 @@
 """EvaluateBlinded: authenticate -> rate limit -> load -> decide -> state -> evaluate -> audit -> answer.
 
 The request names a revision or a policy of the caller's own tenant, and nothing else selects the exponent:
-rules and exponent come from the one record that is loaded (docs/spec/blindfold.md, "The request").
+rules and exponent come from the one record that is loaded (docs/spec/blindfold.md, "The request"). The events
+are committed only while policy, revision, key version and deny list are as they were when it was decided:
+once a revocation is acknowledged, no answer that was decided before it leaves.
 """
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from blindfold import Binding
+from blindfold import Binding, PolicyDocument
 from blindfold.errors import ElementOutOfRange, EvaluationFault
 from blindfold.evaluation import Evaluator
 from blindfold.exponent import binding_info, derive_exponent
 from kms.authz.decide import decide
-from kms.errors import Denied, EvaluationFailed, InvalidField, KmsError, LimitExceeded, WrongState
+from kms.errors import (
+    Denied,
+    EvaluationFailed,
+    InvalidField,
+    KmsError,
+    LimitExceeded,
+    StoreTampered,
+    Unavailable,
+    WrongState,
+)
 from kms.model.access_request import AccessRequest
 from kms.model.audit_event import AuditEvent
 from kms.model.lifecycle import VersionState
@@ -23,13 +34,15 @@ from kms.model.names import BlindfoldKeyName, SecretPolicyName
 from kms.model.records import BlindfoldKeyRecord, DigestRecord, RevisionRecord, SecretPolicyRecord
 from kms.services.blindfold_keys import key_row
 from kms.services.call import Call
-from kms.services.guard import ALLOW, Guard, check_tenant, refusal_event
+from kms.services.deny_lists import DenyLists
+from kms.services.guard import ALLOW, ATTEMPTS, FAIL, Guard, check_tenant, refusal_event
 from kms.services.keyring import Keyring
 from kms.services.policy_changes import revision_row
 from kms.services.policy_documents import PolicyDocuments, StoredPolicy
-from kms.services.repository import Repository
+from kms.services.repository import Loaded, Repository
 from kms.services.secret_policies import digest_row
 from kms.services.use_budget import Counter, UseBudget
+from kms.storage.interface import Require, WriteConflict
 
 ACTION = "EvaluateBlinded"
 MAX_ELEMENTS = 256
@@ -51,14 +64,63 @@ class PolicyBinding:
     uid: bytes
 
 
+Result = bytes | KmsError
+
+
 @dataclass(frozen=True, slots=True)
 class _Permit:
-    """An allowed request: under which policy, by which rule, with which key and exponent."""
+    """An allowed request: under which policy and by which rule, and the rows that this was read from."""
 
     policy: StoredPolicy
     rule: str
-    record: BlindfoldKeyRecord
+    head: Loaded[SecretPolicyRecord]
+    revision: Loaded[RevisionRecord]
+    denied: Require
+
+    @property
+    def details(self) -> dict[str, str]:
+        document = self.policy.document
+        return {"policy": document.resource_name, "revision": str(document.revision)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """The key version that serves a request, and the exponent. `begun`: see `Keyring.begin`."""
+
+    row: Loaded[BlindfoldKeyRecord]
     exponent: int
+    begun: int
+
+
+@dataclass(slots=True)
+class _Work:
+    """One call: what is asked, the last permit, and a result for each element that has one."""
+
+    call: Call
+    key: BlindfoldKeyName
+    binding: RevisionBinding | PolicyBinding
+    elements: Sequence[bytes]
+    results: list[Result | None]
+    permit: _Permit | None = None
+
+    def refusals(self, error: Exception) -> list[AuditEvent]:
+        """One event for each element; one for the call if there are too few or too many of them."""
+        event = refusal_event(self.call, ACTION, str(self.key), error)
+        known = {} if self.permit is None else self.permit.details
+        if isinstance(error, LimitExceeded):
+            return [replace(event, details={**event.details, "elements": str(len(self.elements))})]
+        return [
+            replace(event, details={**event.details, **known, "element_sha256": _digest(element)})
+            for element in self.elements
+        ]
+
+    def events(self, permit: _Permit, results: Sequence[Result]) -> list[AuditEvent]:
+        made = []
+        for element, result in zip(self.elements, results, strict=True):
+            details = permit.details | {"element_sha256": _digest(element)}
+            decision, reason = (FAIL, result.reason) if isinstance(result, KmsError) else (ALLOW, permit.rule)
+            made.append(self.call.event(ACTION, str(self.key), decision, reason, details))
+        return made
 
 
 class Evaluation:
@@ -68,6 +130,7 @@ class Evaluation:
         self,
         guard: Guard,
         repository: Repository,
+        deny_lists: DenyLists,
         documents: PolicyDocuments,
         keyring: Keyring,
         budget: UseBudget,
@@ -75,6 +138,7 @@ class Evaluation:
     ) -> None:
         self._guard = guard
         self._repository = repository
+        self._deny_lists = deny_lists
         self._documents = documents
         self._keyring = keyring
         self._budget = budget
@@ -89,48 +153,79 @@ class Evaluation:
     ) -> list[bytes | KmsError]:
         """One result for each element, in order, each audited before this returns.
 
-        Raises `LimitExceeded`, `Denied` (one text for all reasons), `WrongState`, `BudgetExhausted`. An
-        element out of range, or a failed check of the operation, is the result of that element alone.
+        Raises `LimitExceeded`, `Denied` (one text for all reasons), `Unauthenticated` for a certificate that
+        was revoked meanwhile, `WrongState`, `BudgetExhausted`, `EvaluationFailed` where the version does not
+        serve, `Unavailable`. An element out of range, or a failed check of the operation, is the result of
+        that element alone.
         """
-        if not 1 <= len(elements) <= MAX_ELEMENTS:
-            raise LimitExceeded("elements", f"1 to {MAX_ELEMENTS} elements in a request")
+        work = _Work(call, key, binding, elements, [None] * len(elements))
         try:
-            permit = self._permit(call, key, binding)
-            await self._budget.spend(_counter(key, permit.policy), len(elements), call.time)
+            return await self._answer(work)
         except Exception as error:
-            refused = refusal_event(call, ACTION, str(key), error)
-            await self._guard.commit([], [_about(refused, element) for element in elements])
+            await self._guard.commit([], work.refusals(error))
             raise
-        results = await self._run(key, permit, elements)
-        events = [
-            self._event(call, key, permit, element, result)
-            for element, result in zip(elements, results, strict=True)
-        ]
-        await self._guard.commit([], events)
-        return results
 
-    def _permit(self, call: Call, key: BlindfoldKeyName, binding: RevisionBinding | PolicyBinding) -> _Permit:
-        """Load one record, ask its rules, derive the exponent from it. Raises `Denied`, `WrongState`."""
+    async def _answer(self, work: _Work) -> list[Result]:
+        """Decide, evaluate, and commit the events if all that the decision was read from is still so.
+
+        Otherwise decide again. Elements that have a result keep it: it depends on key and binding alone.
+        """
+        if not 1 <= len(work.elements) <= MAX_ELEMENTS:
+            raise LimitExceeded("elements", f"1 to {MAX_ELEMENTS} elements in a request")
+        for attempt in range(ATTEMPTS):
+            permit = work.permit = await self._permit(work)
+            key = self._key(work.key, permit)
+            if attempt == 0:
+                counter = _counter(work.key, permit.policy)
+                await self._budget.spend(counter, len(work.elements), work.call.time)
+            await self._run(work, permit, key)
+            results = [result for result in work.results if result is not None]
+            if len(results) < len(work.elements):
+                continue
+            required = [permit.head.require(), permit.revision.require(), key.row.require(), permit.denied]
+            try:
+                await self._guard.commit(required, work.events(permit, results))
+            except WriteConflict:
+                continue
+            return results
+        raise Unavailable("what decides about this call was changed again and again; repeat it")
+
+    async def _permit(self, work: _Work) -> _Permit:
+        """Load one record and ask its rules. Raises `Denied`, `Unauthenticated`."""
+        call, key = work.call, work.key
         check_tenant(call, key)
-        row = self._load(key.tenant, binding)
-        policy = self._documents.read(row)
-        if policy.document.tenant != key.tenant or row.revoke_time is not None:
+        denied = self._deny_lists.check(call.caller)
+        head, revision = self._load(key.tenant, work.binding)
+        if revision.record.revoke_time is not None:
             raise Denied("REVISION_REVOKED")
-        if call.caller.spiffe_id in row.denied:
+        if call.caller.spiffe_id in revision.record.denied:
             raise Denied("DENY_OVERLAY")
+        policy = self._documents.at_hand(revision.record)
+        if policy is None:
+            policy = await asyncio.to_thread(self._documents.read, revision.record)
+        _check_document(policy.document, key.tenant, work.binding)
         request = AccessRequest(caller=call.caller, time=call.time, resource_labels=policy.content.labels)
-        decision = decide(policy.compiled, request)
+        if policy.compiled.may_take_long:
+            decision = await asyncio.to_thread(decide, policy.compiled, request)
+        else:
+            decision = decide(policy.compiled, request)
         if not decision.is_allowed or decision.rule_index is None:
             raise Denied(decision.reason)
-        rule = policy.content.rules[decision.rule_index].name
-        loaded = self._repository.load(BlindfoldKeyRecord, key_row(key))
-        if loaded is None:
-            raise Denied("UNKNOWN_KEY")
-        if loaded.record.state != VersionState.ENABLED:
-            raise WrongState(f"{key} is {loaded.record.state}; ask a key admin", state=loaded.record.state)
-        return _Permit(policy, rule, loaded.record, _exponent(key, loaded.record, policy))
+        return _Permit(policy, policy.content.rules[decision.rule_index].name, head, revision, denied)
 
-    def _load(self, tenant: str, binding: RevisionBinding | PolicyBinding) -> RevisionRecord:
+    def _key(self, name: BlindfoldKeyName, permit: _Permit) -> _Key:
+        """The key version, asked for by who is allowed. Raises `Denied`, `WrongState`."""
+        begun = self._keyring.begin()
+        row = self._repository.load(BlindfoldKeyRecord, key_row(name))
+        if row is None:
+            raise Denied("UNKNOWN_KEY")
+        if row.record.state != VersionState.ENABLED:
+            raise WrongState(f"{name} is {row.record.state}; ask a key admin", state=row.record.state)
+        return _Key(row, _exponent(name, row.record, permit.policy), begun)
+
+    def _load(
+        self, tenant: str, binding: RevisionBinding | PolicyBinding
+    ) -> tuple[Loaded[SecretPolicyRecord], Loaded[RevisionRecord]]:
         """The one record that a binding names. Raises `Denied` for every binding that names none."""
         if isinstance(binding, RevisionBinding):
             found = self._repository.load(DigestRecord, digest_row(tenant, binding.digest))
@@ -149,40 +244,51 @@ class Evaluation:
             if head.record.uid != binding.uid:
                 raise Denied("OTHER_UID")
             row = revision_row(name, head.record.revision)
-        record = self._repository.require(RevisionRecord, row).record
-        if isinstance(binding, RevisionBinding) and record.digest != binding.digest:
+        revision = self._repository.require(RevisionRecord, row)
+        if isinstance(binding, RevisionBinding) and revision.record.digest != binding.digest:
             raise Denied("UNKNOWN_REVISION")
-        return record
+        return head, revision
 
-    async def _run(
-        self, key: BlindfoldKeyName, permit: _Permit, elements: Sequence[bytes]
-    ) -> list[bytes | KmsError]:
+    async def _run(self, work: _Work, permit: _Permit, key: _Key) -> None:
+        """Evaluate what has no result yet; what the permit no longer covers stays without."""
         loop = asyncio.get_running_loop()
-        evaluator = self._keyring.evaluator_at_hand(key)
+        evaluator = self._keyring.evaluator_at_hand(work.key)
         if evaluator is None:
-            evaluator = await loop.run_in_executor(self._workers, self._keyring.evaluator, key, permit.record)
-        jobs = [
-            loop.run_in_executor(self._workers, _evaluate, evaluator, element, permit.exponent, index)
-            for index, element in enumerate(elements)
-        ]
-        results = await asyncio.gather(*jobs)
-        if any(isinstance(result, EvaluationFailed) for result in results):
-            await loop.run_in_executor(self._workers, _self_test, evaluator)
-        return list(results)
+            evaluator = await loop.run_in_executor(
+                self._workers, self._keyring.evaluator, work.key, key.row.record, key.begun
+            )
 
-    def _event(
-        self, call: Call, key: BlindfoldKeyName, permit: _Permit, element: bytes, result: bytes | KmsError
-    ) -> AuditEvent:
-        document = permit.policy.document
-        details = {
-            "policy": document.resource_name,
-            "revision": str(document.revision),
-            "element_sha256": hashlib.sha256(element).hexdigest(),
-        }
-        if isinstance(result, KmsError):
-            return call.event(ACTION, str(key), refusal_event(call, ACTION, str(key), result).decision,
-                              result.reason, details)  # fmt: skip
-        return call.event(ACTION, str(key), ALLOW, permit.rule, details)
+        def still_holds() -> bool:
+            current = self._repository.is_current
+            return (
+                current(permit.revision)
+                and current(permit.head)
+                and current(key.row)
+                and self._deny_lists.admits(work.call.caller)
+            )
+
+        missing = [index for index, result in enumerate(work.results) if result is None]
+        jobs = [
+            loop.run_in_executor(
+                self._workers, _evaluate, evaluator, work.elements[index], key.exponent, index, still_holds
+            )
+            for index in missing
+        ]
+        for index, result in zip(missing, await asyncio.gather(*jobs), strict=True):
+            work.results[index] = result
+        if any(isinstance(result, EvaluationFailed) for result in work.results):
+            await loop.run_in_executor(self._workers, _self_test, evaluator)
+
+
+def _check_document(document: PolicyDocument, tenant: str, binding: RevisionBinding | PolicyBinding) -> None:
+    """The exponent follows from the document, so it must be the one asked for. Raises `StoreTampered`."""
+    if isinstance(binding, RevisionBinding):
+        is_asked_for = (document.binding, document.digest) == (Binding.REVISION, binding.digest)
+    else:
+        asked = (Binding.POLICY, str(binding.name), binding.uid)
+        is_asked_for = (document.binding, document.resource_name, document.uid) == asked
+    if document.tenant != tenant or not is_asked_for:
+        raise StoreTampered("a policy document is not the one that its row says")
 
 
 def _exponent(key: BlindfoldKeyName, record: BlindfoldKeyRecord, policy: StoredPolicy) -> int:
@@ -196,8 +302,12 @@ def _counter(key: BlindfoldKeyName, policy: StoredPolicy) -> Counter:
     return Counter(row, key.tenant, str(key), MAX_EVALUATIONS)
 
 
-def _evaluate(evaluator: Evaluator, element: bytes, exponent: int, index: int) -> bytes | KmsError:
-    """Runs in a worker."""
+def _evaluate(
+    evaluator: Evaluator, element: bytes, exponent: int, index: int, still_holds: Callable[[], bool]
+) -> Result | None:
+    """None if the permit no longer holds. Runs in a worker, perhaps long after it was asked for."""
+    if not still_holds():
+        return None
     try:
         return evaluator.evaluate(element, exponent)
     except ElementOutOfRange as error:
@@ -216,16 +326,5 @@ def _self_test(evaluator: Evaluator) -> None:
         return
 
 
-def _about(event: AuditEvent, element: bytes) -> AuditEvent:
-    digest = hashlib.sha256(element).hexdigest()
-    return AuditEvent(
-        time=event.time,
-        action=event.action,
-        caller=event.caller,
-        tenant=event.tenant,
-        resource=event.resource,
-        decision=event.decision,
-        reason=event.reason,
-        request_id=event.request_id,
-        details={**event.details, "element_sha256": digest},
-    )
+def _digest(element: bytes) -> str:
+    return hashlib.sha256(element).hexdigest()

@@ -1,7 +1,5 @@
 """Key versions ready for use: unwrapped when first needed, kept in this process's memory only."""
 
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 
 from kms.crypto.aead import AeadKey
@@ -11,6 +9,7 @@ from kms.model.algorithms import ALGORITHMS
 from kms.model.names import KeyVersionName
 from kms.model.records import KeyVersionRecord
 from kms.services.keyring import Keyring
+from kms.services.loaded_keys import LoadedKeys
 
 MAX_HANDLES = 20_000
 
@@ -29,8 +28,7 @@ class KeyHandles:
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
-        self._handles: OrderedDict[KeyVersionName, tuple[bytes, KeyUse]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._handles: LoadedKeys[KeyVersionName, tuple[bytes, KeyUse]] = LoadedKeys(MAX_HANDLES)
 
     def get(self, name: KeyVersionName, uid: bytes, record: KeyVersionRecord) -> KeyUse:
         """A key version, loaded at most once while its stored bytes stay what they are.
@@ -38,24 +36,19 @@ class KeyHandles:
         `uid` is the key's. Above 20,000, the least recently used ones are forgotten. Raises `StoreTampered`.
         """
         material = record.wrapped_key or record.public_key
-        with self._lock:
-            kept = self._handles.get(name)
-            if kept is not None and kept[0] == material:
-                self._handles.move_to_end(name)
-                return kept[1]
+        kept = self._handles.get(name)
+        if kept is not None and kept[0] == material:
+            return kept[1]
+        begun = self._handles.begin()
         handle = self._load(name, record)
         cipher = VersionCipher(handle, name, uid) if isinstance(handle, AeadKey) else None
         use = KeyUse(name, handle, cipher)
-        with self._lock:
-            self._handles[name] = (material, use)
-            while len(self._handles) > MAX_HANDLES:
-                self._handles.popitem(last=False)
+        self._handles.keep(name, (material, use), begun)
         return use
 
     def forget(self, name: KeyVersionName) -> None:
-        """Drop the handle of a version that was stopped or destroyed."""
-        with self._lock:
-            self._handles.pop(name, None)
+        """Drop the handle of a version that is stopped or destroyed: as `LoadedKeys.forget`."""
+        self._handles.forget(name)
 
     def _load(self, name: KeyVersionName, record: KeyVersionRecord) -> KeyHandle:
         algorithm = ALGORITHMS[record.algorithm]

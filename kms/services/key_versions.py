@@ -116,6 +116,7 @@ class KeyVersions:
             destroy_time = call.time + delay if verb is Verb.SCHEDULE_DESTROY else None
             state = next_state(VersionState(row.record.state), verb)
             record = replace(row.record, state=state.value, destroy_time=destroy_time)
+            self._handles.forget(name)
             changes: Changes = [row.put(record)]
             changes += self._agenda.move(DESTROY, row.name, row.record.destroy_time, destroy_time)
             details = {} if destroy_time is None else {"destroy_time": destroy_time.isoformat()}
@@ -123,8 +124,7 @@ class KeyVersions:
             return Outcome(view, changes, details)
 
         view = await self._guard.perform(call, _ACTIONS[verb], name, act)
-        if view.row.record.state != VersionState.ENABLED:
-            self._handles.forget(name)
+        self._handles.forget(name)
         return view
 
     def destruction(self, due: Loaded[DueRecord], now: datetime) -> Changes:

@@ -5,17 +5,18 @@ algorithm and purpose, so that a wrapped key moved to another row does not open.
 """
 
 import threading
-from collections import OrderedDict
 
+from blindfold.errors import EvaluationFault
 from blindfold.evaluation import Evaluator
 from blindfold.private_key import PrivateKey
 from blindfold.secret import SecretBytes
 from kms.audit.authenticated_store import AuthenticatedStore
 from kms.crypto.key_hierarchy import TENANT_KEY, new_tenant_key
 from kms.crypto.wrapping import unwrap, wrap
-from kms.errors import StoreTampered
+from kms.errors import EvaluationFailed, StoreTampered
 from kms.model.names import BlindfoldKeyName, KeyVersionName, TenantName
 from kms.model.records import BlindfoldKeyRecord, KeyVersionRecord
+from kms.services.loaded_keys import LoadedKeys
 from kms.storage.interface import MISSING, Put, Require
 
 MAX_EVALUATORS = 256
@@ -27,7 +28,7 @@ class Keyring:
     def __init__(self, vault: AuthenticatedStore) -> None:
         self._vault = vault
         self._tenants: dict[str, SecretBytes] = {}
-        self._evaluators: OrderedDict[BlindfoldKeyName, Evaluator] = OrderedDict()
+        self._evaluators: LoadedKeys[BlindfoldKeyName, Evaluator] = LoadedKeys(MAX_EVALUATORS)
         self._lock = threading.Lock()
 
     def new_root_wrapped(self, kind: str, name: str, key: SecretBytes) -> Put:
@@ -104,28 +105,37 @@ class Keyring:
 
     def evaluator_at_hand(self, name: BlindfoldKeyName) -> Evaluator | None:
         """The evaluator of a key version, if it was made before."""
-        with self._lock:
-            evaluator = self._evaluators.get(name)
-            if evaluator is not None:
-                self._evaluators.move_to_end(name)
-            return evaluator
+        return self._evaluators.get(name)
 
-    def evaluator(self, name: BlindfoldKeyName, record: BlindfoldKeyRecord) -> Evaluator:
-        """The evaluator of a key version. Above 256, the least recently used ones are forgotten."""
+    def begin(self) -> int:
+        """To be called before a record is read, and given to `evaluator` with it."""
+        return self._evaluators.begin()
+
+    def evaluator(self, name: BlindfoldKeyName, record: BlindfoldKeyRecord, begun: int) -> Evaluator:
+        """The evaluator of a key version, tested when it is made: some tens of milliseconds.
+
+        Above 256, the least recently used ones are forgotten; a version that has stopped is served again
+        only after this test. Raises `EvaluationFailed`, `StoreTampered`.
+        """
         evaluator = self.evaluator_at_hand(name)
-        if evaluator is not None:
-            return evaluator
-        evaluator = Evaluator(self.unwrap_blindfold_key(name, record))
-        with self._lock:
-            evaluator = self._evaluators.setdefault(name, evaluator)
-            while len(self._evaluators) > MAX_EVALUATORS:
-                self._evaluators.popitem(last=False)
+        if evaluator is None:
+            evaluator = Evaluator(self.unwrap_blindfold_key(name, record))
+            _test(evaluator)
+            self._evaluators.keep(name, evaluator, begun)
         return evaluator
 
     def forget(self, name: BlindfoldKeyName) -> None:
-        """Drop the evaluator of a version that was disabled or destroyed."""
-        with self._lock:
-            self._evaluators.pop(name, None)
+        """Drop the evaluator of a version that is stopped or destroyed: as `LoadedKeys.forget`."""
+        self._evaluators.forget(name)
+
+
+def _test(evaluator: Evaluator) -> None:
+    try:
+        evaluator.self_test()
+        return
+    except EvaluationFault:
+        pass
+    raise EvaluationFailed("the key version failed its self-test; it does not serve")
 
 
 def _blindfold_algorithm(modulus_bits: int) -> str:

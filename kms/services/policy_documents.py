@@ -30,19 +30,28 @@ class PolicyDocuments:
     def __init__(self) -> None:
         self._policies: DigestCache[StoredPolicy] = DigestCache()
 
+    def at_hand(self, record: RevisionRecord) -> StoredPolicy | None:
+        """As `read`, for a policy that was read before and is still kept."""
+        return self._policies.get(_digest(record))
+
     def read(self, record: RevisionRecord) -> StoredPolicy:
         """The policy of a revision, the digest of whose document is computed anew at every call.
 
         Raises `StoreTampered` if the digest differs or the document does not hold.
         """
-        digest = hashlib.sha256(record.document).digest()
-        if digest != record.digest:
-            raise StoreTampered("a policy document does not have its recorded digest")
+        digest = _digest(record)
         policy = self._policies.get(digest)
         if policy is None:
             policy = _read(record.document, digest)
             self._policies.keep(digest, policy)
         return policy
+
+
+def _digest(record: RevisionRecord) -> bytes:
+    digest = hashlib.sha256(record.document).digest()
+    if digest != record.digest:
+        raise StoreTampered("a policy document does not have its recorded digest")
+    return digest
 
 
 def _read(data: bytes, digest: bytes) -> StoredPolicy:

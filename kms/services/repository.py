@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from kms.errors import AlreadyExists, EtagMismatch, NotFound, StoreTampered
 from kms.services.call import Page
-from kms.storage.interface import MISSING, Delete, Put, Store
+from kms.storage.interface import MISSING, Delete, Put, Require, Store
 
 
 class Stored(Protocol):
@@ -60,6 +60,10 @@ class Loaded(Generic[R]):
     def put(self, record: R) -> Put:
         """Write another record in its place."""
         return Put(record.KIND, self.name, record.to_bytes(), self.counter)
+
+    def require(self) -> Require:
+        """Write nothing, and conflict if it is another by then."""
+        return Require(self.record.KIND, self.name, self.counter)
 
     def delete(self) -> Delete:
         return Delete(self.record.KIND, self.name, self.counter)
@@ -115,6 +119,11 @@ class Repository:
         if loaded is None:
             raise StoreTampered(f"the row {name} of kind {cls.KIND} is missing")
         return loaded
+
+    def is_current(self, loaded: Loaded[Any]) -> bool:
+        """Whether the row is still the one that was read."""
+        current = self.load(type(loaded.record), loaded.name)
+        return current is not None and current.counter == loaded.counter
 
     def scan(self, cls: type[R], prefix: str, after: str = "", limit: int = PAGE) -> list[Loaded[R]]:
         """Rows whose names start with prefix and sort after `after`.

@@ -77,6 +77,7 @@ class Upkeep:
             changes = self.versions.destruction(entry, now)
             details = {"version": str(version.version)}
             destroyed += await self._commit("Kms.DestroyKeyVersion", version.key_name, changes, now, details)
+            self.handles.forget(version)
         return destroyed
 
     def _due(self, what: str, now: datetime) -> Iterator[Loaded[DueRecord]]:

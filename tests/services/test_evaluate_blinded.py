@@ -187,12 +187,20 @@ def test_event_names_policy_revision_rule_and_nothing_of_the_answer(ready: Kms) 
 @pytest.mark.parametrize("count", [0, 257])
 def test_number_of_elements_is_limited(ready: Kms, count: int) -> None:
     binding = RevisionBinding(bytes(32))
+    before = len(ready.events())
     with pytest.raises(LimitExceeded, match="1 to 256"):
         ready.run(ready.parts.evaluation.evaluate(ready.call(WEB), KEY, binding, [b"\x02" * 384] * count))
+    [event] = ready.events()[before:]
+    assert (event["decision"], event["reason"], event["details"]["elements"]) == (
+        "FAIL",
+        "LIMIT_EXCEEDED",
+        str(count),
+    )
 
 
 def test_fault_gives_no_answer_and_is_audited(ready: Kms, monkeypatch: pytest.MonkeyPatch) -> None:
     sealed = ready.seal(SECRET)
+    assert ready.open(sealed, WEB) == SECRET
     tested: list[Evaluator] = []
 
     def fail(self: Evaluator, element: bytes, exponent: int) -> bytes:
