@@ -16,7 +16,7 @@ from kms.crypto.mac import MacKey
 from kms.crypto.rsa_oaep import OaepKey
 from kms.crypto.rsa_pss import PssKey
 from kms.errors import InvalidField, KmsError, WrongState
-from kms.model.algorithms import Purpose
+from kms.model.algorithms import Algorithm, Purpose
 from kms.model.names import KeyName, KeyVersionName
 from kms.services.call import Call
 from kms.services.key_handles import KeyUse
@@ -73,6 +73,15 @@ class Raw:
 
     name: KeyVersionName
     value: RawCiphertext
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """The public half of a key version, an SPKI in DER."""
+
+    name: KeyVersionName
+    algorithm: Algorithm
+    spki: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,12 +269,9 @@ class Cryptography:
 
         return await self._run_messages(call, key, MAC_VERIFY, items, make)
 
-    async def public_key(self, call: Call, key: KeyName, versions: Sequence[int]) -> Results[Made]:
-        """The public keys as SPKI in DER; 0 is the primary version."""
-        work = [
-            Item(_made(lambda use: use.handle.public_key), version=number, allow_compromised=True)
-            for number in versions
-        ]
+    async def public_key(self, call: Call, key: KeyName, versions: Sequence[int]) -> Results[PublicKey]:
+        """The public keys; 0 is the primary version."""
+        work = [Item(_public_key, version=number, allow_compromised=True) for number in versions]
         return await self._operations.run(call, key, GET_PUBLIC_KEY, work)
 
     async def _opened(
@@ -313,6 +319,10 @@ def _made(act: Callable[[KeyUse], bytes]) -> Callable[[KeyUse], Made]:
 
 def _encrypting(item: Plain) -> Item[Made]:
     return Item(_made(lambda use: _cipher(use).encrypt(item.plaintext, item.aad)), item.aad)
+
+
+def _public_key(use: KeyUse) -> PublicKey:
+    return PublicKey(use.name, use.handle.algorithm, use.handle.public_key)
 
 
 def _cipher(use: KeyUse) -> VersionCipher:

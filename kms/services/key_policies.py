@@ -11,7 +11,7 @@ from kms.authz.decide import decide
 from kms.errors import Denied
 from kms.model.access_request import AccessRequest
 from kms.model.caller import Caller
-from kms.model.names import KeyName
+from kms.model.names import KeyName, NamespaceName
 from kms.model.records import KeyRecord, KmsPolicyRecord, KmsPolicyRevisionRecord, NamespacePolicyRecord
 from kms.services.kms_policy_contents import KmsPolicyContents, StoredKmsPolicy
 from kms.services.repository import Repository
@@ -61,15 +61,22 @@ class KeyPolicies:
         Raises `Denied` because of `NO_POLICY` or `POLICY_DELETED`, and `StoreTampered`.
         """
         namespace = f"tenants/{key.tenant}/namespaces/{key.namespace}"
+        return self._rules(key.tenant, namespace, key.key, record.policy, record.labels)
+
+    def resolve_namespace(self, name: NamespaceName) -> KeyRules:
+        """The rules of a namespace alone, for what names no key. Raises as `resolve`."""
+        return self._rules(name.tenant, str(name), "", "", {})
+
+    def _rules(self, tenant: str, namespace: str, key: str, own: str, labels: Mapping[str, str]) -> KeyRules:
         of_namespace = self._repository.load(NamespacePolicyRecord, namespace)
-        names = [record.policy] if record.policy else []
-        if of_namespace is not None and of_namespace.record.policy not in ("", record.policy):
+        names = [own] if own else []
+        if of_namespace is not None and of_namespace.record.policy not in ("", own):
             names.append(of_namespace.record.policy)
         if not names:
             raise Denied(NO_POLICY)
-        policies = tuple([self._load(key.tenant, name) for name in names])
+        policies = tuple([self._load(tenant, name) for name in names])
         depends_on_aad = any(policy.reads_aad for policy in policies)
-        return KeyRules(key.key, record.labels, policies, depends_on_aad)
+        return KeyRules(key, labels, policies, depends_on_aad)
 
     def _load(self, tenant: str, name: str) -> StoredKmsPolicy:
         """The current revision of a policy of that tenant."""
