@@ -98,7 +98,8 @@ def private_key_seeds() -> list[bytes]:
 
 def seen_seeds() -> list[bytes]:
     policy = PolicyDocument.parse(document_seeds(PolicyDocument.TYPE)[0])
-    return [Seen().to_bytes(), Seen().accept(vector_key(), policy).to_bytes()]
+    root = f"sha256:{'0' * 64}"
+    return [Seen().to_bytes(), Seen().accept(root, vector_key(), policy).to_bytes()]
 
 
 @cache

@@ -104,7 +104,7 @@ def bundles(draw: st.DrawFn) -> Bundle:
 
 
 _entries = st.dictionaries(texts, st.tuples(numbers, texts), max_size=4)
-seen = st.builds(Seen, _entries, _entries)
+seen = st.builds(Seen, _entries, _entries, st.dictionaries(texts, texts, max_size=4))
 
 
 @st.composite
