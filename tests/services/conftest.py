@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -134,16 +135,16 @@ class Kms:
         return blindfold.finish_open(state, answer).reveal()
 
 
-@pytest.fixture
-def kms(tmp_path: Path) -> Iterator[Kms]:
-    """Tenant acme with the namespace prod, nothing else."""
+@contextmanager
+def make_kms(directory: Path) -> Iterator[Kms]:
+    """Tenant acme with the namespace prod, nothing else, below an empty directory."""
     configuration = Configuration(
-        directory=tmp_path / "kms",
+        directory=directory / "kms",
         trust_domain="kms.test",
         root_of_trust="keyfile",
         listen="127.0.0.1:0",
         enrolment_listen="127.0.0.1:0",
-        checkpoint_file=tmp_path / "outside" / "checkpoint.json",
+        checkpoint_file=directory / "outside" / "checkpoint.json",
     )
     initialise(configuration, "acme", _no_passphrase, START)
     settings = Settings(CheckpointFile(configuration.checkpoint_file))
@@ -153,6 +154,13 @@ def kms(tmp_path: Path) -> Iterator[Kms]:
         made.run(made.parts.namespaces.create(made.call(ADMIN), PROD, Description(), ""))
         yield made
     vault.close()
+
+
+@pytest.fixture
+def kms(tmp_path: Path) -> Iterator[Kms]:
+    """Tenant acme with the namespace prod, nothing else."""
+    with make_kms(tmp_path) as made:
+        yield made
 
 
 def _no_passphrase() -> Any:

@@ -84,3 +84,33 @@ def test_the_first_use_of_a_day_is_written(kms: Kms) -> None:
     record = of.used("row")
     assert record is not None
     assert record.last_used == kms.now.replace(hour=0)
+
+
+def test_calls_that_are_cancelled_lose_nothing(kms: Kms) -> None:
+    """A client that hangs up while a block is set aside must not use the budget up."""
+    of = budget(kms)
+
+    async def hang_up() -> None:
+        for _ in range(5):
+            task = asyncio.create_task(of.spend(COUNTER, 1, kms.now))
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        await asyncio.sleep(0.1)
+
+    kms.run(hang_up())
+    record = of.used("row")
+    assert record is not None
+    assert record.reserved == 3
+    spend(kms, of, 1, 1, 1)
+    assert of.used("row") == record
+
+
+def test_what_is_left_of_a_block_is_kept_when_the_next_is_set_aside(kms: Kms) -> None:
+    of = budget(kms, block=4)
+    spend(kms, of, 3, 3)
+    kms.pass_time(timedelta(days=1))
+    spend(kms, of, 4)
+    with pytest.raises(BudgetExhausted):
+        spend(kms, of, 1)
