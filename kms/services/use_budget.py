@@ -54,11 +54,10 @@ class UseBudget:
         """
         day = now.replace(hour=0, minute=0, second=0, microsecond=0)
         remaining = self._take(counter.row, count, day)
-        if remaining is None:
-            async with self._locks.setdefault(counter.row, asyncio.Lock()):
-                remaining = self._take(counter.row, count, day)
-                if remaining is None:
-                    remaining = await self._set_aside(counter, count, now, day)
+        while remaining is None:
+            # Shielded: what is set aside for a caller who hangs up is kept for the next.
+            await asyncio.shield(self._refill(counter, count, now, day))
+            remaining = self._take(counter.row, count, day)
         return remaining.reserved
 
     def used(self, row: str) -> UseRecord | None:
@@ -66,18 +65,31 @@ class UseBudget:
         loaded = self._repository.load(UseRecord, row)
         return None if loaded is None else loaded.record
 
-    def _take(self, row: str, count: int, day: datetime) -> _Remaining | None:
+    def _enough(self, row: str, count: int, day: datetime) -> _Remaining | None:
         remaining = self._remaining.get(row)
         if remaining is None or remaining.count < count or remaining.day < day:
             return None
-        remaining.count -= count
         return remaining
 
-    async def _set_aside(self, counter: Counter, count: int, now: datetime, day: datetime) -> _Remaining:
+    def _take(self, row: str, count: int, day: datetime) -> _Remaining | None:
+        remaining = self._enough(row, count, day)
+        if remaining is not None:
+            remaining.count -= count
+        return remaining
+
+    async def _refill(self, counter: Counter, count: int, now: datetime, day: datetime) -> None:
+        """Have enough for `count`, by one caller at a time. Raises `BudgetExhausted`."""
+        async with self._locks.setdefault(counter.row, asyncio.Lock()):
+            if self._enough(counter.row, count, day) is None:
+                await self._set_aside(counter, count, now, day)
+
+    async def _set_aside(self, counter: Counter, count: int, now: datetime, day: datetime) -> None:
         loaded = self._repository.load(UseRecord, counter.row)
         reserved = 0 if loaded is None else loaded.record.reserved
-        block = min(max(self._block, count), counter.limit - reserved) if count else 0
-        if block < count:
+        before = self._remaining.get(counter.row)
+        left = 0 if before is None else before.count
+        block = min(max(self._block, count), counter.limit - reserved) if count > left else 0
+        if left + block < count:
             raise BudgetExhausted(f"{counter.limit} uses were made of {counter.resource}")
         record = UseRecord(reserved + block, day)
         change = create(counter.row, record) if loaded is None else loaded.put(record)
@@ -91,6 +103,6 @@ class UseBudget:
             details={"reserved": str(record.reserved)},
         )
         await self._guard.commit([change], [event])
-        remaining = _Remaining(block - count, day, record.reserved)
-        self._remaining[counter.row] = remaining
-        return remaining
+        # Others may have taken of what was left meanwhile.
+        left = 0 if before is None else before.count
+        self._remaining[counter.row] = _Remaining(left + block, day, record.reserved)
