@@ -34,6 +34,7 @@ from kms.services.keys import Keys
 from kms.services.kms_policies import KmsPolicies
 from kms.services.operations import Operations
 from kms.services.policy_documents import PolicyDocuments
+from kms.services.randomness import Randomness
 from kms.services.refusals import Refusals
 from kms.services.repository import Repository
 from kms.services.secret_policies import SecretPolicies
@@ -68,6 +69,7 @@ class Parts:
     key_versions: KeyVersions
     kms_policies: KmsPolicies
     cryptography: Cryptography
+    randomness: Randomness
     transfers: Transfers
     upkeep: Upkeep
     documents: Documents
@@ -126,6 +128,7 @@ def assemble(vault: AuthenticatedStore, workers: Executor, server_names: Collect
         key_versions=versions,
         kms_policies=KmsPolicies(guard, repository),
         cryptography=Cryptography(operations),
+        randomness=Randomness(guard, policies),
         transfers=Transfers(guard, repository, keyring, policies, budget, workers),
         upkeep=upkeep,
         documents=Documents(guard, repository, documents, signing),

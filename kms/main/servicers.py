@@ -8,8 +8,12 @@ from kms.scheduler import Scheduler
 from kms.server.servicers import Servicer
 from kms.server.servicers.audit import AuditServicer
 from kms.server.servicers.blindfold import BlindfoldServicer
+from kms.server.servicers.cryptography import CryptoServicer
 from kms.server.servicers.enrolment import EnrolmentServicer
 from kms.server.servicers.identities import IdentityServicer
+from kms.server.servicers.imports import ImportServicer
+from kms.server.servicers.keys import KeyServicer
+from kms.server.servicers.kms_policies import KmsPolicyServicer
 from kms.server.servicers.namespaces import NamespaceServicer
 from kms.server.servicers.secret_policies import SecretPolicyServicer
 from kms.server.servicers.status import StatusServicer
@@ -24,6 +28,10 @@ def main_servicers(parts: Parts, scheduler: Scheduler, status: StatusReport) -> 
         NamespaceServicer(parts.namespaces),
         IdentityServicer(parts.identities, parts.authenticator.leaf),
         SecretPolicyServicer(parts.secret_policies),
+        KmsPolicyServicer(parts.kms_policies),
+        KeyServicer(parts.keys, parts.key_versions),
+        ImportServicer(parts.transfers, parts.key_versions),
+        CryptoServicer(parts.cryptography, parts.randomness),
         BlindfoldServicer(parts.blindfold_keys, parts.documents, parts.evaluation, scheduler.progress),
         AuditServicer(parts.audit_log),
     )

@@ -71,6 +71,10 @@ class KeyVersions:
 
         return await self._guard.perform(call, GET, name, act)
 
+    def view(self, name: KeyVersionName) -> VersionView:
+        """For whoever has just been allowed to make this version. Raises `NotFound`."""
+        return self._view(name, *self._load(name))
+
     async def list(self, call: Call, parent: KeyName, after: str, limit: int) -> Page[VersionView]:
         """By rising version. Raises `NotFound`."""
 

@@ -37,8 +37,12 @@ from kms.server.interceptors.authentication import Authentication, require_tls_1
 from kms.server.interceptors.rate_limit import RateLimit, RateLimiter, UnlimitedRateLimiter
 from kms.server.servicers.audit import AuditServicer
 from kms.server.servicers.blindfold import BlindfoldServicer
+from kms.server.servicers.cryptography import CryptoServicer
 from kms.server.servicers.enrolment import EnrolmentServicer
 from kms.server.servicers.identities import IdentityServicer
+from kms.server.servicers.imports import ImportServicer
+from kms.server.servicers.keys import KeyServicer
+from kms.server.servicers.kms_policies import KmsPolicyServicer
 from kms.server.servicers.namespaces import NamespaceServicer
 from kms.server.servicers.secret_policies import SecretPolicyServicer
 from kms.server.servicers.tenants import TenantServicer
@@ -61,6 +65,7 @@ PEOPLE: dict[str, tuple[str, tuple[str, ...], dict[str, str]]] = {
     "admin": ("acme", ("tenant-admin",), {}),
     "author": ("acme", ("policy-author", "secret-sealer"), {}),
     "key-admin": ("acme", ("key-admin",), {}),
+    "key-user": ("acme", ("key-user",), {"team": "shop"}),
     "auditor": ("acme", ("auditor",), {}),
     "web": ("acme", (), {"app": "web"}),
     "batch": ("acme", (), {"app": "batch"}),
@@ -214,6 +219,10 @@ def _app(parts: Parts, offset: list[timedelta], limiter: RateLimiter) -> App:
             NamespaceServicer(parts.namespaces),
             IdentityServicer(parts.identities, parts.authenticator.leaf),
             SecretPolicyServicer(parts.secret_policies),
+            KmsPolicyServicer(parts.kms_policies),
+            KeyServicer(parts.keys, parts.key_versions),
+            ImportServicer(parts.transfers, parts.key_versions),
+            CryptoServicer(parts.cryptography, parts.randomness),
             BlindfoldServicer(parts.blindfold_keys, parts.documents, parts.evaluation, lambda name: PROGRESS),
             AuditServicer(parts.audit_log),
         ],

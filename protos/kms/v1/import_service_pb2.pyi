@@ -245,7 +245,9 @@ class ExportKeyVersionRequest(_message.Message):
     holds.
     """
     signature: _builtins.bytes
-    """RSASSA-PSS with SHA-256 and a salt of 32 bytes, by that private half, over nonce, name and request hash."""
+    """RSASSA-PSS with SHA-256 and a salt of 32 bytes, by that private half, over `kms/v1 export`, a zero byte,
+    and then nonce, name, and SHA-256 of public_key, each behind its length as two bytes, highest first.
+    """
     def __init__(
         self,
         *,

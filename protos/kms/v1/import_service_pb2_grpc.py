@@ -86,8 +86,8 @@ class ImportServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CopyKey(self, request, context):
-        """Adds a version with the bytes of another key's version, for the same purpose and of at least its
-        sensitivity. Both keys' policies are asked.
+        """Adds a version with the bytes of another key's version, which is for the same purpose and of at most this
+        key's sensitivity. Both keys' policies are asked.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,8 +42,8 @@ class ImportServiceStub:
     ImportKeyVersion: _grpc.UnaryUnaryMultiCallable[_import_service_pb2.ImportKeyVersionRequest, _key_pb2.KeyVersion]
     """Adds a version with imported bytes to a key."""
     CopyKey: _grpc.UnaryUnaryMultiCallable[_import_service_pb2.CopyKeyRequest, _key_pb2.KeyVersion]
-    """Adds a version with the bytes of another key's version, for the same purpose and of at least its
-    sensitivity. Both keys' policies are asked.
+    """Adds a version with the bytes of another key's version, which is for the same purpose and of at most this
+    key's sensitivity. Both keys' policies are asked.
     """
     BeginExport: _grpc.UnaryUnaryMultiCallable[_import_service_pb2.BeginExportRequest, _import_service_pb2.BeginExportResponse]
     """Begins an export: returns a nonce to sign."""
@@ -63,8 +63,8 @@ class ImportServiceAsyncStub(ImportServiceStub):
     ImportKeyVersion: _aio.UnaryUnaryMultiCallable[_import_service_pb2.ImportKeyVersionRequest, _key_pb2.KeyVersion]  # type: ignore[assignment]
     """Adds a version with imported bytes to a key."""
     CopyKey: _aio.UnaryUnaryMultiCallable[_import_service_pb2.CopyKeyRequest, _key_pb2.KeyVersion]  # type: ignore[assignment]
-    """Adds a version with the bytes of another key's version, for the same purpose and of at least its
-    sensitivity. Both keys' policies are asked.
+    """Adds a version with the bytes of another key's version, which is for the same purpose and of at most this
+    key's sensitivity. Both keys' policies are asked.
     """
     BeginExport: _aio.UnaryUnaryMultiCallable[_import_service_pb2.BeginExportRequest, _import_service_pb2.BeginExportResponse]  # type: ignore[assignment]
     """Begins an export: returns a nonce to sign."""
@@ -99,8 +99,8 @@ class ImportServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _import_service_pb2.CopyKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_key_pb2.KeyVersion, _abc.Awaitable[_key_pb2.KeyVersion]]:
-        """Adds a version with the bytes of another key's version, for the same purpose and of at least its
-        sensitivity. Both keys' policies are asked.
+        """Adds a version with the bytes of another key's version, which is for the same purpose and of at most this
+        key's sensitivity. Both keys' policies are asked.
         """
 
     @_abc_1.abstractmethod

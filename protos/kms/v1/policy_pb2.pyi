@@ -158,9 +158,9 @@ class _OperationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Operation.V
     OPERATION_GET_PUBLIC_KEY: _Operation.ValueType  # 13
     """GetPublicKey."""
     OPERATION_IMPORT: _Operation.ValueType  # 14
-    """ImportKeyVersion."""
+    """ImportKeyVersion, and CopyKey: asked of the key that gets the version."""
     OPERATION_COPY: _Operation.ValueType  # 15
-    """CopyKey: asked of both keys."""
+    """CopyKey: asked of the key that is copied."""
     OPERATION_EXPORT: _Operation.ValueType  # 16
     """BeginExport and ExportKeyVersion."""
 
@@ -196,9 +196,9 @@ OPERATION_GENERATE_RANDOM: Operation.ValueType  # 12
 OPERATION_GET_PUBLIC_KEY: Operation.ValueType  # 13
 """GetPublicKey."""
 OPERATION_IMPORT: Operation.ValueType  # 14
-"""ImportKeyVersion."""
+"""ImportKeyVersion, and CopyKey: asked of the key that gets the version."""
 OPERATION_COPY: Operation.ValueType  # 15
-"""CopyKey: asked of both keys."""
+"""CopyKey: asked of the key that is copied."""
 OPERATION_EXPORT: Operation.ValueType  # 16
 """BeginExport and ExportKeyVersion."""
 Global___Operation: _TypeAlias = Operation  # noqa: Y015
