@@ -91,6 +91,49 @@ blindfold_key = LazyGroup(
 Example:
   kms blindfold-key generate --wait""",
 )
+key = LazyGroup(
+    "key",
+    {
+        "create": Entry("cli.online.key:create", "Make a key with its first version."),
+        "get": Entry("cli.online.key:get", "Show a key."),
+        "list": Entry("cli.online.key:list_keys", "List the keys of a namespace."),
+        "update": Entry("cli.online.key:update", "Change what is given, and leave the rest."),
+        "rotate": Entry("cli.online.key:rotate", "Make a new primary version."),
+        "versions": Entry("cli.online.key:versions", "List the versions of a key."),
+        "version": Entry("cli.online.key:get_version", "Show a version."),
+        "set-primary": Entry("cli.online.key:set_primary", "Use an enabled version for what is new."),
+        "enable": Entry("cli.online.key:enable", "Let a disabled version serve again."),
+        "disable": Entry("cli.online.key:disable", "Stop a version from serving."),
+        "mark-compromised": Entry("cli.online.key:mark_compromised", "Say that others may know a version."),
+        "schedule-destroy": Entry(
+            "cli.online.key:schedule_destroy", "Set the time at which a version's bytes are overwritten."
+        ),
+        "cancel-destroy": Entry("cli.online.key:cancel_destroy", "Take a scheduled destruction back."),
+    },
+    help="Keys of a namespace, and their versions.",
+    epilog="""\b
+Example:
+  kms key create prod/orders --policy prod/orders""",
+)
+policy = LazyGroup(
+    "policy",
+    {
+        "create": Entry("cli.online.kms_policy:create", "Make a KMS policy."),
+        "get": Entry("cli.online.kms_policy:get", "Show a KMS policy."),
+        "list": Entry("cli.online.kms_policy:list_policies", "List the KMS policies of a namespace."),
+        "update": Entry("cli.online.kms_policy:update", "Give a KMS policy other rules."),
+        "delete": Entry("cli.online.kms_policy:delete", "Delete a KMS policy: it denies everything."),
+        "undelete": Entry("cli.online.kms_policy:undelete", "Bring a deleted KMS policy back."),
+        "validate": Entry("cli.online.kms_policy:validate", "Check the content of a policy."),
+        "set-namespace": Entry(
+            "cli.online.kms_policy:set_namespace", "Ask a policy for every key of a namespace."
+        ),
+    },
+    help="KMS policies: who may do which operation with which key.",
+    epilog="""\b
+Example:
+  kms policy create prod/orders orders.json""",
+)
 audit = LazyGroup(
     "audit",
     {
@@ -116,6 +159,20 @@ program = Program(
         "identity": identity,
         "secret-policy": secret_policy,
         "blindfold-key": blindfold_key,
+        "policy": policy,
+        "key": key,
+        "encrypt": Entry(
+            "cli.online.crypto:encrypt", "Encrypt up to 64 KiB under the primary version of a key."
+        ),
+        "decrypt": Entry("cli.online.crypto:decrypt", "Decrypt what a key encrypted."),
+        "reencrypt": Entry(
+            "cli.online.crypto:reencrypt", "Move a ciphertext to the primary version of a key."
+        ),
+        "sign": Entry("cli.online.crypto:sign", "Sign a message of up to 64 KiB with RSA-PSS."),
+        "verify": Entry("cli.online.crypto:verify", "Verify a signature by a version of a key."),
+        "mac": Entry("cli.online.crypto:mac", "Make an HMAC-SHA256 code of up to 64 KiB."),
+        "mac-verify": Entry("cli.online.crypto:mac_verify", "Verify a code by a version of a key."),
+        "public-key": Entry("cli.online.crypto:public_key", "Get the public key of a version."),
         "audit": audit,
         "completion": Entry(
             "cli.completion:completion", "Print the script that completes this program's commands."

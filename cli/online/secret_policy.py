@@ -149,10 +149,10 @@ def validate(session: Session, namespace: str, content: str, strict: bool) -> No
     parent = str(resolve(NamespaceName, namespace, session.tenant))
     request = {"parent": parent, "content": read_policy(content)}
     warnings = session.call(SERVICE, "ValidateSecretPolicy", request).get("warnings", [])
-    session.lines(warnings, _warning_line)
+    session.lines(warnings, warning_line)
     if strict and warnings:
         raise CliError(f"{len(warnings)} warnings", hint="docs/policies.md explains them.")
 
 
-def _warning_line(warning: Mapping[str, Any]) -> str:
+def warning_line(warning: Mapping[str, Any]) -> str:
     return f"{warning.get('field', '')}: {warning['code']}: {warning['message']}"

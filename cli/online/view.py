@@ -12,7 +12,7 @@ from typing import Any
 from cli.offline.document_view import rule_text
 
 _BINARY = frozenset({"uid", "digest", "fingerprint"})
-_NUMBERS = frozenset({"sequence", "last_event", "candidates_tested", "tenant_count"})
+_NUMBERS = frozenset({"sequence", "last_event", "candidates_tested", "tenant_count", "invocations", "limit"})
 _PREFIXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "state": ("KEY_VERSION_STATE_", "STATE_"),
@@ -22,6 +22,11 @@ _PREFIXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "binding": ("BINDING_",),
         "rule_combining": ("RULE_COMBINING_",),
         "transformers": ("TRANSFORMER_",),
+        "operations": ("OPERATION_",),
+        "purpose": ("KEY_PURPOSE_",),
+        "algorithm": ("KEY_ALGORITHM_",),
+        "sensitivity": ("SENSITIVITY_",),
+        "origin": ("KEY_ORIGIN_",),
     }
 )
 _TIMEOUT = "decrypt_cache_timeout"

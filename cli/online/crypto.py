@@ -1,0 +1,266 @@
+"""`kms encrypt`, `decrypt`, `sign` and the others: what keys are used for."""
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from blindfold.envelope import read_exactly
+from cli.errors import UsageError
+from cli.online.key import key_name
+from cli.online.names import resolve
+from cli.online.secret_output import deliver
+from cli.online.session import Session, online
+from cli.options import STREAM, out_option
+from cli.output import write_json
+from cli.secret_io import input_stream, public_sink
+from kms.model.algorithms import MAX_PLAINTEXT
+from kms.model.names import KeyVersionName
+
+SERVICE = "CryptoService"
+# The largest thing that a call takes: a ciphertext of the largest plaintext, with room to notice more.
+MAX_INPUT = MAX_PLAINTEXT + 1024
+
+_key_argument = click.argument("key", metavar="KEY")
+_input_argument = click.argument("data", metavar="[INPUT]", type=STREAM, default="-")
+_aad_option = click.option(
+    "--aad", default="", metavar="TEXT", help="Public context that is bound to it and must be given again."
+)
+_compromised_option = click.option(
+    "--allow-compromised", is_flag=True, help="Use a version that others may know."
+)
+
+
+def _read(name: str) -> str:
+    """Input in base64, as the API takes bytes. Raises `UsageError` for more than a call takes."""
+    with input_stream(name) as stream:
+        data = read_exactly(stream, MAX_INPUT + 1)
+    if len(data) > MAX_INPUT:
+        raise UsageError(
+            f"a call takes at most {MAX_PLAINTEXT} bytes",
+            hint="Encrypt larger data with a data key, or seal it with `blindfold seal`.",
+        )
+    return base64.b64encode(data).decode("ascii")
+
+
+def _text(value: str) -> str:
+    return base64.b64encode(value.encode()).decode("ascii")
+
+
+def _bytes(answer: Mapping[str, Any], field: str) -> bytes:
+    return base64.b64decode(answer.get(field, ""))
+
+
+def _write_public(session: Session, answer: Mapping[str, Any], field: str, out: Path | None) -> None:
+    """A result that is no secret: as bytes, or inside JSON in base64."""
+    if session.as_json and out is None:
+        write_json({"name": answer.get("name", ""), field: answer.get(field, "")})
+        return
+    with public_sink(out, binary=True) as sink:
+        sink.write(_bytes(answer, field))
+    if session.as_json:
+        write_json({"name": answer.get("name", ""), "out": str(out)})
+
+
+def _write_secret(session: Session, answer: Mapping[str, Any], field: str, out: Path | None) -> None:
+    """A secret result: a private file, standard output, or inside JSON in base64."""
+    if session.as_json and out is None:
+        write_json({"name": answer.get("name", ""), field: answer.get(field, "")})
+        return
+    deliver(iter([_bytes(answer, field)]), out, stream=False)
+    if session.as_json:
+        write_json({"name": answer.get("name", ""), "out": str(out)})
+
+
+@click.command(
+    epilog="""\b
+Example:
+  kms encrypt prod/orders --aad order-17 --out order.enc order.json
+  kms encrypt prod/orders --json < order.json"""
+)
+@_key_argument
+@_input_argument
+@_aad_option
+@out_option
+@online()
+def encrypt(session: Session, key: str, data: str, aad: str, out: Path | None) -> None:
+    """Encrypt up to 64 KiB under the primary version of a key."""
+    request = {"name": str(key_name(session, key)), "plaintext": _read(data)}
+    request["additional_authenticated_data"] = _text(aad)
+    _write_public(session, session.call(SERVICE, "Encrypt", request), "ciphertext", out)
+
+
+@click.command(
+    epilog="""\b
+Example:
+  kms decrypt prod/orders --aad order-17 --out order.json order.enc"""
+)
+@_key_argument
+@_input_argument
+@_aad_option
+@_compromised_option
+@out_option
+@online()
+def decrypt(
+    session: Session, key: str, data: str, aad: str, allow_compromised: bool, out: Path | None
+) -> None:
+    """Decrypt what a key encrypted.
+
+    The ciphertext names the version itself. A file has mode 0600.
+    """
+    request = {
+        "name": str(key_name(session, key)),
+        "ciphertext": _read(data),
+        "additional_authenticated_data": _text(aad),
+        "allow_compromised": allow_compromised,
+    }
+    _write_secret(session, session.call(SERVICE, "Decrypt", request), "plaintext", out)
+
+
+@click.command(
+    epilog="""\b
+Example:
+  kms reencrypt prod/orders --to prod/archive --out order.new order.enc"""
+)
+@_key_argument
+@_input_argument
+@click.option("--to", "destination", metavar="KEY", help="The other key; by default the same.")
+@_aad_option
+@click.option("--new-aad", metavar="TEXT", help="Context for the new ciphertext; by default the old one.")
+@out_option
+@online()
+def reencrypt(
+    session: Session,
+    key: str,
+    data: str,
+    destination: str | None,
+    aad: str,
+    new_aad: str | None,
+    out: Path | None,
+) -> None:
+    """Move a ciphertext to the primary version of a key.
+
+    The plaintext does not leave the KMS.
+    """
+    source = str(key_name(session, key))
+    request = {
+        "name": source,
+        "ciphertext": _read(data),
+        "additional_authenticated_data": _text(aad),
+        "destination": source if destination is None else str(key_name(session, destination)),
+        "destination_additional_authenticated_data": _text(aad if new_aad is None else new_aad),
+    }
+    _write_public(session, session.call(SERVICE, "ReEncrypt", request), "ciphertext", out)
+
+
+@click.command(
+    epilog="""\b
+Example:
+  kms sign prod/signing --out release.sig release.txt"""
+)
+@_key_argument
+@_input_argument
+@out_option
+@online()
+def sign(session: Session, key: str, data: str, out: Path | None) -> None:
+    """Sign a message of up to 64 KiB with RSA-PSS.
+
+    The primary version of the key signs; --json says which one it is.
+    """
+    request = {"name": str(key_name(session, key)), "message": _read(data)}
+    _write_public(session, session.call(SERVICE, "Sign", request), "signature", out)
+
+
+@click.command(
+    epilog="""\b
+Example:
+  kms verify prod/signing/1 --signature release.sig release.txt"""
+)
+@click.argument("key", metavar="VERSION")
+@_input_argument
+@click.option("--signature", type=STREAM, required=True, metavar="FILE", help="The signature.")
+@_compromised_option
+@online()
+def verify(session: Session, key: str, data: str, signature: str, allow_compromised: bool) -> None:
+    """Verify a signature by a version of a key.
+
+    Exit code 0 only if it holds.
+    """
+    name = str(resolve(KeyVersionName, key, session.tenant))
+    request = {
+        "name": name,
+        "message": _read(data),
+        "signature": _read(signature),
+        "allow_compromised": allow_compromised,
+    }
+    session.show({"verified": True, **session.call(SERVICE, "Verify", request)})
+
+
+@click.command(
+    epilog="""\b
+Example:
+  kms mac prod/webhooks --out body.mac body.json"""
+)
+@_key_argument
+@_input_argument
+@out_option
+@online()
+def mac(session: Session, key: str, data: str, out: Path | None) -> None:
+    """Make an HMAC-SHA256 code of up to 64 KiB.
+
+    The primary version of the key makes it; --json says which one it is.
+    """
+    request = {"name": str(key_name(session, key)), "data": _read(data)}
+    _write_public(session, session.call(SERVICE, "Mac", request), "mac", out)
+
+
+@click.command(
+    "mac-verify",
+    epilog="""\b
+Example:
+  kms mac-verify prod/webhooks/1 --mac body.mac body.json""",
+)
+@click.argument("key", metavar="VERSION")
+@_input_argument
+@click.option("--mac", "code", type=STREAM, required=True, metavar="FILE", help="The code.")
+@_compromised_option
+@online()
+def mac_verify(session: Session, key: str, data: str, code: str, allow_compromised: bool) -> None:
+    """Verify a code by a version of a key.
+
+    Exit code 0 only if it holds.
+    """
+    name = str(resolve(KeyVersionName, key, session.tenant))
+    request = {
+        "name": name,
+        "data": _read(data),
+        "mac": _read(code),
+        "allow_compromised": allow_compromised,
+    }
+    session.show({"verified": True, **session.call(SERVICE, "MacVerify", request)})
+
+
+@click.command(
+    "public-key",
+    epilog="""\b
+Example:
+  kms public-key prod/signing/1 --out signing.pem""",
+)
+@click.argument("key", metavar="VERSION")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["PEM", "DER", "JWK"]),
+    default="PEM",
+    show_default=True,
+    help="Form.",
+)
+@out_option
+@online()
+def public_key(session: Session, key: str, form: str, out: Path | None) -> None:
+    """Get the public key of a version."""
+    name = str(resolve(KeyVersionName, key, session.tenant))
+    request = {"name": name, "format": f"PUBLIC_KEY_FORMAT_{form}"}
+    _write_public(session, session.call(SERVICE, "GetPublicKey", request), "public_key", out)
