@@ -105,6 +105,10 @@ class CompiledPolicy:
     indexes: tuple[tuple[str, int, Index], ...]
     may_take_long: bool = False
 
+    def memory(self, size: int) -> int:
+        """About how many bytes this takes, made from `size` bytes of JSON: what the largest were seen to."""
+        return 50 * size + (RegexSet.MAX_MEMORY if self.may_take_long else 0)
+
     def steps(self, request: AccessRequest) -> tuple[Step, ...]:
         """Ask each predicate in the order of `BUILDERS`, until no rule is left. May raise anything."""
         address = address_point(request.caller.address)

@@ -95,7 +95,8 @@ def load_issuer(repository: Repository, keyring: Keyring) -> Issuer:
 def assemble(vault: AuthenticatedStore, workers: Executor, server_names: Collection[str] = ()) -> Parts:
     """Wire the parts. `workers` run private operations; `server_names` are the server's DNS names."""
     store = vault.store
-    guard, repository, keyring = Guard(store), Repository(store), Keyring(vault)
+    repository, keyring = Repository(store), Keyring(vault)
+    guard = Guard(store, repository.forget)
     issuer = load_issuer(repository, keyring)
     deny_lists, documents = DenyLists(repository), PolicyDocuments()
     signing = DocumentSigning(repository, keyring)

@@ -13,7 +13,7 @@ from kms.errors import Denied, KmsError
 from kms.model.audit_event import AuditEvent
 from kms.model.names import ResourceName
 from kms.services.call import Call, Outcome
-from kms.storage.interface import Change, Receipt, Store, WriteConflict
+from kms.storage.interface import Change, Delete, Put, Receipt, Store, WriteConflict
 
 T = TypeVar("T")
 
@@ -53,8 +53,10 @@ def check_tenant(call: Call, resource: ResourceName | None) -> None:
 class Guard:
     """Authorises, runs and records calls against one store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, gone: Callable[[str, str], None] = lambda kind, name: None) -> None:
+        """`gone` hears of the kind and name of each row whose bytes a commit has destroyed."""
         self._store = store
+        self._gone = gone
 
     async def authorise(self, call: Call, action: Action, resource: ResourceName | None) -> None:
         """Before work that comes ahead of `perform`: refuse, and record, who may not. Raises `Denied`."""
@@ -108,7 +110,11 @@ class Guard:
 
     async def commit(self, changes: Sequence[Change], events: Sequence[AuditEvent]) -> Receipt:
         """Wait until changes and events are durable. Raises `WriteConflict`, `Unavailable`."""
-        return await asyncio.wrap_future(self._store.commit(changes, events))
+        receipt = await asyncio.wrap_future(self._store.commit(changes, events))
+        for change in changes:
+            if isinstance(change, Delete) or (isinstance(change, Put) and change.destroys):
+                self._gone(change.kind, change.name)
+        return receipt
 
 
 def _check(call: Call, action: Action, resource: ResourceName | None) -> None:

@@ -9,7 +9,9 @@ from kms.authz.compile import CompiledPolicy, compile_policy
 from kms.errors import KmsError, StoreTampered
 from kms.model.policy import PolicyContent, PolicyKind, parse_policy, to_json
 from kms.model.records import KmsPolicyRevisionRecord
-from kms.services.digest_cache import DigestCache
+from kms.services.sized_cache import SizedCache
+
+MAX_KEPT_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +30,14 @@ class KmsPolicyContents:
     """Reads contents out of revisions. Safe for calls from several threads."""
 
     def __init__(self) -> None:
-        self._policies: DigestCache[StoredKmsPolicy] = DigestCache()
+        self._policies: SizedCache[bytes, StoredKmsPolicy] = SizedCache(MAX_KEPT_BYTES)
 
     def read(self, record: KmsPolicyRevisionRecord) -> StoredKmsPolicy:
         """The policy of a revision, its content checked against its digest. Raises `StoreTampered`."""
         policy = self._policies.get(record.digest)
         if policy is None:
             policy = _read(record)
-            self._policies.keep(record.digest, policy)
+            self._policies.keep(record.digest, policy, policy.compiled.memory(len(record.content)))
         # A bytes object cannot change, so the very one that was checked is not hashed again.
         elif policy.data is not record.content:
             check_digest(record)

@@ -10,7 +10,9 @@ from kms.authz.compile import CompiledPolicy, compile_policy
 from kms.errors import KmsError, StoreTampered
 from kms.model.policy import PolicyContent, PolicyKind, parse_policy, to_json
 from kms.model.records import RevisionRecord
-from kms.services.digest_cache import DigestCache
+from kms.services.sized_cache import SizedCache
+
+MAX_KEPT_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class PolicyDocuments:
     """Reads documents out of revisions. Safe for calls from several threads."""
 
     def __init__(self) -> None:
-        self._policies: DigestCache[StoredPolicy] = DigestCache()
+        self._policies: SizedCache[bytes, StoredPolicy] = SizedCache(MAX_KEPT_BYTES)
 
     def at_hand(self, record: RevisionRecord) -> StoredPolicy | None:
         """As `read`, for a policy that was read before and is still kept."""
@@ -43,7 +45,7 @@ class PolicyDocuments:
         policy = self._policies.get(digest)
         if policy is None:
             policy = _read(record.document, digest)
-            self._policies.keep(digest, policy)
+            self._policies.keep(digest, policy, policy.compiled.memory(len(record.document)))
         return policy
 
 

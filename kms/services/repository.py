@@ -2,13 +2,13 @@
 
 import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from kms.errors import AlreadyExists, EtagMismatch, NotFound, StoreTampered
 from kms.services.call import Page
+from kms.services.sized_cache import SizedCache
 from kms.storage.interface import MISSING, Delete, Put, Require, Store
 
 
@@ -37,7 +37,9 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 PAGE = 500
-KEPT = 20_000
+KEPT_BYTES = 128 << 20
+# What a record takes: so many bytes, and so many for each byte of its row.
+ROW_OVERHEAD, MEMORY_FACTOR = 2000, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,8 @@ class Repository:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._kept: OrderedDict[tuple[str, str], tuple[bytes, Loaded[Any]]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._kept: SizedCache[tuple[str, str], tuple[bytes, Loaded[Any]]] = SizedCache(KEPT_BYTES)
+        self._keeping = threading.Lock()
 
     def load(self, cls: type[R], name: str) -> Loaded[R] | None:
         """The record, or None where there is no row. Raises `StoreTampered`."""
@@ -92,26 +94,26 @@ class Repository:
         stamp = self._store.stamp(*key)
         if stamp is None:
             return None
-        with self._lock:
-            kept = self._kept.get(key)
-            if kept is not None and kept[0] == stamp:
-                self._kept.move_to_end(key)
-                return kept[1]
+        kept = self._kept.get(key)
+        if kept is not None and kept[0] == stamp:
+            return kept[1]
         row = self._store.get(*key)
         if row is None:
             return None
         loaded = Loaded(name, cls.from_bytes(row.body), row.counter)
-        # The stamp is kept only if it is that of the row just read, and not of a write since.
-        if stamp == self._store.stamp(*key):
-            self._keep(key, stamp, loaded)
+        self._keep(key, stamp, loaded, len(row.body))
         return loaded
 
-    def _keep(self, key: tuple[str, str], stamp: bytes, loaded: Loaded[Any]) -> None:
-        with self._lock:
-            self._kept[key] = (stamp, loaded)
-            self._kept.move_to_end(key)
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
+    def _keep(self, key: tuple[str, str], stamp: bytes, loaded: Loaded[Any], size: int) -> None:
+        """The stamp is kept only if it is that of the row just read, and not of a write since."""
+        with self._keeping:
+            if stamp == self._store.stamp(*key):
+                self._kept.keep(key, (stamp, loaded), ROW_OVERHEAD + MEMORY_FACTOR * size)
+
+    def forget(self, kind: str, name: str) -> None:
+        """Called when a row was destroyed or deleted: of its old bytes nothing is kept here either."""
+        with self._keeping:
+            self._kept.drop((kind, name))
 
     def require(self, cls: type[R], name: str) -> Loaded[R]:
         """A row that must be there, such as the settings. Raises `StoreTampered`."""

@@ -2,13 +2,16 @@
 
 import sqlite3
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from services.conftest import ACME, ADMIN, PROD, WEB_TLS, Kms
+from services.conftest import ACME, ADMIN, KEY, KEY_ADMIN, PROD, WEB_TLS, Kms
 
 from kms.errors import StoreTampered
-from kms.model.records import NamespaceRecord, RevisionRecord
+from kms.model.lifecycle import Verb
+from kms.model.records import BlindfoldKeyRecord, NamespaceRecord, RevisionRecord
+from kms.services.blindfold_keys import key_row
 from kms.services.repository import Loaded, Repository
 from kms.storage.interface import MISSING, Put
 
@@ -45,6 +48,26 @@ def test_a_deleted_record_is_gone(kms: Kms) -> None:
     loaded(kms)
     kms.run(kms.parts.namespaces.delete(kms.call(ADMIN), PROD, ""))
     assert kms.parts.repository.load(NamespaceRecord, NAME) is None
+
+
+def test_what_was_destroyed_is_not_kept_in_memory(kms: Kms) -> None:
+    """Before anybody asks for the row again, and though a load is in flight."""
+    repository = kms.parts.repository
+    kms.add_key()
+    kms.add_key("full-2")
+    keys = kms.parts.blindfold_keys
+    kms.run(keys.change(kms.call(KEY_ADMIN), KEY, Verb.SCHEDULE_DESTROY, "", timedelta(hours=24)))
+    kms.pass_time(timedelta(hours=25))
+    old = repository.require(BlindfoldKeyRecord, key_row(KEY))
+    stamp = kms.vault.store.stamp(BlindfoldKeyRecord.KIND, key_row(KEY))
+    assert old.record.wrapped_key
+    assert stamp is not None
+    [(_, put)] = keys.due(kms.now)
+    kms.run(
+        kms.parts.guard.commit([put], [kms.call(ADMIN).event("Kms.DestroyBlindfoldKey", str(KEY), "ALLOW")])
+    )
+    repository._keep((BlindfoldKeyRecord.KIND, key_row(KEY)), stamp, old, 100)
+    assert repository._kept.get((BlindfoldKeyRecord.KIND, key_row(KEY))) is None
 
 
 def test_the_disk_cannot_change_what_was_read_before(kms: Kms, tmp_path: Path) -> None:
