@@ -17,6 +17,7 @@ BENCHMARKS = (
     "sealing",
     "private_operation",
     "evaluation",
+    "encryption",
     "start",
     "policies",
     "keygen",

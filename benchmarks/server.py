@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,12 +17,15 @@ from blindfold.private_key import PrivateKey
 from blindfold.secret import SecretBytes
 from kms.audit.authenticated_store import open_store
 from kms.crypto.root_of_trust.keyfile import Keyfile
+from kms.identity.grant import Grant
 from kms.main.configuration import Configuration
-from kms.main.initialising import initialise
+from kms.main.initialising import first_credentials, initialise
 from kms.main.parts import Parts, assemble
+from kms.model.algorithms import Purpose
 from kms.model.caller import Caller
-from kms.model.names import IdentityName, SecretPolicyName, TenantName
+from kms.model.names import IdentityName, KeyName, KmsPolicyName, SecretPolicyName, TenantName
 from kms.services.call import Call
+from kms.services.keys import KeySettings
 from kms.services.tenants import ADMIN_ROLES
 from kms.storage.checkpoint_file import CheckpointFile
 from kms.storage.sqlite import Settings
@@ -30,6 +33,8 @@ from testvectors import material
 
 TENANT = TenantName("acme")
 POLICY = SecretPolicyName("acme", "system", "bench")
+KMS_POLICY = KmsPolicyName("acme", "system", "bench")
+KEY = KeyName("acme", "system", "bench")
 ADMIN = IdentityName("acme", "system", "admin")
 EVERY_ADMIN = {"name": "admin", "action": "ALLOW", "client_name_matcher": {"regex_values": [".*/sa/admin"]}}
 
@@ -40,6 +45,7 @@ class Prepared:
 
     configuration: Configuration
     credentials: Path
+    user_credentials: Path
     digest: bytes
 
 
@@ -66,10 +72,14 @@ def prepare(directory: Path, rules: Sequence[dict[str, object]] = (EVERY_ADMIN,)
     vault = open_store(configuration.store_path, settings, Keyfile(configuration.keyfile_path))
     try:
         with ThreadPoolExecutor(1) as workers:
-            digest = asyncio.run(_fill(assemble(vault, workers), rules))
+            parts = assemble(vault, workers)
+            digest = asyncio.run(_fill(parts, rules))
+            user = directory / "user"
+            grant = Grant(replace(ADMIN, identity="app"), roles=frozenset({"key-user"}))
+            first_credentials(parts, grant, user, "Kms.Init", datetime.now(UTC))
     finally:
         vault.close()
-    return Prepared(configuration, made.admin_credentials, digest)
+    return Prepared(configuration, made.admin_credentials, user, digest)
 
 
 async def _fill(parts: Parts, rules: Sequence[dict[str, object]]) -> bytes:
@@ -80,7 +90,16 @@ async def _fill(parts: Parts, rules: Sequence[dict[str, object]]) -> bytes:
     changes = parts.blindfold_keys.complete(view.name, PrivateKey(*material.primes("full")), call.time)
     await parts.guard.commit(changes, [call.event("Kms.GenerateBlindfoldKey", str(view.name), "ALLOW")])
     policy = await parts.secret_policies.create(call, POLICY, {"rules": list(rules)}, "")
+    await _add_key(parts, call)
     return policy.current.digest
+
+
+async def _add_key(parts: Parts, call: Call) -> None:
+    """An AES key that key users may use."""
+    rule = {"name": "app", "action": "ALLOW", "operations": ["ENCRYPT", "DECRYPT"]}
+    await parts.kms_policies.create(call, KMS_POLICY, {"rules": [rule]}, "")
+    settings = KeySettings(policy=KMS_POLICY)
+    await parts.keys.create(call, KEY, Purpose.ENCRYPT_DECRYPT, "", settings, "")
 
 
 @contextmanager

@@ -1,0 +1,117 @@
+"""Encrypt of 256 bytes by a real server: 32 callers, mutual TLS, policy and audit, beside an empty handler.
+
+The server's own processor time is compared, so that the client is not the bottleneck.
+"""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import kms  # noqa: F401
+
+# isort: split
+
+from benchmarks.empty_server import METHOD, SERVICE
+from benchmarks.figure import Figure, at_least, shown
+from benchmarks.processor_time import of_process
+from benchmarks.server import Running, prepare, serving
+from kms.client.channel import open_async_channel
+from protos.kms.v1.crypto_batch_pb2 import BatchEncryptRequest, BatchEncryptResponse
+from protos.kms.v1.crypto_pb2 import EncryptRequest, EncryptResponse
+
+CALLERS = 32
+CALLS = 4_000
+BATCH = 100
+ROUNDS = 3
+UNARY_SHARE = 0.65
+BATCH_TIMES = 10
+KEY = "tenants/acme/namespaces/system/keys/bench"
+PLAIN = os.urandom(256)
+
+
+def measure() -> list[Figure]:
+    """Calls for each second of processor time. Takes about a minute."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory)
+        prepared = prepare(path)
+        with serving(prepared) as kms_, empty(path / "empty") as nothing:
+            turns = [
+                (
+                    asyncio.run(rate(nothing, path / "empty", f"/{SERVICE}/{METHOD}")),
+                    asyncio.run(rate(kms_, prepared.user_credentials, "/kms.v1.CryptoService/Encrypt")),
+                    asyncio.run(batch_rate(kms_, prepared.user_credentials)),
+                )
+                for _ in range(ROUNDS)
+            ]
+    # The best of each: what else the machine does can only slow a round down.
+    bare, unary, batch = (max(rates) for rates in zip(*turns, strict=True))
+    return [
+        at_least("Encrypt 256 B, 32 callers, by server processor time", unary, bare, "1/s", UNARY_SHARE),
+        at_least(f"Encrypt 256 B in batches of {BATCH}, items", batch, unary, "1/s", BATCH_TIMES),
+        shown("Encrypt 256 B, processor time of a call", 1e6 / unary, "us", 1e6 / bare),
+    ]
+
+
+@contextmanager
+def empty(directory: Path) -> Iterator[Running]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.empty_server", str(directory)], stdout=subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None  # noqa: S101
+        yield Running(process.pid, json.loads(process.stdout.readline())["listen"])
+    finally:
+        process.terminate()
+        process.wait(30)
+        process.stdout.close()
+
+
+async def rate(running: Running, credentials: Path, method: str) -> float:
+    """Calls by so many callers at once, for each second of the server's processor time."""
+    async with open_async_channel(running.target, credentials) as channel:
+        call = channel.unary_unary(
+            method,
+            request_serializer=EncryptRequest.SerializeToString,
+            response_deserializer=EncryptResponse.FromString,
+        )
+        request = EncryptRequest(name=KEY, plaintext=PLAIN)
+        await call(request)
+
+        async def caller() -> None:
+            for _ in range(CALLS // CALLERS):
+                await call(request)
+
+        before = of_process(running.pid)
+        await asyncio.gather(*[caller() for _ in range(CALLERS)])
+        return CALLS / (of_process(running.pid) - before)
+
+
+async def batch_rate(running: Running, credentials: Path) -> float:
+    """Items in batches, for each second of the server's processor time."""
+    async with open_async_channel(running.target, credentials) as channel:
+        call = channel.unary_unary(
+            "/kms.v1.CryptoService/BatchEncrypt",
+            request_serializer=BatchEncryptRequest.SerializeToString,
+            response_deserializer=BatchEncryptResponse.FromString,
+        )
+        request = batch_request()
+        answer = await call(request)
+        if sum(result.HasField("response") for result in answer.results) != BATCH:
+            raise AssertionError("the server did not answer every item")
+        before = of_process(running.pid)
+        for _ in range(CALLS // BATCH):
+            await call(request)
+        return CALLS / (of_process(running.pid) - before)
+
+
+def batch_request() -> BatchEncryptRequest:
+    request = BatchEncryptRequest(name=KEY)
+    for _ in range(BATCH):
+        request.requests.add(plaintext=PLAIN)
+    return request
