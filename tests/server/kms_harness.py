@@ -161,6 +161,23 @@ class RunningKms:
         }
         return self.as_("author").call("SecretPolicyService", "CreateSecretPolicy", request)
 
+    def allow_keys(self, *rules: dict[str, Any], policy_id: str = "keys") -> str:
+        """A KMS policy with those rules, or one that allows everything, asked for all keys of prod."""
+        content = {"rules": list(rules) or [{"name": "all", "action": "ACTION_ALLOW"}]}
+        author = self.as_("author")
+        request = {"parent": PROD, "kms_policy_id": policy_id, "kms_policy": {"content": content}}
+        name = author.call("KmsPolicyService", "CreateKmsPolicy", request)["name"]
+        attached = {"namespace_policy": {"name": PROD, "kms_policy": name}}
+        author.call("KmsPolicyService", "SetNamespacePolicy", attached)
+        return str(name)
+
+    def make_key(self, key_id: str, purpose: str = "ENCRYPT_DECRYPT", **key: Any) -> str:
+        """The name of a key with a first version, unless it says `skip_initial_version`."""
+        skip = key.pop("skip_initial_version", False)
+        described = {"purpose": f"KEY_PURPOSE_{purpose}", **key}
+        request = {"parent": PROD, "key_id": key_id, "key": described, "skip_initial_version": skip}
+        return str(self.as_("key-admin").call("KeyService", "CreateKey", request)["name"])
+
     def seal(self, secret: bytes, policy: str = WEB_TLS, **options: Any) -> bytes:
         """What an offline sealer does with bundles fetched before."""
         author, trust = self.as_("author"), [self.parts.signing.fingerprint()]
