@@ -30,7 +30,11 @@ class KeyHandles:
         self._keyring = keyring
         self._handles: LoadedKeys[KeyVersionName, tuple[bytes, KeyUse]] = LoadedKeys(MAX_HANDLES)
 
-    def get(self, name: KeyVersionName, uid: bytes, record: KeyVersionRecord) -> KeyUse:
+    def begin(self) -> int:
+        """To be called before a record is read, and given to `get` with it."""
+        return self._handles.begin()
+
+    def get(self, name: KeyVersionName, uid: bytes, record: KeyVersionRecord, begun: int) -> KeyUse:
         """A key version, loaded at most once while its stored bytes stay what they are.
 
         `uid` is the key's. Above 20,000, the least recently used ones are forgotten. Raises `StoreTampered`.
@@ -39,7 +43,6 @@ class KeyHandles:
         kept = self._handles.get(name)
         if kept is not None and kept[0] == material:
             return kept[1]
-        begun = self._handles.begin()
         handle = self._load(name, record)
         cipher = VersionCipher(handle, name, uid) if isinstance(handle, AeadKey) else None
         use = KeyUse(name, handle, cipher)

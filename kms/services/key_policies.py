@@ -1,9 +1,10 @@
 """The decision for keys: the key's policy and its namespace's, both if both exist, must allow.
 
-Asked once or more in every cryptographic call, on the event loop: rows come from memory, nothing waits.
+Asked once or more in every cryptographic call; on the event loop where `at_hand` finds the rules, for then
+rows come from memory and nothing waits.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -63,29 +64,47 @@ class KeyPolicies:
         namespace = f"tenants/{key.tenant}/namespaces/{key.namespace}"
         return self._rules(key.tenant, namespace, key.key, record.policy, record.labels)
 
+    def at_hand(self, key: KeyName, record: KeyRecord) -> KeyRules | None:
+        """As `resolve`; None if that, or a decision by these rules, is work for a thread."""
+        names = self._names(f"tenants/{key.tenant}/namespaces/{key.namespace}", record.policy)
+        policies = []
+        for name in names:
+            policy = self._contents.at_hand(self._revision(key.tenant, name))
+            if policy is None or policy.compiled.may_take_long:
+                return None
+            policies.append(policy)
+        return _key_rules(key.key, record.labels, policies)
+
     def resolve_namespace(self, name: NamespaceName) -> KeyRules:
         """The rules of a namespace alone, for what names no key. Raises as `resolve`."""
         return self._rules(name.tenant, str(name), "", "", {})
 
     def _rules(self, tenant: str, namespace: str, key: str, own: str, labels: Mapping[str, str]) -> KeyRules:
+        names = self._names(namespace, own)
+        policies = [self._contents.read(self._revision(tenant, name)) for name in names]
+        return _key_rules(key, labels, policies)
+
+    def _names(self, namespace: str, own: str) -> list[str]:
         of_namespace = self._repository.load(NamespacePolicyRecord, namespace)
         names = [own] if own else []
         if of_namespace is not None and of_namespace.record.policy not in ("", own):
             names.append(of_namespace.record.policy)
         if not names:
             raise Denied(NO_POLICY)
-        policies = tuple([self._load(tenant, name) for name in names])
-        depends_on_aad = any(policy.reads_aad for policy in policies)
-        return KeyRules(key, labels, policies, depends_on_aad)
+        return names
 
-    def _load(self, tenant: str, name: str) -> StoredKmsPolicy:
+    def _revision(self, tenant: str, name: str) -> KmsPolicyRevisionRecord:
         """The current revision of a policy of that tenant."""
         head = self._repository.load(KmsPolicyRecord, name)
         is_theirs = name.startswith(f"tenants/{tenant}/")
         if head is None or head.record.delete_time is not None or not is_theirs:
             raise Denied(POLICY_DELETED)
         row = f"{name}/revisions/{head.record.revision:010d}"
-        return self._contents.read(self._repository.require(KmsPolicyRevisionRecord, row).record)
+        return self._repository.require(KmsPolicyRevisionRecord, row).record
+
+
+def _key_rules(key: str, labels: Mapping[str, str], policies: Sequence[StoredKmsPolicy]) -> KeyRules:
+    return KeyRules(key, labels, tuple(policies), any(policy.reads_aad for policy in policies))
 
 
 def _allowing_rule(policy: StoredKmsPolicy, request: AccessRequest) -> str:

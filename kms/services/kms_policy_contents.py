@@ -34,12 +34,17 @@ class KmsPolicyContents:
 
     def read(self, record: KmsPolicyRevisionRecord) -> StoredKmsPolicy:
         """The policy of a revision, its content checked against its digest. Raises `StoreTampered`."""
-        policy = self._policies.get(record.digest)
+        policy = self.at_hand(record)
         if policy is None:
             policy = _read(record)
             self._policies.keep(record.digest, policy, policy.compiled.memory(len(record.content)))
+        return policy
+
+    def at_hand(self, record: KmsPolicyRevisionRecord) -> StoredKmsPolicy | None:
+        """As `read`, for a policy that was read before and is still kept."""
+        policy = self._policies.get(record.digest)
         # A bytes object cannot change, so the very one that was checked is not hashed again.
-        elif policy.data is not record.content:
+        if policy is not None and policy.data is not record.content:
             check_digest(record)
         return policy
 

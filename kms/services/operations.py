@@ -102,7 +102,7 @@ class Operations:
             raise LimitExceeded("items", f"1 to {MAX_ITEMS} items in a request")
         try:
             record = self._authorised(call, key, operation)
-            plan = self._plan(call, key, record, operation, items)
+            plan = await self._planned(call, key, record, operation, items)
             await self._spend(call, key, operation, plan)
             results = await self._act(operation, items, plan)
         except Exception as error:
@@ -127,11 +127,30 @@ class Operations:
             raise Denied("UNKNOWN_KEY")
         return loaded.record
 
-    def _plan(
+    async def _planned(
         self, call: Call, key: KeyName, record: KeyRecord, operation: Operation, items: Sequence[Item[T]]
     ) -> _Plan[T]:
+        """The plan, made in a thread if the policies may take long to read or to ask."""
+        rules = self._policies.at_hand(key, record)
+        if rules is not None:
+            return self._plan(call, key, record, operation, items, rules)
+
+        def resolve_and_plan() -> _Plan[T]:
+            rules = self._policies.resolve(key, record)
+            return self._plan(call, key, record, operation, items, rules)
+
+        return await asyncio.to_thread(resolve_and_plan)
+
+    def _plan(
+        self,
+        call: Call,
+        key: KeyName,
+        record: KeyRecord,
+        operation: Operation,
+        items: Sequence[Item[T]],
+        rules: KeyRules,
+    ) -> _Plan[T]:
         plan: _Plan[T] = _Plan()
-        rules = self._policies.resolve(key, record)
         decided: str | KmsError | None = None
         for number, item in enumerate(items):
             if decided is None or rules.depends_on_aad:
@@ -151,6 +170,7 @@ class Operations:
         if record.purpose not in operation.purposes:
             raise WrongState(f"{key} is for {record.purpose}, which does not {operation.action}")
         number = item.version or record.primary
+        begun = self._handles.begin()
         minimum = record.minimum_encrypt_version if operation.is_new else record.minimum_decrypt_version
         row = None if number == 0 else self._repository.load(KeyVersionRecord, version_row(key, number))
         if row is None:
@@ -159,7 +179,7 @@ class Operations:
             raise WrongState(f"{key} allows version {minimum} and later here, not {number}")
         _check_state(row, operation, allow_compromised=item.allow_compromised)
         name = KeyVersionName(key.tenant, key.namespace, key.key, number)
-        return self._handles.get(name, record.uid, row.record)
+        return self._handles.get(name, record.uid, row.record, begun)
 
     async def _spend(self, call: Call, key: KeyName, operation: Operation, plan: _Plan[T]) -> None:
         """Take a nonce for each item that draws one, and note the day for all."""

@@ -29,7 +29,7 @@ class Randomness:
             rule = self._policies.resolve_namespace(parent).require(call.caller, OPERATION, None, call.time)
             return Outcome([_drawn(size) for size in sizes], [], {"rule": rule, "items": str(len(sizes))})
 
-        return await self._guard.perform(call, GENERATE, parent, act)
+        return await self._guard.perform(call, GENERATE, parent, act, in_thread=True)
 
 
 def _drawn(size: int) -> bytes | KmsError:

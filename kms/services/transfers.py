@@ -138,7 +138,7 @@ class Transfers:
             )
             return Outcome(name, [*changes, *more], {"version": str(name.version), "rule": rule})
 
-        return await self._guard.perform(call, IMPORT, key, act)
+        return await self._guard.perform(call, IMPORT, key, act, in_thread=True)
 
     async def copy(
         self, call: Call, source: KeyVersionName, destination: KeyName, *, make_primary: bool
@@ -165,7 +165,7 @@ class Transfers:
             return Outcome(name, changes, {"from": str(source), "version": str(name.version)})
 
         await self._guard.authorise(call, IMPORT, destination)
-        return await self._guard.perform(call, COPY, source, act)
+        return await self._guard.perform(call, COPY, source, act, in_thread=True)
 
     async def begin_export(self, call: Call, name: KeyVersionName) -> tuple[bytes, datetime]:
         """The nonce that one export of this version by this caller is to be signed with, for five minutes."""
@@ -180,7 +180,7 @@ class Transfers:
                 self._begun.popitem(last=False)
             return Outcome((nonce, end))
 
-        return await self._guard.perform(call, BEGIN_EXPORT, name, act)
+        return await self._guard.perform(call, BEGIN_EXPORT, name, act, in_thread=True)
 
     async def export(
         self, call: Call, name: KeyVersionName, nonce: bytes, public_key: bytes, signature: bytes
@@ -207,7 +207,7 @@ class Transfers:
             digest = hashlib.sha256(public_key).hexdigest()
             return Outcome(Exported(name, version.record.algorithm, wrapped), [], {"towards_sha256": digest})
 
-        return await self._guard.perform(call, EXPORT, name, act)
+        return await self._guard.perform(call, EXPORT, name, act, in_thread=True)
 
     async def _accept(
         self, call: Call, key: KeyName, algorithm: Algorithm, source: Wrapped | bytes

@@ -1,5 +1,6 @@
 """What keys are used for: who may, with which version, and what is written about it."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -23,7 +24,7 @@ from kms.errors import (
 from kms.model.algorithms import Purpose
 from kms.model.lifecycle import Verb
 from kms.model.names import KeyName, KeyVersionName, KmsPolicyName
-from kms.services import operations
+from kms.services import key_policies, operations
 from kms.services.cryptography import Made, Message, Plain, RawSealed, Sealed
 from kms.services.keys import KeySettings
 
@@ -368,3 +369,23 @@ def test_audit_event_holds_no_payload(ready: Kms) -> None:
     text = str(ready.events())
     assert "very secret" not in text
     assert "very private" not in text
+
+
+def test_policy_with_expressions_decides_in_a_thread(ready: Kms, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_name = {"name": "by name", "action": "ALLOW", "client_name_matcher": {"regex_values": [".*/sa/app"]}}
+    ready.run(ready.parts.kms_policies.update(ready.call(AUTHOR), POLICY, {"rules": [by_name]}, ""))
+    add_key(ready)
+    threads = []
+    decide = key_policies.decide
+
+    def watched(*arguments: Any) -> Any:
+        threads.append(threading.current_thread())
+        return decide(*arguments)
+
+    monkeypatch.setattr(key_policies, "decide", watched)
+    for _ in range(2):
+        assert one(ready, "encrypt", Plain(b"secret")).data
+    with pytest.raises(Denied):
+        one(ready, "encrypt", Plain(b"secret"), who=OTHER)
+    assert len(threads) == 3
+    assert threading.main_thread() not in threads

@@ -244,3 +244,14 @@ def _allowed(rules: KeyRules, request: AccessRequest, aad: bytes | None) -> bool
     except Denied:
         return False
     return True
+
+
+def test_rules_are_at_hand_once_they_were_read_unless_asking_them_may_take_long(desk: Desk) -> None:
+    """What takes long is asked in a thread: the event loop serves others."""
+    plain = key_record(desk.add(WEB_ONLY))
+    slow = key_record(desk.add(rule("r", client_name_matcher={"regex_values": [".*web"]})))
+    assert desk.asked.at_hand(KEY, plain) is None
+    rules = desk.asked.resolve(KEY, plain)
+    assert desk.asked.at_hand(KEY, plain) == rules
+    desk.asked.resolve(KEY, slow)
+    assert desk.asked.at_hand(KEY, slow) is None
