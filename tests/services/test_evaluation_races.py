@@ -26,9 +26,10 @@ from kms.identity.revocation import DenyList
 from kms.identity.spiffe import SpiffeId
 from kms.model.lifecycle import Verb
 from kms.model.names import SecretPolicyRevisionName
-from kms.services import evaluation
+from kms.services import evaluation, policy_documents
 from kms.services.deny_lists import DenyLists
 from kms.services.evaluation import PolicyBinding, RevisionBinding
+from kms.services.policy_documents import PolicyDocuments
 
 SECRET = b"secret"
 FIRST = SecretPolicyRevisionName("acme", "prod", "web-tls", 1)
@@ -277,3 +278,29 @@ def test_document_of_another_policy_in_a_revision_s_place_is_refused(
     ):
         with pytest.raises(StoreTampered, match="not the one"):
             ready.run(evaluate(ready, binding, [b"\x02" * 384]))
+
+
+def test_policy_is_compiled_and_its_expressions_are_asked_in_a_thread(
+    ready: Kms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = replace(WEB_TLS, policy="by-name")
+    matcher = {"regex_values": [".*/sa/web"]}
+    ready.add_policy({"rules": [{"name": "w", "action": "ALLOW", "client_name_matcher": matcher}]}, name)
+    sealed = ready.seal(SECRET, name)
+    monkeypatch.setattr(ready.parts.evaluation, "_documents", PolicyDocuments())
+    threads: dict[str, threading.Thread] = {}
+
+    def watched(what: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            threads[what] = threading.current_thread()
+            return original(*arguments)
+
+        return call
+
+    monkeypatch.setattr(evaluation, "decide", watched("decide", evaluation.decide))
+    monkeypatch.setattr(
+        policy_documents, "compile_policy", watched("compile", policy_documents.compile_policy)
+    )
+    assert ready.open(sealed, WEB) == SECRET
+    assert threads.keys() == {"decide", "compile"}
+    assert threading.main_thread() not in threads.values()
