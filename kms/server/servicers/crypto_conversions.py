@@ -132,7 +132,7 @@ class CryptoOperations:
             pb.MacResponse,
             _run(use.mac),
             _to_version,
-            lambda request, version: Message(request.data, version=version),
+            lambda request, version: Message(request.message, version=version),
             _code,
         )
         self.mac_verify = Operation(
@@ -216,7 +216,7 @@ def _signed_data(request: pb.SignRequest | pb.VerifyRequest) -> tuple[bytes, boo
 
 
 def _to_mac_verify(request: pb.MacVerifyRequest, version: int) -> Message:
-    return Message(request.data, False, request.mac, version, request.allow_compromised)
+    return Message(request.message, False, request.mac, version, request.allow_compromised)
 
 
 def _public_version(request: pb.GetPublicKeyRequest, version: int) -> int:

@@ -1040,28 +1040,28 @@ class MacRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
-    DATA_FIELD_NUMBER: _builtins.int
-    DATA_CRC32C_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    MESSAGE_CRC32C_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The key or one of its versions. In a batch: empty for the batch's key, or one of its versions."""
-    data: _builtins.bytes
+    message: _builtins.bytes
     """Up to 64 KiB."""
-    data_crc32c: _builtins.int
-    """CRC32C of data, checked if it is set."""
+    message_crc32c: _builtins.int
+    """CRC32C of message, checked if it is set."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
-        data: _builtins.bytes = ...,
-        data_crc32c: _builtins.int | None = ...,
+        message: _builtins.bytes = ...,
+        message_crc32c: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_data_crc32c", b"_data_crc32c", "data_crc32c", b"data_crc32c"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_message_crc32c", b"_message_crc32c", "message_crc32c", b"message_crc32c"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_data_crc32c", b"_data_crc32c", "data", b"data", "data_crc32c", b"data_crc32c", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_message_crc32c", b"_message_crc32c", "message", b"message", "message_crc32c", b"message_crc32c", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__data_crc32c: _TypeAlias = _typing.Literal["data_crc32c"]  # noqa: Y015
-    _WhichOneofArgType__data_crc32c: _TypeAlias = _typing.Literal["_data_crc32c", b"_data_crc32c"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__data_crc32c) -> _WhichOneofReturnType__data_crc32c | None: ...
+    _WhichOneofReturnType__message_crc32c: _TypeAlias = _typing.Literal["message_crc32c"]  # noqa: Y015
+    _WhichOneofArgType__message_crc32c: _TypeAlias = _typing.Literal["_message_crc32c", b"_message_crc32c"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__message_crc32c) -> _WhichOneofReturnType__message_crc32c | None: ...
 
 Global___MacRequest: _TypeAlias = MacRequest  # noqa: Y015
 
@@ -1104,19 +1104,19 @@ class MacVerifyRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
-    DATA_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
     MAC_FIELD_NUMBER: _builtins.int
-    DATA_CRC32C_FIELD_NUMBER: _builtins.int
+    MESSAGE_CRC32C_FIELD_NUMBER: _builtins.int
     MAC_CRC32C_FIELD_NUMBER: _builtins.int
     ALLOW_COMPROMISED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The key or one of its versions. In a batch: empty for the batch's key, or one of its versions."""
-    data: _builtins.bytes
+    message: _builtins.bytes
     """Up to 64 KiB."""
     mac: _builtins.bytes
     """32 bytes."""
-    data_crc32c: _builtins.int
-    """CRC32C of data, checked if it is set."""
+    message_crc32c: _builtins.int
+    """CRC32C of message, checked if it is set."""
     mac_crc32c: _builtins.int
     """CRC32C of mac, checked if it is set."""
     allow_compromised: _builtins.bool
@@ -1125,24 +1125,24 @@ class MacVerifyRequest(_message.Message):
         self,
         *,
         name: _builtins.str = ...,
-        data: _builtins.bytes = ...,
+        message: _builtins.bytes = ...,
         mac: _builtins.bytes = ...,
-        data_crc32c: _builtins.int | None = ...,
+        message_crc32c: _builtins.int | None = ...,
         mac_crc32c: _builtins.int | None = ...,
         allow_compromised: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_data_crc32c", b"_data_crc32c", "_mac_crc32c", b"_mac_crc32c", "data_crc32c", b"data_crc32c", "mac_crc32c", b"mac_crc32c"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_mac_crc32c", b"_mac_crc32c", "_message_crc32c", b"_message_crc32c", "mac_crc32c", b"mac_crc32c", "message_crc32c", b"message_crc32c"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_data_crc32c", b"_data_crc32c", "_mac_crc32c", b"_mac_crc32c", "allow_compromised", b"allow_compromised", "data", b"data", "data_crc32c", b"data_crc32c", "mac", b"mac", "mac_crc32c", b"mac_crc32c", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mac_crc32c", b"_mac_crc32c", "_message_crc32c", b"_message_crc32c", "allow_compromised", b"allow_compromised", "mac", b"mac", "mac_crc32c", b"mac_crc32c", "message", b"message", "message_crc32c", b"message_crc32c", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__data_crc32c: _TypeAlias = _typing.Literal["data_crc32c"]  # noqa: Y015
-    _WhichOneofArgType__data_crc32c: _TypeAlias = _typing.Literal["_data_crc32c", b"_data_crc32c"]  # noqa: Y015
     _WhichOneofReturnType__mac_crc32c: _TypeAlias = _typing.Literal["mac_crc32c"]  # noqa: Y015
     _WhichOneofArgType__mac_crc32c: _TypeAlias = _typing.Literal["_mac_crc32c", b"_mac_crc32c"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__data_crc32c) -> _WhichOneofReturnType__data_crc32c | None: ...
+    _WhichOneofReturnType__message_crc32c: _TypeAlias = _typing.Literal["message_crc32c"]  # noqa: Y015
+    _WhichOneofArgType__message_crc32c: _TypeAlias = _typing.Literal["_message_crc32c", b"_message_crc32c"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__mac_crc32c) -> _WhichOneofReturnType__mac_crc32c | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__message_crc32c) -> _WhichOneofReturnType__message_crc32c | None: ...
 
 Global___MacVerifyRequest: _TypeAlias = MacVerifyRequest  # noqa: Y015
 
