@@ -20,8 +20,7 @@ from blindfold import (
 )
 from blindfold.documents import KeyDocument, PolicyDocument
 from kms.services import document_signing
-from kms.services.evaluation import MAX_ELEMENTS
-from kms.services.evaluation import MAX_EVALUATIONS
+from kms.services.evaluation import MAX_ELEMENTS, MAX_EVALUATIONS
 
 PAGE = (Path(__file__).parents[2] / "docs/spec/blindfold.md").read_text(encoding="utf-8")
 TEXT = " ".join(PAGE.split())
