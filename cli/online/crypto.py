@@ -17,7 +17,7 @@ from cli.options import STREAM, out_option
 from cli.output import write_json
 from cli.secret_io import input_stream, public_sink
 from kms.model.algorithms import MAX_PLAINTEXT
-from kms.model.names import KeyVersionName
+from kms.model.names import KeyVersionName, NamespaceName
 
 SERVICE = "CryptoService"
 # The largest thing that a call takes: a ciphertext of the largest plaintext, with room to notice more.
@@ -212,7 +212,7 @@ def mac(session: Session, key: str, data: str, out: Path | None) -> None:
 
     The primary version of the key makes it; --json says which one it is.
     """
-    request = {"name": str(key_name(session, key)), "data": _read(data)}
+    request = {"name": str(key_name(session, key)), "message": _read(data)}
     _write_public(session, session.call(SERVICE, "Mac", request), "mac", out)
 
 
@@ -235,7 +235,7 @@ def mac_verify(session: Session, key: str, data: str, code: str, allow_compromis
     name = str(resolve(KeyVersionName, key, session.tenant))
     request = {
         "name": name,
-        "data": _read(data),
+        "message": _read(data),
         "mac": _read(code),
         "allow_compromised": allow_compromised,
     }
@@ -264,3 +264,24 @@ def public_key(session: Session, key: str, form: str, out: Path | None) -> None:
     name = str(resolve(KeyVersionName, key, session.tenant))
     request = {"name": name, "format": f"PUBLIC_KEY_FORMAT_{form}"}
     _write_public(session, session.call(SERVICE, "GetPublicKey", request), "public_key", out)
+
+
+@click.command(
+    epilog="""\b
+Example:
+  kms random prod --bytes 32 --out seed"""
+)
+@click.argument("namespace", metavar="NAMESPACE")
+@click.option(
+    "--bytes", "count", type=click.IntRange(1, 1024), default=32, show_default=True, help="How many."
+)
+@out_option
+@online()
+def random(session: Session, namespace: str, count: int, out: Path | None) -> None:
+    """Get random bytes, if the KMS policy of a namespace allows it.
+
+    A file has mode 0600.
+    """
+    name = str(resolve(NamespaceName, namespace, session.tenant))
+    answer = session.call(SERVICE, "GenerateRandom", {"name": name, "byte_count": count})
+    _write_secret(session, {"name": name, **answer}, "data", out)
