@@ -173,6 +173,9 @@ program = Program(
         "mac": Entry("cli.online.crypto:mac", "Make an HMAC-SHA256 code of up to 64 KiB."),
         "mac-verify": Entry("cli.online.crypto:mac_verify", "Verify a code by a version of a key."),
         "public-key": Entry("cli.online.crypto:public_key", "Get the public key of a version."),
+        "random": Entry(
+            "cli.online.crypto:random", "Get random bytes, if the KMS policy of a namespace allows it."
+        ),
         "audit": audit,
         "completion": Entry(
             "cli.completion:completion", "Print the script that completes this program's commands."

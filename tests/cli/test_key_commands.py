@@ -108,6 +108,17 @@ def test_signatures_and_codes_verify_or_end_in_an_error(workshop: House, tmp_pat
     assert base64.b64decode(shown["public_key"]).startswith(b"\x30")
 
 
+def test_random_bytes_are_for_whom_the_namespace_s_policy_allows(workshop: House, tmp_path: Path) -> None:
+    rules = {"rules": [{"name": "r", "action": "ALLOW", "operations": ["GENERATE_RANDOM"]}]}
+    workshop.must("kms", "namespace", "create", "dice")
+    workshop.must("kms", "policy", "create", "dice/random", workshop.file("random.json", rules))
+    assert workshop.kms("random", "dice", who=WORKER).code == ExitCode.DENIED
+    workshop.must("kms", "policy", "set-namespace", "dice", "dice/random")
+    seed = tmp_path / "seed"
+    workshop.must("kms", "random", "dice", "--bytes", 48, "--out", seed, who=WORKER)
+    assert len(seed.read_bytes()) == 48
+
+
 def test_policy_is_shown_changed_deleted_and_brought_back(workshop: House) -> None:
     workshop.must("kms", "policy", "create", "prod/other", workshop.file("other.json", RULES))
     shown = workshop.must("kms", "policy", "get", "prod/other")
