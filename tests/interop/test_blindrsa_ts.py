@@ -26,7 +26,6 @@ SHA512 = "EqMdFp4nTWZW+lAIg8RpMVgkMk2LfEC19JB05iZVE4QsuWfz1SNM8/sUD0ZeLeA6fO9bDk
 SCRIPT = Path(__file__).with_name("derive_exponents.mjs")
 
 
-
 @dataclass(frozen=True)
 class Case:
     n: int
