@@ -85,7 +85,7 @@ class ChecksumMismatch(InvalidField):
 
 
 class DecryptionFailed(KmsError):
-    """Not what this key version encrypted, with this additional authenticated data or label. One flat error."""
+    """Not what this key version encrypted, or other additional data or label: one flat error."""
 
     kind = Kind.INVALID
     reason = "DECRYPTION_FAILED"
