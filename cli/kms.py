@@ -168,6 +168,9 @@ program = Program(
         "reencrypt": Entry(
             "cli.online.crypto:reencrypt", "Move a ciphertext to the primary version of a key."
         ),
+        "data-key": Entry(
+            "cli.online.crypto:data_key", "Make a data key, to encrypt more than a call takes."
+        ),
         "sign": Entry("cli.online.crypto:sign", "Sign a message of up to 64 KiB with RSA-PSS."),
         "verify": Entry("cli.online.crypto:verify", "Verify a signature by a version of a key."),
         "mac": Entry("cli.online.crypto:mac", "Make an HMAC-SHA256 code of up to 64 KiB."),

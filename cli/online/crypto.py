@@ -156,6 +156,58 @@ def reencrypt(
 
 
 @click.command(
+    "data-key",
+    epilog="""\b
+Example:
+  kms data-key prod/orders --wrapped orders.key.enc --out orders.key
+  kms data-key prod/orders --wrapped orders.key.enc --wrapped-only""",
+)
+@_key_argument
+@click.option(
+    "--bytes",
+    "count",
+    type=click.Choice(["16", "32", "64"]),
+    default="32",
+    show_default=True,
+    help="Its length.",
+)
+@click.option(
+    "--wrapped",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    metavar="FILE",
+    help="File for the data key as KEY encrypts it.",
+)
+@click.option("--wrapped-only", is_flag=True, help="Do not hand out the data key itself.")
+@_aad_option
+@out_option
+@online()
+def data_key(
+    session: Session, key: str, count: str, wrapped: Path, wrapped_only: bool, aad: str, out: Path | None
+) -> None:
+    """Make a data key, to encrypt more than a call takes.
+
+    `kms decrypt` gets it back from the wrapped one. A file with the data key itself has mode 0600.
+    """
+    if wrapped_only and out is not None:
+        raise UsageError("--out is for the data key itself", hint="Leave out --out or --wrapped-only.")
+    request = {
+        "name": str(key_name(session, key)),
+        "byte_count": int(count),
+        "with_plaintext": not wrapped_only,
+        "additional_authenticated_data": _text(aad),
+    }
+    answer = session.call(SERVICE, "GenerateDataKey", request)
+    # First, so that no data key is handed out whose wrapped form was lost.
+    with public_sink(wrapped, binary=True) as sink:
+        sink.write(_bytes(answer, "ciphertext"))
+    if not wrapped_only:
+        _write_secret(session, answer, "plaintext", out)
+    elif session.as_json:
+        write_json({"name": answer["name"], "wrapped": str(wrapped)})
+
+
+@click.command(
     epilog="""\b
 Example:
   kms sign prod/signing --out release.sig release.txt"""

@@ -16,8 +16,8 @@ RULES = {
             "name": "workers",
             "action": "ALLOW",
             "client_selector": {"expressions": ["app=worker"]},
-            "operations": ["ENCRYPT", "DECRYPT", "SIGN", "VERIFY", "MAC", "MAC_VERIFY", "REENCRYPT_FROM",
-                           "REENCRYPT_TO", "GET_PUBLIC_KEY"],
+            "operations": ["ENCRYPT", "DECRYPT", "GENERATE_DATA_KEY", "SIGN", "VERIFY", "MAC", "MAC_VERIFY",
+                           "REENCRYPT_FROM", "REENCRYPT_TO", "GET_PUBLIC_KEY"],
         }
     ]
 }  # fmt: skip
@@ -106,6 +106,29 @@ def test_signatures_and_codes_verify_or_end_in_an_error(workshop: House, tmp_pat
     assert pem.out.startswith(b"-----BEGIN PUBLIC KEY-----")
     shown = workshop.must("kms", "public-key", "prod/signing/1", "--format", "DER", who=WORKER)
     assert base64.b64decode(shown["public_key"]).startswith(b"\x30")
+
+
+@pytest.mark.parametrize("length", [16, 32, 64])
+def test_data_key_comes_back_from_its_wrapped_form(workshop: House, tmp_path: Path, length: int) -> None:
+    add_key(workshop, f"data-{length}")
+    wrapped, plain, again = (tmp_path / name for name in ("wrapped", "plain", "again"))
+    name = f"prod/data-{length}"
+    call = ("kms", "data-key", name, "--bytes", length, "--aad", "a", "--wrapped", wrapped, "--out", plain)
+    workshop.must(*call, who=WORKER)
+    workshop.must("kms", "decrypt", name, "--aad", "a", "--out", again, wrapped, who=WORKER)
+    assert len(plain.read_bytes()) == length
+    assert again.read_bytes() == plain.read_bytes()
+    assert plain.stat().st_mode & 0o777 == 0o600
+
+
+def test_data_key_may_stay_in_the_kms(workshop: House, tmp_path: Path) -> None:
+    add_key(workshop, "hidden")
+    call = ("data-key", "prod/hidden", "--wrapped", tmp_path / "w", "--wrapped-only")
+    shown = workshop.must("kms", *call, who=WORKER)
+    assert set(shown) == {"name", "wrapped"}
+    refused = workshop.kms(*call, "--out", tmp_path / "k", who=WORKER)
+    assert refused.code == ExitCode.USAGE
+    assert not (tmp_path / "k").exists()
 
 
 def test_random_bytes_are_for_whom_the_namespace_s_policy_allows(workshop: House, tmp_path: Path) -> None:
