@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
-from blindfold import Binding, PolicyDocument
+from blindfold import Binding
 from blindfold.errors import ElementOutOfRange, EvaluationFault
 from blindfold.evaluation import Evaluator
 from blindfold.exponent import binding_info, derive_exponent
@@ -203,7 +203,7 @@ class Evaluation:
         policy = self._documents.at_hand(revision.record)
         if policy is None:
             policy = await asyncio.to_thread(self._documents.read, revision.record)
-        _check_document(policy.document, key.tenant, work.binding)
+        _check_document(policy, key.tenant, work.binding)
         request = AccessRequest(caller=call.caller, time=call.time, resource_labels=policy.content.labels)
         if policy.compiled.may_take_long:
             decision = await asyncio.to_thread(decide, policy.compiled, request)
@@ -280,10 +280,11 @@ class Evaluation:
             await loop.run_in_executor(self._workers, _self_test, evaluator)
 
 
-def _check_document(document: PolicyDocument, tenant: str, binding: RevisionBinding | PolicyBinding) -> None:
+def _check_document(policy: StoredPolicy, tenant: str, binding: RevisionBinding | PolicyBinding) -> None:
     """The exponent follows from the document, so it must be the one asked for. Raises `StoreTampered`."""
+    document = policy.document
     if isinstance(binding, RevisionBinding):
-        is_asked_for = (document.binding, document.digest) == (Binding.REVISION, binding.digest)
+        is_asked_for = (document.binding, policy.digest) == (Binding.REVISION, binding.digest)
     else:
         asked = (Binding.POLICY, str(binding.name), binding.uid)
         is_asked_for = (document.binding, document.resource_name, document.uid) == asked

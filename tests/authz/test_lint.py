@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from kms.authz import implication
 from kms.authz import lint as linter
 from kms.authz.implication import Implications
 from kms.authz.lint import lint
@@ -244,3 +245,12 @@ def test_an_engine_that_gives_up_proves_nothing(monkeypatch):
 
     monkeypatch.setattr(RegexSet, "matches", give_up)
     assert not Implications(rules).implies(1, 0)
+
+
+def test_after_many_names_nothing_more_is_matched_and_nothing_more_is_claimed(monkeypatch):
+    rules = [{"client_name_matcher": matcher(regexes=["a+"])}]
+    rules += [{"client_name_matcher": matcher(name)} for name in ("a", "aa")]
+    shadowed = [("SHADOWED", "rules[1]"), ("SHADOWED", "rules[2]")]
+    assert warnings(*rules) == shadowed
+    monkeypatch.setattr(implication, "MAX_MATCHED", 1)
+    assert warnings(*rules) == shadowed[:1]
