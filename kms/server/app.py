@@ -3,11 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import cast
 
 import grpc
 
 from kms.errors import ConfigError
 from kms.server.interceptors.call_path import CallPath, Count, Layer
+from kms.server.methods import Methods
 from kms.server.servicers import Servicer
 from kms.server.servicers.health import Health
 from kms.server.servicers.reflection import Reflection
@@ -126,13 +128,14 @@ class App:
 
     def _listen(self, listener: Listener, *more: Servicer) -> int:
         server = grpc.aio.server(
-            interceptors=[CallPath(listener.layers, self._now, self._new_request_id, self._count_refused)],
-            options=self._limits.to_options(),
-            maximum_concurrent_rpcs=self._limits.concurrent_calls,
+            options=self._limits.to_options(), maximum_concurrent_rpcs=self._limits.concurrent_calls
         )
         self._servers.append(server)
+        path = CallPath(listener.layers, self._now, self._new_request_id, self._count_refused)
+        methods = Methods(path)
         for servicer in (*listener.servicers, *more):
-            servicer.add_to(server)
+            servicer.add_to(cast(grpc.aio.Server, methods))
+        server.add_generic_rpc_handlers((methods,))
         try:
             return server.add_secure_port(listener.address, listener.credentials)
         except RuntimeError:

@@ -1,5 +1,6 @@
 """The call being served, as the interceptors made it known. Each call runs in a task of its own."""
 
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,7 +19,7 @@ ServicerContext: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call. `method` is its full path; `time` when it came in, in UTC, and the time of all its steps;
-    `address` the peer's IP address in text, "" if it has none.
+    `address` the peer's IP address in text, "" if it has none; `transport` what grpc knows of the connection.
 
     `request` is None where the client streams; `caller` is None until the call is authenticated, and stays
     None on the enrolment listener.
@@ -28,6 +29,7 @@ class Call:
     request_id: str
     time: datetime
     address: str
+    transport: Mapping[str, Iterable[bytes]] = field(default_factory=dict, repr=False)
     request: Message | None = field(default=None, repr=False)
     caller: Caller | None = None
 

@@ -133,16 +133,6 @@ class Recorder:
             raise self.error
 
 
-class Transport:
-    """As much of a context as the check of the TLS version sees."""
-
-    def __init__(self, **properties):
-        self._properties = properties
-
-    def auth_context(self):
-        return self._properties
-
-
 def failure_of(method, request, **options):
     with pytest.raises(grpc.RpcError) as caught:
         method(request, timeout=10, **options)
@@ -220,8 +210,8 @@ def test_a_batch_is_charged_for_each_item(method, items, units):
     request = getattr(crypto_batch_pb2, f"{method}Request")()
     for _ in range(items):
         request.requests.add()
-    call = Call(f"/kms.v1.CryptoService/{method}", "r", NOW, "", request)
-    asyncio.run(RateLimit(limiter)(call, None))
+    call = Call(f"/kms.v1.CryptoService/{method}", "r", NOW, "", request=request)
+    asyncio.run(RateLimit(limiter)(call))
     assert [asked[2:] for asked in limiter.asked] == [(OperationClass.USE, units)]
 
 
@@ -301,7 +291,7 @@ def test_a_stream_is_closed_when_its_client_leaves(serve, credentials):
 )
 def test_a_call_over_anything_but_tls_1_3_is_unauthenticated(properties):
     with pytest.raises(Unauthenticated):
-        asyncio.run(require_tls_1_3(Call("/a/b", "r", NOW, ""), Transport(**properties)))
+        asyncio.run(require_tls_1_3(Call("/a/b", "r", NOW, "", properties)))
 
 
 @pytest.mark.parametrize(

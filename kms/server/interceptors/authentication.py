@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from kms.errors import Unauthenticated
 from kms.model.caller import Caller
-from kms.server.call import Call, ServicerContext
+from kms.server.call import Call
 
 PEERS = 4096
 
@@ -18,9 +18,9 @@ PEERS = 4096
 Authenticate = Callable[[bytes, str, datetime], Caller]
 
 
-async def require_tls_1_3(call: Call, context: ServicerContext) -> Call:
+async def require_tls_1_3(call: Call) -> Call:
     """Raises `Unauthenticated` on any other transport. The listeners refuse them before; this proves it."""
-    if list(context.auth_context().get("ssl_tls_version", ())) != [b"TLSv1.3"]:
+    if list(call.transport.get("ssl_tls_version", ())) != [b"TLSv1.3"]:
         raise Unauthenticated("connect with TLS 1.3")
     return call
 
@@ -31,15 +31,15 @@ class Authentication:
     def __init__(self, authenticate: Authenticate) -> None:
         self._authenticate = authenticate
 
-    async def __call__(self, call: Call, context: ServicerContext) -> Call:
+    async def __call__(self, call: Call) -> Call:
         """Raises `Unauthenticated`."""
-        certificate = peer_certificate(context)
+        certificate = peer_certificate(call)
         return replace(call, caller=self._authenticate(certificate, call.address, call.time))
 
 
-def peer_certificate(context: ServicerContext) -> bytes:
+def peer_certificate(call: Call) -> bytes:
     """The leaf that the client presented, in PEM. Raises `Unauthenticated`."""
-    certificates = list(context.auth_context().get("x509_pem_cert", ()))
+    certificates = list(call.transport.get("x509_pem_cert", ()))
     if len(certificates) != 1:
         raise Unauthenticated("connect with a client certificate")
     return bytes(certificates[0])

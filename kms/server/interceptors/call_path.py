@@ -21,15 +21,15 @@ MAX_REQUEST = 4 * 2**20
 Handler: TypeAlias = Any
 
 # Looks at a call before its servicer, and returns it with what it learned; refuses it by raising.
-Layer = Callable[[Call, ServicerContext], Awaitable[Call]]
+Layer = Callable[[Call], Awaitable[Call]]
 
 # Counts a call that left no audit event of its own: SPIFFE id ("" for a stranger), IP address, error reason.
 Count = Callable[[str, str, str], None]
 _COUNTED = (Unauthenticated, RateLimited)
 
 
-class CallPath(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
-    """Puts error mapping, the request id, the size limit, parsing and then the layers before each servicer.
+class CallPath:
+    """Puts error mapping, the request id, the size limit, parsing and then the layers before a handler.
 
     Parsing and printing happen inside the error mapping: grpc would tell the client what they raise. Each
     message of a client's stream is a call of its own to the layers, at its own time.
@@ -46,32 +46,16 @@ class CallPath(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         self._now = now
         self._new_request_id = new_request_id
         self._count_refused = count_refused
-        self._handlers: dict[str, Handler] = {}
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler:
-        """The handler with the path before it; None, as grpc wants it, for a method that does not exist."""
-        method = handler_call_details.method
-        known = self._handlers.get(method)
-        if known is not None:
-            return known
-        handler = await continuation(handler_call_details)
-        if handler is None:
-            return None
-        self._handlers[method] = made = self._before(method, handler)
-        return made
-
-    def _before(self, method: str, handler: Handler) -> Handler:
+    def before(self, method: str, handler: Handler) -> Handler:
+        """The handler of a method, given by its full path, with the path before it."""
         if handler.request_streaming and handler.response_streaming:
             return self._both_streaming(method, handler)
         if handler.request_streaming:
             raise TypeError(f"{method}: client streaming without a stream of answers is not used here")
-        if handler.response_streaming:
-            return self._streaming(method, handler)
-        return self._unary(method, handler)
+        return (
+            self._streaming(method, handler) if handler.response_streaming else self._unary(method, handler)
+        )
 
     def _unary(self, method: str, handler: Handler) -> Handler:
         act, parse, to_bytes = handler.unary_unary, handler.request_deserializer, handler.response_serializer
@@ -80,7 +64,7 @@ class CallPath(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             identifier = self._identify(context)
             try:
                 request = _parse(raw, parse)
-                await self._admit(self._call(method, identifier, context, request), context)
+                await self._admit(self._call(method, identifier, context, request))
                 answer: bytes = to_bytes(await act(request, context))
                 return answer
             except grpc.aio.AbortError:
@@ -96,7 +80,7 @@ class CallPath(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             identifier = self._identify(context)
             try:
                 request = _parse(raw, handler.request_deserializer)
-                await self._admit(self._call(method, identifier, context, request), context)
+                await self._admit(self._call(method, identifier, context, request))
                 await _send(handler.unary_stream(request, context), context)
                 return
             except grpc.aio.AbortError:
@@ -112,8 +96,8 @@ class CallPath(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             identifier = self._identify(context)
             try:
                 call = self._call(method, identifier, context)
-                await self._admit(call, context)
-                messages = self._messages(call, incoming, handler.request_deserializer, context)
+                await self._admit(call)
+                messages = self._messages(call, incoming, handler.request_deserializer)
                 await _send(handler.stream_stream(messages, context), context)
                 return
             except grpc.aio.AbortError:
@@ -125,15 +109,11 @@ class CallPath(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         return grpc.stream_stream_rpc_method_handler(serve, None, handler.response_serializer)
 
     async def _messages(
-        self,
-        call: Call,
-        incoming: AsyncIterator[bytes],
-        parse: Callable[[bytes], Message],
-        context: ServicerContext,
+        self, call: Call, incoming: AsyncIterator[bytes], parse: Callable[[bytes], Message]
     ) -> AsyncGenerator[Message]:
         async for raw in incoming:
             request = _parse(raw, parse)
-            await self._admit(replace(call, time=self._now(), request=request), context)
+            await self._admit(replace(call, time=self._now(), request=request))
             yield request
 
     def _identify(self, context: ServicerContext) -> str:
@@ -144,12 +124,13 @@ class CallPath(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     def _call(
         self, method: str, identifier: str, context: ServicerContext, request: Message | None = None
     ) -> Call:
-        return Call(method, identifier, self._now(), peer_address(context.peer()), request)
+        address, transport = peer_address(context.peer()), context.auth_context()
+        return Call(method, identifier, self._now(), address, transport, request)
 
-    async def _admit(self, call: Call, context: ServicerContext) -> None:
+    async def _admit(self, call: Call) -> None:
         enter(call)
         for layer in self._layers:
-            call = await layer(call, context)
+            call = await layer(call)
             enter(call)
 
     def _refused(self, error: KmsError) -> None:

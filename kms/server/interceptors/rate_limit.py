@@ -5,7 +5,7 @@ from functools import cache
 from typing import Protocol
 
 from kms.model.caller import Caller
-from kms.server.call import Call, ServicerContext
+from kms.server.call import Call
 from protos.kms.v1 import crypto_service_pb2
 
 _READ_VERBS = ("Check", "Explain", "ExportAuditEvents", "Get", "List", "Server", "Validate", "Watch")
@@ -53,7 +53,7 @@ class RateLimit:
     def __init__(self, limiter: RateLimiter) -> None:
         self._limiter = limiter
 
-    async def __call__(self, call: Call, context: ServicerContext) -> Call:
+    async def __call__(self, call: Call) -> Call:
         """Raises `RateLimited`."""
         kind, items = _charge(call.method)
         units = max(1, len(getattr(call.request, items))) if items and call.request is not None else 1

@@ -14,7 +14,7 @@ from kms.identity.join_tokens import DEFAULT_LIFE
 from kms.identity.spiffe import parse_identity_name
 from kms.model.names import NamespaceName, TenantName
 from kms.model.records import IdentityRecord
-from kms.server.call import ServicerContext, service_call
+from kms.server.call import ServicerContext, current_call, service_call
 from kms.server.convert import page_token, timestamp, to_comment, to_last_name, to_page_size, to_span
 from kms.server.interceptors.authentication import peer_certificate
 from kms.server.servicers.certificate_bundle import certificate_message
@@ -86,7 +86,7 @@ class IdentityServicer(IdentityServiceServicer):
         self, request: pb.RenewCertificateRequest, context: ServicerContext
     ) -> pb.RenewCertificateResponse:
         call = service_call()
-        leaf = self._read_leaf(peer_certificate(context), call.time)
+        leaf = self._read_leaf(peer_certificate(current_call()), call.time)
         bundle = await self._identities.renew(call, leaf, request.csr)
         return pb.RenewCertificateResponse(certificate=certificate_message(bundle))
 

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import grpc
 from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
 
 class Reflection:
@@ -16,4 +17,6 @@ class Reflection:
         self._services = (*services, self.SERVICE)
 
     def add_to(self, server: grpc.aio.Server) -> None:
-        reflection.enable_server_reflection(self._services, server)
+        # The stubs know the synchronous half only.
+        servicer = reflection.aio.ReflectionServicer(self._services)  # type: ignore[attr-defined]
+        add_ServerReflectionServicer_to_server(servicer, server)
