@@ -29,38 +29,52 @@ class ResourceName:
     PATTERN: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.type in (int, "int"):
+        kind: Any = type(self)
+        for name, is_number in _variables(kind):
+            value = getattr(self, name)
+            if is_number:
                 if not 1 <= value < 2**32:
-                    raise InvalidField(field.name, "must be a number from 1 to 4294967295")
+                    raise InvalidField(name, "must be a number from 1 to 4294967295")
             else:
-                check_id(value, field.name)
+                check_id(value, name)
 
     @classmethod
     def parse(cls, text: str, field: str = "name") -> Self:
         """Parse the whole of text. Raises `InvalidField`."""
-        expression, numbers = _expression(cls)  # type: ignore[arg-type]
-        match = expression.fullmatch(text)
+        kind: Any = cls
+        match = _expression(kind).fullmatch(text)
         if match is None:
             raise InvalidField(field, f"must have the form {cls.PATTERN}")
+        parts: dict[str, Any] = match.groupdict()
         return cls(
-            **{name: int(part) if name in numbers else part for name, part in match.groupdict().items()}
+            **{name: int(parts[name]) if is_number else parts[name] for name, is_number in _variables(kind)}
         )
 
     def __str__(self) -> str:
-        return self.PATTERN.format(**{field.name: getattr(self, field.name) for field in fields(self)})
+        kind: Any = type(self)
+        return _template(kind).format(self)
 
 
 @cache
-def _expression(cls: Any) -> tuple[re.Pattern[str], frozenset[str]]:
-    """What matches a name of that class, and which of its variables are numbers."""
-    numbers = frozenset(item.name for item in fields(cls) if item.type in (int, "int"))
+def _variables(cls: Any) -> tuple[tuple[str, bool], ...]:
+    """The variables of names of that class, and whether each is a number."""
+    return tuple((item.name, item.type in (int, "int")) for item in fields(cls))
+
+
+@cache
+def _template(cls: Any) -> str:
+    """What formats a name of that class, its one argument."""
+    return str(cls.PATTERN).replace("{", "{0.")
+
+
+@cache
+def _expression(cls: Any) -> re.Pattern[str]:
+    """What matches a name of that class."""
     expression = re.escape(cls.PATTERN).replace(r"\{", "{").replace(r"\}", "}")
-    for item in fields(cls):
-        part = _NUMBER if item.name in numbers else _ID
-        expression = expression.replace("{" + item.name + "}", f"(?P<{item.name}>{part})")
-    return re.compile(expression, re.ASCII), numbers
+    for name, is_number in _variables(cls):
+        part = _NUMBER if is_number else _ID
+        expression = expression.replace("{" + name + "}", f"(?P<{name}>{part})")
+    return re.compile(expression, re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, order=True)

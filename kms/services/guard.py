@@ -5,7 +5,9 @@ Whatever the outcome, an event is durable before the caller hears of it: no even
 
 import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from kms.authz.roles import require_permission
@@ -110,11 +112,41 @@ class Guard:
 
     async def commit(self, changes: Sequence[Change], events: Sequence[AuditEvent]) -> Receipt:
         """Wait until changes and events are durable. Raises `WriteConflict`, `Unavailable`."""
-        receipt = await asyncio.wrap_future(self._store.commit(changes, events))
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[Receipt] = loop.create_future()
+        self._store.commit(changes, events).add_done_callback(partial(_hand_over, waiter, loop))
+        receipt = await waiter
         for change in changes:
             if isinstance(change, Delete) or (isinstance(change, Put) and change.destroys):
                 self._gone(change.kind, change.name)
         return receipt
+
+
+def _hand_over(
+    waiter: "asyncio.Future[Receipt]", loop: asyncio.AbstractEventLoop, done: "Future[Receipt]"
+) -> None:
+    """Give an outcome to who waits in the loop: at once where this is the loop's thread.
+
+    `asyncio.wrap_future` wakes the loop for each; a store that delivers whole groups has done that already.
+    """
+    try:
+        here = asyncio.get_running_loop() is loop
+    except RuntimeError:
+        here = False
+    if here:
+        _settle(waiter, done)
+    elif not loop.is_closed():
+        loop.call_soon_threadsafe(_settle, waiter, done)
+
+
+def _settle(waiter: "asyncio.Future[Receipt]", done: "Future[Receipt]") -> None:
+    if waiter.done():
+        return
+    error = done.exception()
+    if error is None:
+        waiter.set_result(done.result())
+    else:
+        waiter.set_exception(error)
 
 
 def _check(call: Call, action: Action, resource: ResourceName | None) -> None:
