@@ -16,7 +16,6 @@ from kms.model.chain import timestamp
 from kms.model.names import BlindfoldKeyName
 from kms.services.blindfold_keys import BlindfoldKeys
 from kms.services.guard import ALLOW, FAIL, Guard
-from kms.services.keyring import Keyring
 from kms.services.refusals import Refusals
 from kms.services.upkeep import Upkeep
 
@@ -47,7 +46,6 @@ class Scheduler:
         self,
         guard: Guard,
         keys: BlindfoldKeys,
-        keyring: Keyring,
         refusals: Refusals,
         upkeep: Upkeep,
         now: Callable[[], datetime],
@@ -55,7 +53,6 @@ class Scheduler:
     ) -> None:
         self._guard = guard
         self._keys = keys
-        self._keyring = keyring
         self._refusals = refusals
         self._upkeep = upkeep
         self._now = now
@@ -126,9 +123,7 @@ class Scheduler:
     async def destroy_due(self) -> None:
         """Overwrite the bytes of every version whose time has come."""
         for name, put in list(self._keys.due(self._now())):
-            self._keyring.forget(name)
             await self._guard.commit([put], [self._event("Kms.DestroyBlindfoldKey", name, ALLOW)])
-            self._keyring.forget(name)
 
     async def look_after_keys(self) -> None:
         """Rotations and destructions whose time has come, and rotations that a budget asks for."""

@@ -24,6 +24,7 @@ from kms.services.deny_lists import DenyLists
 from kms.services.document_signing import DocumentSigning
 from kms.services.documents import Documents
 from kms.services.evaluation import Evaluation
+from kms.services.forgetting import forget_in
 from kms.services.guard import Guard
 from kms.services.identities import Identities
 from kms.services.key_handles import KeyHandles
@@ -96,7 +97,8 @@ def assemble(vault: AuthenticatedStore, workers: Executor, server_names: Collect
     """Wire the parts. `workers` run private operations; `server_names` are the server's DNS names."""
     store = vault.store
     repository, keyring = Repository(store), Keyring(vault)
-    guard = Guard(store, repository.forget)
+    handles = KeyHandles(keyring)
+    guard = Guard(store, forget_in(repository, keyring, handles))
     issuer = load_issuer(repository, keyring)
     deny_lists, documents = DenyLists(repository), PolicyDocuments()
     signing = DocumentSigning(repository, keyring)
@@ -104,12 +106,12 @@ def assemble(vault: AuthenticatedStore, workers: Executor, server_names: Collect
         issuer.trust.with_authority(issuer.authority.certificate), AnchorPolicy(issuer.authority.trust_domain)
     )
     budget = UseBudget(guard, repository)
-    handles, agenda = KeyHandles(keyring), Agenda(repository)
+    agenda = Agenda(repository)
     keys = Keys(guard, repository, keyring, agenda, workers)
-    versions = KeyVersions(guard, repository, handles, agenda, budget)
+    versions = KeyVersions(guard, repository, agenda, budget)
     policies = KeyPolicies(repository)
     operations = Operations(guard, repository, handles, policies, budget, workers)
-    upkeep = Upkeep(guard, repository, agenda, keys, versions, handles, workers)
+    upkeep = Upkeep(guard, repository, agenda, keys, versions, workers)
     operations.wants_rotation = upkeep.wanted.add
     return Parts(
         vault=vault,

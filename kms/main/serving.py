@@ -97,9 +97,7 @@ async def _run(
     on_ready: Callable[[Ports], None],
 ) -> None:
     parts = assemble(vault, workers, configuration.dns_names)
-    scheduler = Scheduler(
-        parts.guard, parts.blindfold_keys, parts.keyring, parts.refusals, parts.upkeep, utc_now
-    )
+    scheduler = Scheduler(parts.guard, parts.blindfold_keys, parts.refusals, parts.upkeep, utc_now)
     status = StatusReport(parts.guard, configuration, vault, parts.repository, utc_now())
     app = build_app(configuration, parts, scheduler, status)
     await _record(parts, "Kms.Start")

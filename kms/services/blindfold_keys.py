@@ -73,7 +73,7 @@ class BlindfoldKeys:
             primary = self._primary(parent)
             for row in self._repository.all(BlindfoldKeyRecord, f"{parent}/blindfoldKeys/"):
                 if request_id and row.record.request_id == request_id:
-                    return Outcome(self._view(name_of(row), row))
+                    return Outcome(self._view(name_of(row.name), row))
             name = BlindfoldKeyName(parent.tenant, primary.record.last_version + 1)
             record = BlindfoldKeyRecord(
                 state=VersionState.PENDING_GENERATION.value,
@@ -99,7 +99,7 @@ class BlindfoldKeys:
         """The versions that wait for their primes, and the modulus sizes in bits."""
         for row in self._repository.all(BlindfoldKeyRecord):
             if row.record.state == VersionState.PENDING_GENERATION:
-                yield name_of(row), row.record.modulus_bits
+                yield name_of(row.name), row.record.modulus_bits
 
     def complete(self, name: BlindfoldKeyName, key: PrivateKey, now: datetime) -> list[Change]:
         """The writes that make a pending version usable.
@@ -138,7 +138,7 @@ class BlindfoldKeys:
         def act() -> Outcome[Page[KeyView]]:
             prefix = f"{parent}/blindfoldKeys/"
             rows = page(self._repository.scan(BlindfoldKeyRecord, prefix, after, limit + 1), limit)
-            views = tuple(self._view(name_of(row), row) for row in rows.items)
+            views = tuple(self._view(name_of(row.name), row) for row in rows.items)
             return Outcome(Page(views, rows.next_after))
 
         return await self._guard.perform(call, LIST, parent, act)
@@ -185,14 +185,11 @@ class BlindfoldKeys:
             destroy_time = call.time + delay if verb is Verb.SCHEDULE_DESTROY else None
             state = next_state(VersionState(row.record.state), verb)
             record = replace(row.record, state=state.value, destroy_time=destroy_time)
-            self._keyring.forget(name)
             view = KeyView(name, Loaded(row.name, record, row.counter + 1), primary, self._last_used(name))
             details = {} if destroy_time is None else {"destroy_time": destroy_time.isoformat()}
             return Outcome(view, [row.put(record)], details)
 
-        view = await self._guard.perform(call, _ACTIONS[verb], name, act)
-        self._keyring.forget(name)
-        return view
+        return await self._guard.perform(call, _ACTIONS[verb], name, act)
 
     def due(self, now: datetime) -> Iterator[tuple[BlindfoldKeyName, Put]]:
         """The versions whose destruction is due, and the write that overwrites their bytes for good."""
@@ -206,7 +203,7 @@ class BlindfoldKeys:
                     destroy_time=None,
                     destroy_event_time=now,
                 )
-                yield name_of(row), replace(row.put(destroyed), destroys=True)
+                yield name_of(row.name), replace(row.put(destroyed), destroys=True)
 
     def _row(self, name: BlindfoldKeyName) -> Loaded[BlindfoldKeyRecord]:
         return found(self._repository.load(BlindfoldKeyRecord, key_row(name)), str(name))
@@ -228,8 +225,9 @@ def key_row(name: BlindfoldKeyName) -> str:
     return f"tenants/{name.tenant}/blindfoldKeys/{name.version:010d}"
 
 
-def name_of(row: Loaded[BlindfoldKeyRecord]) -> BlindfoldKeyName:
-    _, tenant, _, version = row.name.split("/")
+def name_of(row: str) -> BlindfoldKeyName:
+    """The version that a row is of."""
+    _, tenant, _, version = row.split("/")
     return BlindfoldKeyName(tenant, int(version))
 
 

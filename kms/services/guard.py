@@ -15,9 +15,10 @@ from kms.errors import Denied, KmsError
 from kms.model.audit_event import AuditEvent
 from kms.model.names import ResourceName
 from kms.services.call import Call, Outcome
-from kms.storage.interface import Change, Delete, Put, Receipt, Store, WriteConflict
+from kms.storage.interface import Change, Delete, Put, Receipt, Require, Store, WriteConflict
 
 T = TypeVar("T")
+Forget = Callable[[Put | Delete], None]
 
 ATTEMPTS = 5
 ALLOW, DENY, FAIL = "ALLOW", "DENY", "FAIL"
@@ -55,10 +56,14 @@ def check_tenant(call: Call, resource: ResourceName | None) -> None:
 class Guard:
     """Authorises, runs and records calls against one store."""
 
-    def __init__(self, store: Store, gone: Callable[[str, str], None] = lambda kind, name: None) -> None:
-        """`gone` hears of the kind and name of each row whose bytes a commit has destroyed."""
+    def __init__(self, store: Store, forget: Forget = lambda write: None) -> None:
+        """`forget` drops what is kept in memory of the row that a write is of.
+
+        It is called before the write, and again when its outcome is known: whatever that is, and also where
+        the call was cancelled meanwhile.
+        """
         self._store = store
-        self._gone = gone
+        self._forget = forget
 
     async def authorise(self, call: Call, action: Action, resource: ResourceName | None) -> None:
         """Before work that comes ahead of `perform`: refuse, and record, who may not. Raises `Denied`."""
@@ -114,12 +119,17 @@ class Guard:
         """Wait until changes and events are durable. Raises `WriteConflict`, `Unavailable`."""
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[Receipt] = loop.create_future()
-        self._store.commit(changes, events).add_done_callback(partial(_hand_over, waiter, loop))
-        receipt = await waiter
+        self._forget_what(changes)
+        done = self._store.commit(changes, events)
+        if changes:
+            done.add_done_callback(lambda _: self._forget_what(changes))
+        done.add_done_callback(partial(_hand_over, waiter, loop))
+        return await waiter
+
+    def _forget_what(self, changes: Sequence[Change]) -> None:
         for change in changes:
-            if isinstance(change, Delete) or (isinstance(change, Put) and change.destroys):
-                self._gone(change.kind, change.name)
-        return receipt
+            if not isinstance(change, Require):
+                self._forget(change)
 
 
 def _hand_over(

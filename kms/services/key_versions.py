@@ -12,7 +12,6 @@ from kms.services.agenda import DESTROY, Agenda
 from kms.services.blindfold_keys import DEFAULT_DELAY, MAX_DELAY, MIN_DELAY
 from kms.services.call import Call, Outcome, Page
 from kms.services.guard import Action, Guard
-from kms.services.key_handles import KeyHandles
 from kms.services.keys import version_row
 from kms.services.repository import Loaded, Repository, found, page
 from kms.services.use_budget import UseBudget
@@ -53,12 +52,9 @@ class VersionView:
 class KeyVersions:
     """Reads and changes versions; `Keys` makes them."""
 
-    def __init__(
-        self, guard: Guard, repository: Repository, handles: KeyHandles, agenda: Agenda, budget: UseBudget
-    ) -> None:
+    def __init__(self, guard: Guard, repository: Repository, agenda: Agenda, budget: UseBudget) -> None:
         self._guard = guard
         self._repository = repository
-        self._handles = handles
         self._agenda = agenda
         self._budget = budget
 
@@ -120,16 +116,13 @@ class KeyVersions:
             destroy_time = call.time + delay if verb is Verb.SCHEDULE_DESTROY else None
             state = next_state(VersionState(row.record.state), verb)
             record = replace(row.record, state=state.value, destroy_time=destroy_time)
-            self._handles.forget(name)
             changes: Changes = [row.put(record)]
             changes += self._agenda.move(DESTROY, row.name, row.record.destroy_time, destroy_time)
             details = {} if destroy_time is None else {"destroy_time": destroy_time.isoformat()}
             view = self._view(name, key, Loaded(row.name, record, row.counter + 1))
             return Outcome(view, changes, details)
 
-        view = await self._guard.perform(call, _ACTIONS[verb], name, act)
-        self._handles.forget(name)
-        return view
+        return await self._guard.perform(call, _ACTIONS[verb], name, act)
 
     def destruction(self, due: Loaded[DueRecord], now: datetime) -> Changes:
         """The writes that end a version whose time has come: its bytes are overwritten for good."""

@@ -17,7 +17,6 @@ from kms.model.names import KeyName
 from kms.model.records import DueRecord, KeyRecord
 from kms.services.agenda import DESTROY, ROTATE, Agenda
 from kms.services.guard import ALLOW, Guard
-from kms.services.key_handles import KeyHandles
 from kms.services.key_material import new_version
 from kms.services.key_versions import KeyVersions, name_of
 from kms.services.keys import Keys
@@ -34,7 +33,6 @@ class Upkeep:
     agenda: Agenda
     keys: Keys
     versions: KeyVersions
-    handles: KeyHandles
     workers: Executor
     wanted: set[KeyName] = field(default_factory=set)
 
@@ -73,11 +71,9 @@ class Upkeep:
         destroyed = 0
         for entry in list(self._due(DESTROY, now)):
             version = name_of(entry.record.target)
-            self.handles.forget(version)
             changes = self.versions.destruction(entry, now)
             details = {"version": str(version.version)}
             destroyed += await self._commit("Kms.DestroyKeyVersion", version.key_name, changes, now, details)
-            self.handles.forget(version)
         return destroyed
 
     def _due(self, what: str, now: datetime) -> Iterator[Loaded[DueRecord]]:

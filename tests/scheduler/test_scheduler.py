@@ -32,7 +32,6 @@ def scheduler(kms: Kms, generate_key: Any = fixed) -> Scheduler:
     return Scheduler(
         parts.guard,
         parts.blindfold_keys,
-        parts.keyring,
         parts.refusals,
         parts.upkeep,
         lambda: kms.now,
