@@ -117,11 +117,18 @@ def test_refuses_a_pattern_that_alone_would_take_long(pattern):
 
 
 @pytest.mark.parametrize(
-    "pattern",
-    [r".*\.db\.example\.com", r"spiffe://[^/]+/(ns/[^/]+/)+sa/[a-z0-9-]{1,63}", r"\pL+", "[a-z]{200}"],
+    ("pattern", "matching", "other"),
+    [
+        (r".*\.db\.example\.com", "one.db.example.com", "one.db.example.com.evil"),
+        (r"spiffe://[^/]+/(ns/[^/]+/)+sa/[a-z0-9-]{1,63}", "spiffe://a/ns/b/sa/c", "spiffe://a/sa/c"),
+        (r"\pL+", "äß", "a1"),
+        ("[a-z]{200}", "a" * 200, "a" * 201),
+    ],
 )
-def test_takes_the_patterns_that_policies_are_written_with(pattern):
-    RegexSet().add(pattern)
+def test_takes_the_patterns_that_policies_are_written_with(pattern, matching, other):
+    regexes, ids = compiled(pattern)
+    assert ids[0] in regexes.matches(matching)
+    assert ids[0] not in regexes.matches(other)
 
 
 def test_refuses_patterns_that_together_need_too_much_memory():

@@ -46,6 +46,19 @@ class CryptoOperations:
     """One `Operation` for each method. Names that come again are read once."""
 
     def __init__(self, use: Cryptography, randomness: Randomness) -> None:
+        self._with_aes(use)
+        self._with_rsa(use)
+        self._with_hmac(use)
+        self.generate_random = Operation(
+            pb.GenerateRandomRequest,
+            pb.GenerateRandomResponse,
+            _run(randomness.generate),
+            _to_namespace,
+            lambda request, _: request.byte_count,
+            _random,
+        )
+
+    def _with_aes(self, use: Cryptography) -> None:
         self.encrypt = Operation(
             pb.EncryptRequest, pb.EncryptResponse, _run(use.encrypt), _to_key, _plain, _made_ciphertext
         )
@@ -71,14 +84,6 @@ class CryptoOperations:
             _data_key_size,
             _data_key,
         )
-        self.generate_random = Operation(
-            pb.GenerateRandomRequest,
-            pb.GenerateRandomResponse,
-            _run(randomness.generate),
-            _to_namespace,
-            lambda request, _: request.byte_count,
-            _random,
-        )
         self.raw_encrypt = Operation(
             pb.RawEncryptRequest,
             pb.RawEncryptResponse,
@@ -95,6 +100,8 @@ class CryptoOperations:
             _raw_sealed,
             _made_plaintext,
         )
+
+    def _with_rsa(self, use: Cryptography) -> None:
         self.asymmetric_encrypt = Operation(
             pb.AsymmetricEncryptRequest,
             pb.AsymmetricEncryptResponse,
@@ -127,6 +134,8 @@ class CryptoOperations:
             _public_version,
             _public_key,
         )
+
+    def _with_hmac(self, use: Cryptography) -> None:
         self.mac = Operation(
             pb.MacRequest,
             pb.MacResponse,
