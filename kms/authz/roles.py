@@ -7,6 +7,7 @@ neither writes policies nor handles keys; whoever should do so as well is given 
 """
 
 from collections.abc import Mapping
+from functools import cache
 from types import MappingProxyType
 
 from kms.errors import Denied
@@ -17,6 +18,7 @@ from kms.model.policy import OPERATIONS
 OPERATOR = "operator"
 
 
+@cache
 def operation_permission(operation: str) -> str:
     """The permission to call a cryptographic operation: `keys.macVerify` for MAC_VERIFY."""
     first, *rest = operation.lower().split("_")
@@ -102,9 +104,7 @@ def require_permission(caller: Caller, permission: str, namespace: str | None = 
     platform identities alone, and nothing else counts for them, whatever the certificate of either says.
     Raises `Denied`, and `ValueError` for a permission that no role grants.
     """
-    granting = {role for role, permissions in ROLES.items() if permission in permissions}
-    if not granting:
-        raise ValueError(f"no role grants {permission!r}")
+    granting = _granting(permission)
     is_platform = isinstance(caller.identity, OperatorName)
     for bound in sorted(caller.roles, key=lambda text: ("@" in text, text)):
         role, at, where = bound.partition("@")
@@ -112,6 +112,14 @@ def require_permission(caller: Caller, permission: str, namespace: str | None = 
         if role in granting and (role == OPERATOR) is is_platform and in_scope:
             return bound
     raise Denied
+
+
+@cache
+def _granting(permission: str) -> frozenset[str]:
+    granting = frozenset(role for role, permissions in ROLES.items() if permission in permissions)
+    if not granting:
+        raise ValueError(f"no role grants {permission!r}")
+    return granting
 
 
 def _is_in_scope(permission: str, where: str, namespace: str | None) -> bool:

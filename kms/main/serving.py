@@ -5,7 +5,6 @@ import logging
 import os
 import resource
 import signal
-import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from kms.scheduler import Scheduler
 from kms.server.app import App, Listener, Ports
 from kms.server.interceptors.authentication import Authentication, require_tls_1_3
 from kms.server.interceptors.rate_limit import RateLimit, UnlimitedRateLimiter
+from kms.server.interceptors.request_id import RequestIds
 from kms.server.tls import ServerCertificate, enrolment_credentials, main_credentials
 from kms.storage.checkpoint_file import CheckpointFile
 from kms.storage.sqlite import Settings
@@ -147,7 +147,7 @@ def build_app(configuration: Configuration, parts: Parts, scheduler: Scheduler, 
         enrolment_servicers(parts),
         [require_tls_1_3, limit],
     )
-    return App(main, enrolment, utc_now, lambda: uuid.uuid4().hex, count_refused=parts.refusals.count)
+    return App(main, enrolment, utc_now, RequestIds(), count_refused=parts.refusals.count)
 
 
 class ServerCertificates:
