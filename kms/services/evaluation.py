@@ -11,10 +11,11 @@ import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from blindfold import Binding
 from blindfold.errors import ElementOutOfRange, EvaluationFault
-from blindfold.evaluation import Evaluator
+from blindfold.evaluation import MAX_EXPONENTS, Evaluator
 from blindfold.exponent import binding_info, derive_exponent
 from kms.authz.decide import decide
 from kms.errors import (
@@ -294,7 +295,12 @@ def _check_document(policy: StoredPolicy, tenant: str, binding: RevisionBinding 
 
 def _exponent(key: BlindfoldKeyName, record: BlindfoldKeyRecord, policy: StoredPolicy) -> int:
     info = binding_info(key.tenant, key.version, policy.document.binding, policy.binding_value)
-    return derive_exponent(int.from_bytes(record.modulus, "big"), info)
+    return _derived(record.modulus, info)
+
+
+@lru_cache(MAX_EXPONENTS)
+def _derived(modulus: bytes, info: bytes) -> int:
+    return derive_exponent(int.from_bytes(modulus, "big"), info)
 
 
 def _counter(key: BlindfoldKeyName, policy: StoredPolicy) -> Counter:
