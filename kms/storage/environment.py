@@ -27,7 +27,8 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`queue` units wait at most, `group` of them share a transaction.
+    """`queue` units wait at most, `group` of them share a transaction, for which `gather` seconds are waited
+    if the last one was of several.
 
     A unit that only appends events is covered by an outside checkpoint within `checkpoint_seconds` or
     `checkpoint_events` more events, whichever is first.
@@ -35,5 +36,6 @@ class Limits:
 
     queue: int = 10_000
     group: int = 512
+    gather: float = 0.003
     checkpoint_seconds: float = 10.0
     checkpoint_events: int = 10_000

@@ -10,11 +10,20 @@ T = TypeVar("T")
 
 
 class Intake(Generic[T]):
-    def __init__(self, capacity: int) -> None:
+    """At most `capacity` items wait. A group is given `gather` seconds to become as large as the last one.
+
+    Callers who were answered together come again together, and a commit costs about the same for one as for
+    all of them; a single caller never waits for others.
+    """
+
+    def __init__(self, capacity: int, gather: float) -> None:
         self._capacity = capacity
+        self._gather = gather
         self._waiting: deque[T] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self._last = 0
+        self._enough = 1
 
     def offer(self, item: T) -> None:
         """Raises `Unavailable` when full or closed."""
@@ -24,7 +33,8 @@ class Intake(Generic[T]):
             if len(self._waiting) >= self._capacity:
                 raise Unavailable(f"{self._capacity} commits are waiting already; try again")
             self._waiting.append(item)
-            self._changed.notify()
+            if len(self._waiting) >= self._enough:
+                self._changed.notify()
 
     def take(self, limit: int, timeout: float | None) -> list[T] | None:
         """The oldest items, at most `limit`; [] after `timeout` seconds; None once closed and empty."""
@@ -33,7 +43,15 @@ class Intake(Generic[T]):
                 self._changed.wait(timeout)
             if not self._waiting:
                 return None if self._closed else []
-            return [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]
+            self._wait_for(min(self._last, limit))
+            self._last = min(limit, len(self._waiting))
+            return [self._waiting.popleft() for _ in range(self._last)]
+
+    def _wait_for(self, count: int) -> None:
+        """Until so many wait, or long enough. The lock is held."""
+        self._enough = count
+        self._changed.wait_for(lambda: self._closed or len(self._waiting) >= count, self._gather)
+        self._enough = 1
 
     def close(self) -> None:
         with self._changed:

@@ -70,7 +70,7 @@ class Writer:
         self._limits = limits
         self._erasing = erasing
         self._deliver = deliver
-        self._intake: Intake[Item] = Intake(limits.queue)
+        self._intake: Intake[Item] = Intake(limits.queue, limits.gather)
         self._refusal = ""
         self._erasure_owed = False
         self._committing = False
