@@ -134,6 +134,13 @@ class WrongState(KmsError):
     reason = "WRONG_STATE"
 
 
+class DeviceAbsent(WrongState):
+    """A HIGH key is in a device (PKCS 11 token), and the server is not connected to it."""
+
+    reason = "DEVICE_ABSENT"
+    hint = "Connect the server to the device that holds the key, or use a key of another sensitivity."
+
+
 class PublicOnly(WrongState):
     """The key version was imported as a public key: it verifies or encrypts, and does nothing else."""
 

@@ -55,7 +55,7 @@ Example:
 @click.option("--rotation", type=span, metavar="TIME", help="Make a new version this often, such as 90d.")
 @description_option
 @labels_option
-@click.option("--import-only", is_flag=True, help="Make no first version; it is to be imported.")
+@click.option("--import-only", is_flag=True, help="Draw no bytes: the first version waits for an import.")
 @online()
 def create(
     session: Session,

@@ -18,6 +18,17 @@ class VersionState(StrEnum):
     COMPROMISED = "COMPROMISED"
 
 
+WITHOUT_MATERIAL = frozenset(
+    {
+        VersionState.PENDING_GENERATION,
+        VersionState.PENDING_IMPORT,
+        VersionState.IMPORT_FAILED,
+        VersionState.DESTROYED,
+    }
+)
+WAITING_FOR_IMPORT = frozenset({VersionState.PENDING_IMPORT, VersionState.IMPORT_FAILED})
+
+
 class Verb(StrEnum):
     """What may happen to a version. `EXPIRE` is the end of a scheduled destruction's delay."""
 
@@ -38,6 +49,7 @@ TRANSITIONS: dict[tuple[VersionState, Verb], VersionState] = {
     (_S.PENDING_GENERATION, _V.GENERATED): _S.ENABLED,
     (_S.PENDING_IMPORT, _V.IMPORTED): _S.ENABLED,
     (_S.PENDING_IMPORT, _V.REJECTED): _S.IMPORT_FAILED,
+    (_S.IMPORT_FAILED, _V.REJECTED): _S.IMPORT_FAILED,
     (_S.IMPORT_FAILED, _V.IMPORTED): _S.ENABLED,
     (_S.DISABLED, _V.ENABLE): _S.ENABLED,
     (_S.ENABLED, _V.DISABLE): _S.DISABLED,

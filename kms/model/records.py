@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
+from kms.model.device_handle import DeviceHandle
+from kms.model.lifecycle import WITHOUT_MATERIAL, VersionState
 from kms.model.record import Record
+from kms.model.sensitivity import Sensitivity
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +177,10 @@ class KeyRecord(Record):
 class KeyVersionRecord(Record):
     """One version. The row's name ends in the version as ten digits.
 
-    `wrapped_key` is empty for a public-only version and once destroyed; `public_key` is an SPKI in DER, empty
-    for symmetric keys; `origin` is GENERATED, IMPORTED, IMPORTED_PUBLIC or COPIED; `handle` names a key
-    inside a device, for HIGH.
+    `wrapped_key` is empty for a public-only version, for one without material yet and once destroyed;
+    `public_key` is an SPKI in DER, empty for symmetric keys; `origin` is GENERATED, IMPORTED, IMPORTED_PUBLIC
+    or COPIED. A HIGH version has a `handle` (the text of a `DeviceHandle`) and never a wrapped key, any other
+    the reverse. Raises `ValueError`.
     """
 
     KIND: ClassVar[str] = "keyVersions"
@@ -191,6 +195,21 @@ class KeyVersionRecord(Record):
     generate_time: datetime | None
     destroy_time: datetime | None
     destroy_event_time: datetime | None
+
+    def __post_init__(self) -> None:
+        if self.handle:
+            DeviceHandle.parse(self.handle)
+        level, empty = Sensitivity[self.sensitivity], VersionState(self.state) in WITHOUT_MATERIAL
+        if self.holds_private and empty:
+            raise ValueError(f"a version that is {self.state} holds no bytes")
+        in_device = level is Sensitivity.HIGH and not empty
+        if (self.wrapped_key and in_device) or bool(self.handle) != in_device:
+            raise ValueError(f"the bytes of a {self.sensitivity} version are in the wrong place")
+
+    @property
+    def holds_private(self) -> bool:
+        """Whether the private or secret bytes are here or in a device."""
+        return bool(self.wrapped_key or self.handle)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from kms.storage.interface import Change
 
 ROTATE = "rotate"
 DESTROY = "destroy"
-BATCH = 100
 
 
 class Agenda:
@@ -20,8 +19,8 @@ class Agenda:
         self._repository = repository
 
     def due(self, now: datetime) -> Iterator[Loaded[DueRecord]]:
-        """What is due, first first, at most a hundred at a time."""
-        for row in self._repository.scan(DueRecord, "", limit=BATCH):
+        """What is due, first first, read as it is asked for."""
+        for row in self._repository.all(DueRecord):
             if row.name[: len(timestamp(now))] > timestamp(now):
                 return
             yield row

@@ -6,6 +6,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
+from kms.errors import KmsError
 from kms.model.audit_event import AuditEvent
 from kms.model.caller import Caller
 from kms.model.chain import timestamp
@@ -45,11 +46,15 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[T]):
-    """An answer, the writes that make it true, and what the audit event says besides."""
+    """An answer, the writes that make it true, and what the audit event says besides.
+
+    With a `failure` the writes are those that a refusal leaves behind, and the failure is the answer.
+    """
 
     value: T
     changes: Sequence[Change] = ()
     details: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    failure: KmsError | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,11 +85,12 @@ class Guard:
         """Run act if the caller may, commit its changes with the event, return its value.
 
         `act` reads and decides, and may run again when another writer was faster; in a thread if it may
-        take more than a few milliseconds. Raises what act raises, `Denied`, `WriteConflict`, `Unavailable`.
+        take more than a few milliseconds. Raises what act raises, its outcome's failure, `Denied`,
+        `WriteConflict`, `Unavailable`.
         """
         for attempt in range(ATTEMPTS):
             outcome = await self._decide(call, action, resource, act, in_thread=in_thread)
-            event = call.event(action.name, _text(resource), ALLOW, details=outcome.details)
+            event = _event(call, action, resource, outcome)
             try:
                 await self.commit(outcome.changes, [event])
             except WriteConflict:
@@ -97,6 +98,8 @@ class Guard:
                     raise
             else:
                 break
+        if outcome.failure is not None:
+            raise outcome.failure
         return outcome.value
 
     async def _decide(
@@ -157,6 +160,12 @@ def _settle(waiter: "asyncio.Future[Receipt]", done: "Future[Receipt]") -> None:
         waiter.set_result(done.result())
     else:
         waiter.set_exception(error)
+
+
+def _event(call: Call, action: Action, resource: ResourceName | None, outcome: Outcome[T]) -> AuditEvent:
+    if outcome.failure is not None:
+        return refusal_event(call, action.name, _text(resource), outcome.failure)
+    return call.event(action.name, _text(resource), ALLOW, details=outcome.details)
 
 
 def _check(call: Call, action: Action, resource: ResourceName | None) -> None:

@@ -8,6 +8,7 @@ from kms.crypto.key_handle import KeyHandle, load, load_public
 from kms.model.algorithms import ALGORITHMS
 from kms.model.names import KeyVersionName
 from kms.model.records import KeyVersionRecord
+from kms.services.key_material import check_here
 from kms.services.keyring import Keyring
 from kms.services.loaded_keys import LoadedKeys
 
@@ -37,7 +38,8 @@ class KeyHandles:
     def get(self, name: KeyVersionName, uid: bytes, record: KeyVersionRecord, begun: int) -> KeyUse:
         """A key version, loaded at most once while its stored bytes stay what they are.
 
-        `uid` is the key's. Above 20,000, the least recently used ones are forgotten. Raises `StoreTampered`.
+        `uid` is the key's. Above 20,000, the least recently used ones are forgotten. Raises `StoreTampered`,
+        `DeviceAbsent`.
         """
         material = record.wrapped_key or record.public_key
         kept = self._handles.get(name)
@@ -54,6 +56,7 @@ class KeyHandles:
         self._handles.forget(name)
 
     def _load(self, name: KeyVersionName, record: KeyVersionRecord) -> KeyHandle:
+        check_here(record)
         algorithm = ALGORITHMS[record.algorithm]
         if not record.wrapped_key:
             return load_public(algorithm, record.public_key)

@@ -12,6 +12,7 @@ from kms.services.agenda import DESTROY, Agenda
 from kms.services.blindfold_keys import DEFAULT_DELAY, MAX_DELAY, MIN_DELAY
 from kms.services.call import Call, Outcome, Page
 from kms.services.guard import Action, Guard
+from kms.services.key_material import check_here
 from kms.services.keys import version_row
 from kms.services.repository import Loaded, Repository, found, page
 from kms.services.use_budget import UseBudget
@@ -92,7 +93,7 @@ class KeyVersions:
             row.check_etag(etag)
             if row.record.state != VersionState.ENABLED:
                 raise WrongState(f"{name} is {row.record.state}; a primary version is ENABLED")
-            if not row.record.wrapped_key:
+            if not row.record.holds_private:
                 raise WrongState(f"{name} holds a public key only; a primary version does new operations")
             primary = replace(key.record, primary=name.version)
             view = self._view(name, Loaded(key.name, primary, key.counter + 1), row)
@@ -125,10 +126,14 @@ class KeyVersions:
         return await self._guard.perform(call, _ACTIONS[verb], name, act)
 
     def destruction(self, due: Loaded[DueRecord], now: datetime) -> Changes:
-        """The writes that end a version whose time has come: its bytes are overwritten for good."""
+        """The writes that end a version whose time has come: its bytes are overwritten for good.
+
+        Raises `DeviceAbsent` where the bytes are not here.
+        """
         row = self._repository.load(KeyVersionRecord, due.record.target)
         changes: Changes = [due.delete()]
         if row is not None and row.record.state == VersionState.DESTROY_SCHEDULED:
+            check_here(row.record)
             record = replace(
                 row.record,
                 state=next_state(VersionState.DESTROY_SCHEDULED, Verb.EXPIRE).value,

@@ -14,14 +14,14 @@ from kms.authz.selector import parse_selector
 from kms.errors import InvalidField, LimitExceeded, NotFound, WrongState
 from kms.model.algorithms import Algorithm, Purpose, find
 from kms.model.labels import check_labels
-from kms.model.lifecycle import VersionState
+from kms.model.lifecycle import WAITING_FOR_IMPORT, VersionState
 from kms.model.names import KeyName, KeyVersionName, KmsPolicyName, NamespaceName
 from kms.model.records import KeyRecord, KeyVersionRecord, KmsPolicyRecord
 from kms.model.sensitivity import Sensitivity
 from kms.services.agenda import ROTATE, Agenda
 from kms.services.call import Call, Outcome, Page
 from kms.services.guard import Action, Guard
-from kms.services.key_material import NewVersion, Origin, new_version
+from kms.services.key_material import NewVersion, Origin, awaiting_import, check_device, new_version
 from kms.services.keyring import Keyring
 from kms.services.repository import Loaded, Repository, create, found, page, same_request
 from kms.services.tenants import MAX_DESCRIPTION, require_namespace
@@ -71,7 +71,10 @@ class KeySettings:
 
 @dataclass(frozen=True, slots=True)
 class KeyQuery:
-    """Which keys to list: a label selector as in policies, and the state of the primary version, or ""."""
+    """Which keys to list: a label selector as in policies, and a state, or "".
+
+    A key's state is that of its primary version, or of the first one while there is no primary.
+    """
 
     selector: str = ""
     state: str = ""
@@ -100,25 +103,28 @@ class Keys:
         *,
         import_only: bool = False,
     ) -> Loaded[KeyRecord]:
-        """A key with its first version, or none if it is to be imported.
+        """A key with its first version, which waits for an import if so asked.
 
-        Raises `AlreadyExists`, `NotFound` for namespace or policy, `InvalidField`, `WrongState` for HIGH.
+        Raises `AlreadyExists`, `NotFound` for namespace or policy, `InvalidField`, `DeviceAbsent` for HIGH.
         """
         chosen = find(algorithm, purpose)
-        check_device(settings.sensitivity)
         scope = NamespaceName(name.tenant, name.namespace)
         await self._guard.authorise(call, CREATE, name)
-        version = None if import_only else await new_version(chosen, self._workers)
+        drawn_here = not import_only and settings.sensitivity is not Sensitivity.HIGH
+        version = await new_version(chosen, self._workers) if drawn_here else None
 
         def act() -> Outcome[Loaded[KeyRecord]]:
+            check_device(settings.sensitivity)
             existing = self._repository.load(KeyRecord, str(name))
             if existing is not None:
                 return Outcome(same_request(existing, request_id, existing.record.request_id))
             self._check_policy(name, settings.policy)
             record = self._first(call, purpose, chosen, settings, request_id)
             changes: Changes = [require_namespace(self._repository, scope)]
-            if version is not None:
-                record = replace(record, primary=1, last_version=1)
+            if version is None:
+                changes.append(create(version_row(name, 1), awaiting_import(record, call.time)))
+            else:
+                record = replace(record, primary=1)
                 changes.append(self._version_row(name, 1, record, version, call.time))
             changes += [create(str(name), record), *self._scheduled(name, None, record)]
             details = {"purpose": purpose, "algorithm": chosen.name, "sensitivity": record.sensitivity}
@@ -141,7 +147,7 @@ class Keys:
         def passes(key: Loaded[KeyRecord]) -> bool:
             if selector is not None and not selector.matches(key.record.labels):
                 return False
-            return not query.state or self._primary_state(key) == query.state
+            return not query.state or self._state(key) == query.state
 
         def act() -> Outcome[Page[Loaded[KeyRecord]]]:
             rows = page(self._repository.scan(KeyRecord, f"{parent}/keys/", after, limit + 1), limit)
@@ -155,7 +161,7 @@ class Keys:
         """Replace the settings by what change makes of them.
 
         The sensitivity may only rise, which makes a new primary version. Raises `NotFound`, `EtagMismatch`,
-        `InvalidField`, `WrongState`.
+        `InvalidField`, `WrongState`, `DeviceAbsent` for HIGH.
         """
         await self._guard.authorise(call, UPDATE, name)
         before = self._key(name).record
@@ -170,6 +176,7 @@ class Keys:
             record = self._changed(name, key.record, settings, call.time)
             changes: Changes = []
             if settings.sensitivity > Sensitivity[key.record.sensitivity]:
+                self._check_generated(key)
                 if version is None:
                     raise WrongState("the key was changed by somebody else; repeat the call")
                 record, row = self._rotated(name, record, version, call.time)
@@ -180,7 +187,10 @@ class Keys:
         return await self._guard.perform(call, UPDATE, name, act)
 
     async def rotate(self, call: Call, name: KeyName) -> Loaded[KeyRecord]:
-        """A new primary version; older ones go on decrypting. Raises `NotFound`, `WrongState`."""
+        """A new primary version; older ones go on decrypting.
+
+        Raises `NotFound`, `WrongState` for a key that waits for its first import, `DeviceAbsent`.
+        """
         await self._guard.authorise(call, ROTATE_KEY, name)
         record = self._key(name).record
         version = await new_version(find(record.algorithm, Purpose(record.purpose)), self._workers)
@@ -197,6 +207,7 @@ class Keys:
         """The key as it will be after a rotation, and the writes. Two of them at once: one conflicts."""
         key = self._key(name)
         check_device(Sensitivity[key.record.sensitivity])
+        self._check_generated(key)
         record, row = self._rotated(name, key.record, version, now)
         if record.rotation_period:
             record = replace(record, next_rotation_time=now + timedelta(seconds=record.rotation_period))
@@ -215,7 +226,7 @@ class Keys:
             labels={},
             policy="",
             primary=0,
-            last_version=0,
+            last_version=1,
             minimum_encrypt_version=0,
             minimum_decrypt_version=0,
             rotation_period=0,
@@ -230,7 +241,7 @@ class Keys:
             raise InvalidField("sensitivity", f"is {record.sensitivity} and can only be raised")
         check_device(settings.sensitivity)
         for limit in ("minimum_encrypt_version", "minimum_decrypt_version"):
-            if getattr(settings, limit) > max(record.last_version, 1):
+            if getattr(settings, limit) > record.last_version:
                 raise InvalidField(limit, f"the key's newest version is {record.last_version}")
         self._check_policy(name, settings.policy)
         return replace(_with_settings(record, settings, now), sensitivity=settings.sensitivity.name)
@@ -272,10 +283,15 @@ class Keys:
     def _key(self, name: KeyName) -> Loaded[KeyRecord]:
         return found(self._repository.load(KeyRecord, str(name)), str(name))
 
-    def _primary_state(self, key: Loaded[KeyRecord]) -> str:
-        if not key.record.primary:
-            return ""
-        row = f"{key.name}/versions/{key.record.primary:010d}"
+    def _check_generated(self, key: Loaded[KeyRecord]) -> None:
+        """Raise `WrongState` for a key that waits for its first import: no drawn bytes take their place."""
+        state = self._state(key)
+        if state in WAITING_FOR_IMPORT:
+            raise WrongState(f"{key.name} waits for an import into its version 1", state=state)
+
+    def _state(self, key: Loaded[KeyRecord]) -> str:
+        """That of the primary version, or of the first one while there is no primary."""
+        row = f"{key.name}/versions/{key.record.primary or 1:010d}"
         return self._repository.require(KeyVersionRecord, row).record.state
 
     def _check_policy(self, name: KeyName, policy: KmsPolicyName | None) -> None:
@@ -305,12 +321,6 @@ def settings_of(record: KeyRecord) -> KeySettings:
 def version_row(name: KeyName, number: int) -> str:
     """The row's name: the version's, with ten digits, so that rows sort by number."""
     return f"{name}/versions/{number:010d}"
-
-
-def check_device(sensitivity: Sensitivity) -> None:
-    """Raise `WrongState` for HIGH: there is no root-of-trust device to make its keys in."""
-    if sensitivity is Sensitivity.HIGH:
-        raise WrongState("HIGH keys are made inside a device, and this root of trust has none; use MEDIUM")
 
 
 def _with_settings(record: KeyRecord, settings: KeySettings, now: datetime) -> KeyRecord:

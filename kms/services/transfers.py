@@ -17,19 +17,19 @@ from typing import TypeVar
 from blindfold.secret import SecretBytes
 from kms.crypto import key_wrapping
 from kms.crypto.key_handle import KeyMaterial, accept_private, accept_public
-from kms.errors import Denied, InvalidField, KmsError, NotFound, WrongState
-from kms.model.algorithms import Algorithm, Purpose, find
-from kms.model.lifecycle import VersionState
+from kms.errors import DecryptionFailed, Denied, InvalidField, KmsError, NotFound, WrongState
+from kms.model.algorithms import ALGORITHMS, Algorithm, Purpose, find
+from kms.model.lifecycle import WAITING_FOR_IMPORT, Verb, VersionState, next_state
 from kms.model.names import ImportKeyName, KeyName, KeyVersionName, NamespaceName
-from kms.model.records import ImportKeyRecord, KeyRecord, KeyVersionRecord
+from kms.model.records import ImportKeyRecord, KeyRecord, KeyVersionRecord, UseRecord
 from kms.model.sensitivity import Sensitivity
 from kms.services.call import Call, Outcome
 from kms.services.guard import Action, Guard
-from kms.services.key_material import Origin
+from kms.services.key_material import Origin, awaiting_import
 from kms.services.key_policies import KeyPolicies
 from kms.services.key_versions import MAX_INVOCATIONS
 from kms.services.keyring import Keyring
-from kms.services.keys import check_device, version_row
+from kms.services.keys import version_row
 from kms.services.repository import Loaded, Repository, create, found
 from kms.services.tenants import require_namespace
 from kms.services.use_budget import BLOCK, Counter, UseBudget
@@ -115,10 +115,11 @@ class Transfers:
     async def import_version(
         self, call: Call, key: KeyName, algorithm: str, source: Wrapped | bytes, *, make_primary: bool
     ) -> KeyVersionName:
-        """A new version from wrapped material, or from a public key (SPKI in DER) to verify or encrypt only.
+        """A version from wrapped material, or from a public key (SPKI in DER) to verify or encrypt only.
 
-        The import key is used up by a success. Raises `NotFound`, `Denied`, `InvalidField`,
-        `DecryptionFailed`, `WrongState` for a HIGH key or an import key that expired.
+        It is a new version, or the one that waits for an import; that one is IMPORT_FAILED, and waits on, if
+        the material is refused. The import key is used up by a success. Raises `NotFound`, `Denied`,
+        `InvalidField`, `DecryptionFailed`, `WrongState` for a HIGH key or an import key that expired.
         """
         await self._guard.authorise(call, IMPORT, key)
         record = self._key(key).record
@@ -127,8 +128,11 @@ class Transfers:
 
         def act() -> Outcome[KeyVersionName]:
             loaded = self._key(key)
-            check_device(Sensitivity[loaded.record.sensitivity])
             rule = self._allowed(call, key, loaded.record, "IMPORT")
+            _check_enters(key, loaded.record)
+            waiting = self._waiting(key)
+            if waiting is not None and isinstance(accepted, (InvalidField, DecryptionFailed)):
+                return Outcome(_version_name(key, 1), [_rejected(waiting)], failure=accepted)
             material = _value(accepted)
             changes: list[Change] = []
             if isinstance(source, Wrapped):
@@ -143,10 +147,12 @@ class Transfers:
     async def copy(
         self, call: Call, source: KeyVersionName, destination: KeyName, *, make_primary: bool
     ) -> KeyVersionName:
-        """A new version of destination with the material of source, of the same purpose and algorithm.
+        """A version of destination, as an import makes one, with the material of source.
 
-        Both keys' policies are asked: COPY of the source's, IMPORT of the destination's. Raises `NotFound`,
-        `Denied`, `WrongState` where the destination is of a lower sensitivity.
+        It has the same purpose and algorithm. Both keys' policies are asked: COPY of the source's, IMPORT of
+        the destination's. One AES key has one budget, wherever it lies: the copy may encrypt one block of
+        times, which the source is charged. Raises `NotFound`, `Denied`, `WrongState` where the destination is
+        of a lower sensitivity, or HIGH, `BudgetExhausted`.
         """
 
         def act() -> Outcome[KeyVersionName]:
@@ -156,12 +162,15 @@ class Transfers:
             target = self._key(destination)
             self._allowed(call, source.key_name, origin.record, "COPY")
             self._allowed(call, destination, target.record, "IMPORT")
+            _check_enters(destination, target.record)
             algorithm = _copyable(origin.record, version.record, target.record)
             with self._keyring.unwrap_key_version(source, version.record) as secret:
                 material = KeyMaterial(SecretBytes(secret.reveal()), version.record.public_key)
             name, changes = self._new_version(
                 call, destination, target, algorithm, material, Origin.COPIED, make_primary=make_primary
             )
+            changes += self._charged(source, version.record, call.time)
+            changes += _copied_uses(name, algorithm, call.time)
             return Outcome(name, changes, {"from": str(source), "version": str(name.version)})
 
         await self._guard.authorise(call, IMPORT, destination)
@@ -194,8 +203,6 @@ class Transfers:
         await self._guard.authorise(call, EXPORT, name)
         begun = self._begun.pop(nonce, None)
         recipient = _attempt(lambda: _recipient(begun, call, name, nonce, public_key, signature))
-        if not isinstance(recipient, KmsError):
-            await self._charge(call, name)
 
         def act() -> Outcome[Exported]:
             key, version = self._version(name)
@@ -204,8 +211,10 @@ class Transfers:
             _exportable(name, version.record)
             with self._keyring.unwrap_key_version(name, version.record) as material:
                 wrapped = towards.wrap(material)
+            charged = self._charged(name, version.record, call.time)
             digest = hashlib.sha256(public_key).hexdigest()
-            return Outcome(Exported(name, version.record.algorithm, wrapped), [], {"towards_sha256": digest})
+            exported = Exported(name, version.record.algorithm, wrapped)
+            return Outcome(exported, charged, {"towards_sha256": digest})
 
         return await self._guard.perform(call, EXPORT, name, act, in_thread=True)
 
@@ -248,36 +257,35 @@ class Transfers:
         make_primary: bool,
     ) -> tuple[KeyVersionName, list[Change]]:
         record = loaded.record
-        name = KeyVersionName(key.tenant, key.namespace, key.key, record.last_version + 1)
+        waiting = self._waiting(key)
+        name = _version_name(key, record.last_version + 1 if waiting is None else 1)
         public_only = not len(material.material)
         if make_primary and public_only:
             raise WrongState("a public key cannot be primary: a primary version does new operations")
         wrapped = (
             b"" if public_only else self._keyring.wrap_key_version(name, algorithm.name, material.material)
         )
-        row = KeyVersionRecord(
-            state=VersionState.ENABLED.value,
+        empty = awaiting_import(record, call.time) if waiting is None else waiting.record
+        row = replace(
+            empty,
+            state=next_state(VersionState(empty.state), Verb.IMPORTED).value,
             algorithm=algorithm.name,
             sensitivity=record.sensitivity,
             origin=(Origin.IMPORTED_PUBLIC if public_only else origin).value,
             wrapped_key=wrapped,
             public_key=material.public_key,
-            handle="",
-            create_time=call.time,
-            generate_time=None,
-            destroy_time=None,
-            destroy_event_time=None,
         )
         primary = name.version if make_primary else record.primary
         changed = replace(record, last_version=name.version, primary=primary)
-        return name, [loaded.put(changed), create(version_row(key, name.version), row)]
+        written = create(version_row(key, name.version), row) if waiting is None else waiting.put(row)
+        return name, [loaded.put(changed), written]
 
-    async def _charge(self, call: Call, name: KeyVersionName) -> None:
-        _, version = self._version(name)
-        if version.record.algorithm.startswith("AES"):
-            row = version_row(name.key_name, name.version)
-            counter = Counter(row, name.tenant, str(name), MAX_INVOCATIONS)
-            await self._budget.spend(counter, BLOCK, call.time)
+    def _charged(self, name: KeyVersionName, version: KeyVersionRecord, now: datetime) -> list[Change]:
+        """A block of the version's budget, for whoever may use its bytes elsewhere."""
+        if not ALGORITHMS[version.algorithm].counts_nonces:
+            return []
+        row = version_row(name.key_name, name.version)
+        return [self._budget.charge(Counter(row, name.tenant, str(name), MAX_INVOCATIONS), BLOCK, now)]
 
     def _allowed(self, call: Call, key: KeyName, record: KeyRecord, operation: str) -> str:
         rules = self._policies.resolve(key, record)
@@ -289,6 +297,11 @@ class Transfers:
     def _version(self, name: KeyVersionName) -> tuple[Loaded[KeyRecord], Loaded[KeyVersionRecord]]:
         row = self._repository.load(KeyVersionRecord, version_row(name.key_name, name.version))
         return self._key(name.key_name), found(row, str(name))
+
+    def _waiting(self, key: KeyName) -> Loaded[KeyVersionRecord] | None:
+        """The first version, if it waits for its material."""
+        first = self._repository.load(KeyVersionRecord, version_row(key, 1))
+        return first if first is not None and first.record.state in WAITING_FOR_IMPORT else None
 
     def _import_key(self, name: ImportKeyName) -> Loaded[ImportKeyRecord]:
         return found(self._repository.load(ImportKeyRecord, str(name)), str(name))
@@ -308,6 +321,29 @@ def _value(result: T | KmsError) -> T:
     if isinstance(result, KmsError):
         raise result
     return result
+
+
+def _version_name(key: KeyName, number: int) -> KeyVersionName:
+    return KeyVersionName(key.tenant, key.namespace, key.key, number)
+
+
+def _rejected(waiting: Loaded[KeyVersionRecord]) -> Change:
+    state = next_state(VersionState(waiting.record.state), Verb.REJECTED)
+    return waiting.put(replace(waiting.record, state=state.value))
+
+
+def _copied_uses(name: KeyVersionName, algorithm: Algorithm, now: datetime) -> list[Change]:
+    """What is spent of a copied version's budget: all but a block."""
+    if not algorithm.counts_nonces:
+        return []
+    used = UseRecord(MAX_INVOCATIONS - BLOCK, now)
+    return [create(version_row(name.key_name, name.version), used)]
+
+
+def _check_enters(key: KeyName, record: KeyRecord) -> None:
+    """Raise `WrongState` for a HIGH key: its bytes are made in a device and were never anywhere else."""
+    if record.sensitivity == Sensitivity.HIGH.name:
+        raise WrongState(f"{key} is HIGH: it takes no bytes from elsewhere, only what its device generates")
 
 
 def _copyable(source: KeyRecord, version: KeyVersionRecord, target: KeyRecord) -> Algorithm:

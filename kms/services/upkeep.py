@@ -4,12 +4,13 @@ Called by the scheduler. Whatever was due while no server ran is found at the ne
 of a caller and the scheduler, the slower one conflicts and leaves it.
 """
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from kms.errors import NotFound
+from kms.errors import KmsError, NotFound
 from kms.model.algorithms import Purpose, find
 from kms.model.audit_event import AuditEvent
 from kms.model.chain import timestamp
@@ -22,6 +23,8 @@ from kms.services.key_versions import KeyVersions, name_of
 from kms.services.keys import Keys
 from kms.services.repository import Loaded, Repository
 from kms.storage.interface import Change, WriteConflict
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +48,15 @@ class Upkeep:
 
     async def rotate_due(self, now: datetime) -> int:
         """Rotate every key whose time has come; how many were."""
-        rotated = 0
-        for entry in list(self._due(ROTATE, now)):
-            name = KeyName.parse(entry.record.target)
-            loaded = self.repository.load(KeyRecord, str(name))
-            if loaded is None or loaded.record.next_rotation_time is None:
-                await self._commit("Kms.ForgetRotation", name, [entry.delete()], now)
-            else:
-                rotated += await self.rotate(name, now, "schedule")
-        return rotated
+        return await self._each_due(ROTATE, now, self._rotate_entry)
+
+    async def _rotate_entry(self, entry: Loaded[DueRecord], now: datetime) -> bool:
+        name = KeyName.parse(entry.record.target)
+        loaded = self.repository.load(KeyRecord, str(name))
+        if loaded is None or loaded.record.next_rotation_time is None:
+            await self._commit("Kms.ForgetRotation", name, [entry.delete()], now)
+            return False
+        return await self.rotate(name, now, "schedule")
 
     async def rotate(self, name: KeyName, now: datetime, why: str) -> bool:
         """One rotation; False if somebody else was faster."""
@@ -68,16 +71,27 @@ class Upkeep:
 
     async def destroy_due(self, now: datetime) -> int:
         """Overwrite the bytes of every version whose time has come; how many were."""
-        destroyed = 0
-        for entry in list(self._due(DESTROY, now)):
-            version = name_of(entry.record.target)
-            changes = self.versions.destruction(entry, now)
-            details = {"version": str(version.version)}
-            destroyed += await self._commit("Kms.DestroyKeyVersion", version.key_name, changes, now, details)
-        return destroyed
+        return await self._each_due(DESTROY, now, self._destroy_entry)
 
-    def _due(self, what: str, now: datetime) -> Iterator[Loaded[DueRecord]]:
-        return (entry for entry in self.agenda.due(now) if entry.record.what == what)
+    async def _destroy_entry(self, entry: Loaded[DueRecord], now: datetime) -> bool:
+        version = name_of(entry.record.target)
+        changes = self.versions.destruction(entry, now)
+        details = {"version": str(version.version)}
+        return await self._commit("Kms.DestroyKeyVersion", version.key_name, changes, now, details)
+
+    async def _each_due(
+        self, what: str, now: datetime, act: Callable[[Loaded[DueRecord], datetime], Awaitable[bool]]
+    ) -> int:
+        """One that fails is logged and stays due; it does not keep the others waiting."""
+        done = 0
+        for entry in self.agenda.due(now):
+            if entry.record.what != what:
+                continue
+            try:
+                done += await act(entry, now)
+            except KmsError as error:
+                _log.error("%s of %s failed: %s", what, entry.record.target, error)
+        return done
 
     async def _commit(
         self,

@@ -14,6 +14,7 @@ from kms.model.chain import timestamp
 from kms.model.records import UseRecord
 from kms.services.guard import ALLOW, Guard
 from kms.services.repository import Repository, create
+from kms.storage.interface import Change, WriteConflict
 
 BLOCK = 1 << 14
 
@@ -52,13 +53,17 @@ class UseBudget:
 
         Raises `BudgetExhausted`.
         """
-        day = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        day = _day(now)
         remaining = self._take(counter.row, count, day)
         while remaining is None:
             # Shielded: what is set aside for a caller who hangs up is kept for the next.
             await asyncio.shield(self._refill(counter, count, now, day))
             remaining = self._take(counter.row, count, day)
         return remaining.reserved
+
+    def charge(self, counter: Counter, count: int, now: datetime) -> Change:
+        """The write that takes `count` from the budget, for the caller's unit. Raises `BudgetExhausted`."""
+        return self._reserve(counter, count, count, now)[1]
 
     def used(self, row: str) -> UseRecord | None:
         """What is written; up to a block more than was used."""
@@ -84,15 +89,10 @@ class UseBudget:
                 await self._set_aside(counter, count, now, day)
 
     async def _set_aside(self, counter: Counter, count: int, now: datetime, day: datetime) -> None:
-        loaded = self._repository.load(UseRecord, counter.row)
-        reserved = 0 if loaded is None else loaded.record.reserved
         before = self._remaining.get(counter.row)
-        left = 0 if before is None else before.count
-        block = min(max(self._block, count), counter.limit - reserved) if count > left else 0
-        if left + block < count:
-            raise BudgetExhausted(f"{counter.limit} uses were made of {counter.resource}")
-        record = UseRecord(reserved + block, day)
-        change = create(counter.row, record) if loaded is None else loaded.put(record)
+        missing = max(count - (0 if before is None else before.count), 0)
+        block = max(self._block, missing) if missing else 0
+        record, change, taken = self._reserve(counter, missing, block, now)
         event = AuditEvent(
             time=timestamp(now),
             action="Kms.SetAsideUses",
@@ -102,7 +102,27 @@ class UseBudget:
             decision=ALLOW,
             details={"reserved": str(record.reserved)},
         )
-        await self._guard.commit([change], [event])
+        try:
+            await self._guard.commit([change], [event])
+        except WriteConflict:
+            # A charge came in between; `spend` looks again.
+            return
         # Others may have taken of what was left meanwhile.
         left = 0 if before is None else before.count
-        self._remaining[counter.row] = _Remaining(left + block, day, record.reserved)
+        self._remaining[counter.row] = _Remaining(left + taken, day, record.reserved)
+
+    def _reserve(
+        self, counter: Counter, count: int, block: int, now: datetime
+    ) -> tuple[UseRecord, Change, int]:
+        """The row with `block` more uses set aside, or with fewer, but at least `count`, and how many."""
+        loaded = self._repository.load(UseRecord, counter.row)
+        reserved = 0 if loaded is None else loaded.record.reserved
+        taken = min(block, counter.limit - reserved)
+        if taken < count:
+            raise BudgetExhausted(f"{counter.limit} uses were made of {counter.resource}")
+        record = UseRecord(reserved + taken, _day(now))
+        return record, create(counter.row, record) if loaded is None else loaded.put(record), taken
+
+
+def _day(now: datetime) -> datetime:
+    return now.replace(hour=0, minute=0, second=0, microsecond=0)

@@ -11,6 +11,7 @@ from services.conftest import ADMIN, KEY_ADMIN, PROD, WEB, Kms, caller
 from kms.errors import (
     AlreadyExists,
     Denied,
+    DeviceAbsent,
     EtagMismatch,
     InvalidField,
     LimitExceeded,
@@ -106,10 +107,10 @@ def test_name_is_taken_once_but_the_same_request_may_repeat(kms: Kms) -> None:
 
 
 def test_high_keys_are_refused_without_a_device(kms: Kms) -> None:
-    with pytest.raises(WrongState, match="made inside a device"):
+    with pytest.raises(DeviceAbsent, match="made inside a device"):
         create(kms, settings=KeySettings(sensitivity=Sensitivity.HIGH))
     create(kms)
-    with pytest.raises(WrongState, match="made inside a device"):
+    with pytest.raises(DeviceAbsent, match="made inside a device"):
         update(kms, sensitivity=Sensitivity.HIGH)
 
 

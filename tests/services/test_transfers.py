@@ -211,23 +211,50 @@ def test_keys_above_low_never_leave(ready: Kms, sensitivity: Sensitivity) -> Non
         begin(ready)
 
 
+def copy(kms: Kms, source: KeyVersionName, destination: KeyName, *, make_primary: bool = False) -> Any:
+    both = caller("both", "key-admin", "key-user")
+    return kms.run(kms.parts.transfers.copy(kms.call(both), source, destination, make_primary=make_primary))
+
+
+def test_a_copied_aes_key_has_one_budget_in_both_places(ready: Kms) -> None:
+    add_key(ready)
+    target = add_key(ready, replace(NAME, key="target"))
+    copied = copy(ready, FIRST, target, make_primary=True)
+    views = [ready.run(ready.parts.key_versions.get(ready.call(KEY_ADMIN), name)) for name in (FIRST, copied)]
+    assert sum(view.invocations for view in views) == views[0].limit == 1 << 32
+    [made] = ready.run(ready.parts.cryptography.encrypt(ready.call(USER), target, [Plain(b"s")]))
+    assert made.name == copied
+    assert ready.run(ready.parts.upkeep.rotate_wanted(ready.now)) == 1
+
+
+def test_a_copy_that_is_refused_costs_nothing(ready: Kms) -> None:
+    add_key(ready)
+    closed = add_key(ready, replace(NAME, key="closed"), policy=None)
+    with pytest.raises(Denied):
+        copy(ready, FIRST, closed)
+    assert ready.last_event()["decision"] == "DENY"
+    assert ready.run(ready.parts.key_versions.get(ready.call(KEY_ADMIN), FIRST)).invocations == 0
+
+
+def test_a_source_that_is_not_there_is_refused_and_audited(ready: Kms) -> None:
+    add_key(ready)
+    before = len(ready.events())
+    with pytest.raises(NotFound):
+        copy(ready, replace(FIRST, version=9), NAME)
+    assert len(ready.events()) == before + 1
+
+
 def test_key_is_copied_up_and_never_down(ready: Kms) -> None:
     low = add_key(ready, sensitivity=Sensitivity.LOW)
     medium = add_key(ready, replace(NAME, key="medium"))
 
-    def copy(source: KeyVersionName, destination: KeyName) -> KeyVersionName:
-        both = caller("both", "key-admin", "key-user")
-        return ready.run(
-            ready.parts.transfers.copy(ready.call(both), source, destination, make_primary=False)
-        )
-
-    copied = copy(FIRST, medium)
+    copied = copy(ready, FIRST, medium)
     assert material_of(ready, copied) == material_of(ready, FIRST)
     with pytest.raises(WrongState, match="MEDIUM key is not copied to a LOW"):
-        copy(replace(FIRST, key="medium"), low)
+        copy(ready, replace(FIRST, key="medium"), low)
     other = add_key(ready, replace(NAME, key="mac"), Purpose.MAC)
     with pytest.raises(WrongState, match="is for ENCRYPT_DECRYPT, the destination for MAC"):
-        copy(FIRST, other)
+        copy(ready, FIRST, other)
     ready.run(ready.parts.key_versions.change(ready.call(KEY_ADMIN), FIRST, Verb.DISABLE, ""))
     with pytest.raises(WrongState, match="DISABLED"):
-        copy(FIRST, medium)
+        copy(ready, FIRST, medium)

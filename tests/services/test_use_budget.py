@@ -4,7 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from services.conftest import Kms
+from services.conftest import KEY_ADMIN, Kms
 
 from kms.errors import BudgetExhausted
 from kms.services.use_budget import Counter, UseBudget
@@ -113,3 +113,32 @@ def test_what_is_left_of_a_block_is_kept_when_the_next_is_set_aside(kms: Kms) ->
     spend(kms, of, 4)
     with pytest.raises(BudgetExhausted):
         spend(kms, of, 1)
+
+
+def test_a_charge_is_the_callers_write_and_what_is_set_aside_stays(kms: Kms) -> None:
+    of = budget(kms)
+    spend(kms, of, 1)
+    event = kms.call(KEY_ADMIN).event("Test", "row", "ALLOW")
+    kms.run(kms.parts.guard.commit([of.charge(COUNTER, 4, kms.now)], [event]))
+    record = of.used("row")
+    assert record is not None
+    assert record.reserved == 7
+    spend(kms, of, *[1] * 5)
+    with pytest.raises(BudgetExhausted):
+        of.charge(COUNTER, 1, kms.now)
+    with pytest.raises(BudgetExhausted):
+        spend(kms, of, 1)
+
+
+def test_a_charge_in_between_does_not_disturb_who_spends(kms: Kms) -> None:
+    of = budget(kms)
+
+    async def run() -> None:
+        event = kms.call(KEY_ADMIN).event("Test", "row", "ALLOW")
+        charged = kms.parts.guard.commit([of.charge(COUNTER, 1, kms.now)], [event])
+        await asyncio.gather(charged, of.spend(COUNTER, 1, kms.now))
+
+    kms.run(run())
+    record = of.used("row")
+    assert record is not None
+    assert record.reserved == 4

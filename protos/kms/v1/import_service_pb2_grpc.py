@@ -79,7 +79,7 @@ class ImportServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ImportKeyVersion(self, request, context):
-        """Adds a version with imported bytes to a key.
+        """Gives imported bytes to the version that waits for them, or adds a version. Not for a HIGH key.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,7 +87,8 @@ class ImportServiceServicer:
 
     def CopyKey(self, request, context):
         """Adds a version with the bytes of another key's version, which is for the same purpose and of at most this
-        key's sensitivity. Both keys' policies are asked.
+        key's sensitivity, which is not HIGH. Both keys' policies are asked. The copy of an AES key may encrypt
+        16,384 times, which are taken from the budget of the source, and is rotated at its first use.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,10 +40,11 @@ class ImportServiceStub:
     CreateImportKey: _grpc.UnaryUnaryMultiCallable[_import_service_pb2.CreateImportKeyRequest, _import_service_pb2.ImportKey]
     """Makes a key to wrap what is to be imported. It expires, and serves one import."""
     ImportKeyVersion: _grpc.UnaryUnaryMultiCallable[_import_service_pb2.ImportKeyVersionRequest, _key_pb2.KeyVersion]
-    """Adds a version with imported bytes to a key."""
+    """Gives imported bytes to the version that waits for them, or adds a version. Not for a HIGH key."""
     CopyKey: _grpc.UnaryUnaryMultiCallable[_import_service_pb2.CopyKeyRequest, _key_pb2.KeyVersion]
     """Adds a version with the bytes of another key's version, which is for the same purpose and of at most this
-    key's sensitivity. Both keys' policies are asked.
+    key's sensitivity, which is not HIGH. Both keys' policies are asked. The copy of an AES key may encrypt
+    16,384 times, which are taken from the budget of the source, and is rotated at its first use.
     """
     BeginExport: _grpc.UnaryUnaryMultiCallable[_import_service_pb2.BeginExportRequest, _import_service_pb2.BeginExportResponse]
     """Begins an export: returns a nonce to sign."""
@@ -61,10 +62,11 @@ class ImportServiceAsyncStub(ImportServiceStub):
     CreateImportKey: _aio.UnaryUnaryMultiCallable[_import_service_pb2.CreateImportKeyRequest, _import_service_pb2.ImportKey]  # type: ignore[assignment]
     """Makes a key to wrap what is to be imported. It expires, and serves one import."""
     ImportKeyVersion: _aio.UnaryUnaryMultiCallable[_import_service_pb2.ImportKeyVersionRequest, _key_pb2.KeyVersion]  # type: ignore[assignment]
-    """Adds a version with imported bytes to a key."""
+    """Gives imported bytes to the version that waits for them, or adds a version. Not for a HIGH key."""
     CopyKey: _aio.UnaryUnaryMultiCallable[_import_service_pb2.CopyKeyRequest, _key_pb2.KeyVersion]  # type: ignore[assignment]
     """Adds a version with the bytes of another key's version, which is for the same purpose and of at most this
-    key's sensitivity. Both keys' policies are asked.
+    key's sensitivity, which is not HIGH. Both keys' policies are asked. The copy of an AES key may encrypt
+    16,384 times, which are taken from the budget of the source, and is rotated at its first use.
     """
     BeginExport: _aio.UnaryUnaryMultiCallable[_import_service_pb2.BeginExportRequest, _import_service_pb2.BeginExportResponse]  # type: ignore[assignment]
     """Begins an export: returns a nonce to sign."""
@@ -91,7 +93,7 @@ class ImportServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _import_service_pb2.ImportKeyVersionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_key_pb2.KeyVersion, _abc.Awaitable[_key_pb2.KeyVersion]]:
-        """Adds a version with imported bytes to a key."""
+        """Gives imported bytes to the version that waits for them, or adds a version. Not for a HIGH key."""
 
     @_abc_1.abstractmethod
     def CopyKey(
@@ -100,7 +102,8 @@ class ImportServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_key_pb2.KeyVersion, _abc.Awaitable[_key_pb2.KeyVersion]]:
         """Adds a version with the bytes of another key's version, which is for the same purpose and of at most this
-        key's sensitivity. Both keys' policies are asked.
+        key's sensitivity, which is not HIGH. Both keys' policies are asked. The copy of an AES key may encrypt
+        16,384 times, which are taken from the budget of the source, and is rotated at its first use.
         """
 
     @_abc_1.abstractmethod

@@ -38,7 +38,7 @@ class CreateKeyRequest(_message.Message):
     key_id: _builtins.str
     """The `{key}` of the new name: `[a-z]([-a-z0-9]{0,61}[a-z0-9])?`."""
     skip_initial_version: _builtins.bool
-    """Whether it is made without a first version, which is imported then."""
+    """Whether no bytes are drawn for its first version, which is PENDING_IMPORT until they are imported."""
     request_id: _builtins.str
     """A UUID chosen by the caller. A repeat of the call with the same one returns the key first made."""
     @_builtins.property
@@ -106,7 +106,7 @@ class ListKeysRequest(_message.Message):
     label_selector: _builtins.str
     """A Kubernetes label selector that holds on the key's labels; empty for all keys."""
     primary_state: _key_version_state_pb2.KeyVersionState.ValueType
-    """The state of the primary version; unspecified for all keys."""
+    """The state of the primary version, or of the first one while none is primary; unspecified for all keys."""
     def __init__(
         self,
         *,
