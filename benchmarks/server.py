@@ -103,11 +103,13 @@ async def _add_key(parts: Parts, call: Call) -> None:
 
 
 @contextmanager
-def serving(prepared: Prepared, cpus: set[int] | None = None) -> Iterator[Running]:
-    """The process, on the given processors only if they are named."""
-    command = [str(Path(sys.executable).parent / "kms"), "serve", "--json"]
+def serving(prepared: Prepared, cpus: set[int] | None = None, stage: str = "") -> Iterator[Running]:
+    """The process, on the given processors only if they are named; `stage`: see `stage_server`."""
+    program = [str(Path(sys.executable).parent / "kms")]
+    if stage:
+        program = [sys.executable, "-m", "benchmarks.stage_server", stage]
     process = subprocess.Popen(
-        [*command, "--data", str(prepared.configuration.directory)],
+        [*program, "serve", "--json", "--data", str(prepared.configuration.directory)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         preexec_fn=(lambda: os.sched_setaffinity(0, cpus)) if cpus else None,

@@ -21,12 +21,12 @@ from kms.main.servicers import enrolment_servicers, main_servicers
 from kms.main.status import StatusReport
 from kms.model.audit_event import AuditEvent
 from kms.model.chain import timestamp
+from kms.model.random_ids import RandomIds
 from kms.model.validity import Validity
 from kms.scheduler import Scheduler
 from kms.server.app import App, Listener, Ports
 from kms.server.interceptors.authentication import Authentication, require_tls_1_3
 from kms.server.interceptors.rate_limit import RateLimit, UnlimitedRateLimiter
-from kms.server.interceptors.request_id import RequestIds
 from kms.server.tls import ServerCertificate, enrolment_credentials, main_credentials
 from kms.storage.checkpoint_file import CheckpointFile
 from kms.storage.sqlite import Settings
@@ -147,7 +147,7 @@ def build_app(configuration: Configuration, parts: Parts, scheduler: Scheduler, 
         enrolment_servicers(parts),
         [require_tls_1_3, limit],
     )
-    return App(main, enrolment, utc_now, RequestIds(), count_refused=parts.refusals.count)
+    return App(main, enrolment, utc_now, RandomIds(), count_refused=parts.refusals.count)
 
 
 class ServerCertificates:

@@ -2,7 +2,6 @@
 
 import os
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,10 +18,6 @@ class Environment:
     now: Callable[[], datetime] = _utc_now
     monotonic: Callable[[], float] = time.monotonic
     random_bytes: Callable[[int], bytes] = os.urandom
-
-    def new_id(self) -> str:
-        """A random UUID (RFC 9562, version 4) as 32 hex digits."""
-        return uuid.UUID(bytes=self.random_bytes(16), version=4).hex
 
 
 @dataclass(frozen=True, slots=True)

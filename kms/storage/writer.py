@@ -10,11 +10,12 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any
 
 from kms.errors import KmsError, Unavailable
 from kms.model.chain import SignedCheckpoint
+from kms.model.random_ids import RandomIds
 from kms.storage import events, rekey, unit
 from kms.storage.checkpointer import Checkpointer
 from kms.storage.connection import as_kms_error, error_name
@@ -25,7 +26,9 @@ from kms.storage.interface import Receipt
 from kms.storage.rekey import Rekey
 from kms.storage.unit import EventRecord, Unit
 
-_EVENT = "INSERT INTO events (sequence, body, chain_hash, mac) VALUES (?, ?, ?, ?)"
+_EVENTS = "INSERT INTO events (sequence, body, chain_hash, mac) VALUES "
+# Between two rows of one statement no other thread is let in, which would cost more than a row.
+_ROWS_AT_ONCE = 64
 _CHECKPOINT = "INSERT OR REPLACE INTO checkpoints (sequence, line) VALUES (?, ?)"
 # After these a COMMIT has certainly not happened. After any other failure, a failed fsync above all, what is
 # on the disk is unknown, and a later fsync that succeeds says nothing about the earlier writes.
@@ -66,7 +69,7 @@ class Writer:
         self._published = published
         self._store_id = store_id
         self._checkpointer = checkpointer
-        self._new_id = environment.new_id
+        self._new_id = RandomIds(environment.random_bytes)
         self._limits = limits
         self._erasing = erasing
         self._deliver = deliver
@@ -172,7 +175,7 @@ class Writer:
         return [(request.future, _outcome(signed, self._bring_outside()))]
 
     def _commit(self, draft: Draft, records: list[EventRecord], *, checkpoint: bool) -> None:
-        self._connection.executemany(_EVENT, records)
+        self._insert(records)
         signed = self._checkpointer.sign(draft.keys, draft.head) if checkpoint else None
         if signed is not None:
             self._connection.execute(_CHECKPOINT, (signed.checkpoint.sequence, signed.to_line()))
@@ -185,6 +188,12 @@ class Writer:
             self._checkpointer.stored(signed)
         elif records:
             self._checkpointer.appended(len(records))
+
+    def _insert(self, records: list[EventRecord]) -> None:
+        for start in range(0, len(records), _ROWS_AT_ONCE):
+            rows = records[start : start + _ROWS_AT_ONCE]
+            values = ", ".join(["(?, ?, ?, ?)"] * len(rows))
+            self._connection.execute(_EVENTS + values, list(chain.from_iterable(rows)))
 
     def _erase(self) -> KmsError | None:
         """Overwrite what deleted rows left: with secure_delete in the file, and by an empty WAL."""

@@ -1,7 +1,6 @@
 """What a call passes on its way to the servicer, and what the servicer learns."""
 
 import asyncio
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
@@ -15,7 +14,6 @@ from kms.errors import RateLimited, Unauthenticated
 from kms.server.call import Call, current_call, service_call
 from kms.server.interceptors.authentication import peer_address, require_tls_1_3
 from kms.server.interceptors.rate_limit import OperationClass, RateLimit, operation_class
-from kms.server.interceptors.request_id import DRAWN_AT_ONCE, RequestIds
 from protos.kms.v1 import audit_service_pb2 as audit
 from protos.kms.v1 import blindfold_service_pb2 as blindfold
 from protos.kms.v1 import (
@@ -150,20 +148,6 @@ def test_the_servicer_learns_caller_address_and_request_id(serve, credentials):
     assert answer.name == "mine"
     assert answer.description in {"127.0.0.1", "::1"}
     assert answer.labels == {"caller": "spiffe://kms.test/operator/olga"}
-
-
-def test_ids_are_drawn_many_at_a_time_and_used_once():
-    draws = []
-
-    def random_bytes(size):
-        draws.append(size)
-        return os.urandom(size)
-
-    new_id = RequestIds(random_bytes)
-    ids = [new_id() for _ in range(DRAWN_AT_ONCE + 1)]
-    assert len(set(ids)) == len(ids)
-    assert {len(bytes.fromhex(text)) for text in ids} == {16}
-    assert draws == [16 * DRAWN_AT_ONCE] * 2
 
 
 def test_calls_at_the_same_time_do_not_see_each_other(serve, credentials):
