@@ -1,7 +1,11 @@
-"""A grpc.aio server over mutual TLS whose one method does nothing: what any served call costs at least."""
+"""A grpc.aio server over mutual TLS with two methods: what a served call costs at least.
+
+Encrypt does nothing. BatchEncrypt has each plaintext encrypted by AES-GCM, and does nothing else.
+"""
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from datetime import UTC, datetime
@@ -12,18 +16,23 @@ import kms  # noqa: F401
 # isort: split
 import grpc
 
+from blindfold.secret import SecretBytes
 from kms.client.credentials import generate_key_pair, parse_credentials, write_credentials
+from kms.crypto.aead import AeadKey
 from kms.identity.authority import ServerNames, create_intermediate, create_root
 from kms.identity.csr import verify_csr
 from kms.identity.grant import Grant
 from kms.identity.issued import Issuer
 from kms.identity.trust import TrustBundle
+from kms.model.algorithms import ALGORITHMS
 from kms.model.names import OperatorName
 from kms.server.app import Limits
 from kms.server.tls import ServerCertificate, main_credentials
+from protos.kms.v1.crypto_batch_pb2 import BatchEncryptRequest, BatchEncryptResponse
 from protos.kms.v1.crypto_pb2 import EncryptRequest, EncryptResponse
 
 METHOD = "Encrypt"
+BATCH_METHOD = "BatchEncrypt"
 SERVICE = "bench.Empty"
 
 
@@ -58,7 +67,21 @@ def handlers() -> grpc.GenericRpcHandler:
         request_deserializer=EncryptRequest.FromString,
         response_serializer=EncryptResponse.SerializeToString,
     )
-    return grpc.method_handlers_generic_handler(SERVICE, {METHOD: method})
+    key = AeadKey(ALGORITHMS["AES_256_GCM"], SecretBytes(os.urandom(32)))
+
+    async def encrypt(request: BatchEncryptRequest, context: object) -> BatchEncryptResponse:
+        response = BatchEncryptResponse()
+        for item in request.requests:
+            made = key.raw_encrypt(item.plaintext, item.additional_authenticated_data)
+            response.results.add().response.ciphertext = made.nonce + made.ciphertext + made.tag
+        return response
+
+    batch = grpc.unary_unary_rpc_method_handler(
+        encrypt,
+        request_deserializer=BatchEncryptRequest.FromString,
+        response_serializer=BatchEncryptResponse.SerializeToString,
+    )
+    return grpc.method_handlers_generic_handler(SERVICE, {METHOD: method, BATCH_METHOD: batch})
 
 
 if __name__ == "__main__":

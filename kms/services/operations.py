@@ -5,10 +5,11 @@ the call; what holds for an item (its policy decision, its version, its own inpu
 """
 
 import asyncio
+from collections import Counter as Counted
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from kms.authz.roles import operation_permission, require_permission
 from kms.errors import Denied, KmsError, LimitExceeded, WrongState
@@ -52,8 +53,7 @@ class Operation:
         return operation_permission(self.name)
 
 
-@dataclass(frozen=True, slots=True)
-class Item(Generic[T]):
+class Item(NamedTuple, Generic[T]):
     """One piece of work. `version` 0 is the primary; `aad` is what policies read of the item."""
 
     act: Callable[[KeyUse], T]
@@ -152,6 +152,7 @@ class Operations:
     ) -> _Plan[T]:
         plan: _Plan[T] = _Plan()
         decided: str | KmsError | None = None
+        served: dict[tuple[int, bool], KeyUse | KmsError] = {}
         for number, item in enumerate(items):
             if decided is None or rules.depends_on_aad:
                 decided = _decide(rules, call, operation, item.aad)
@@ -159,17 +160,38 @@ class Operations:
                 plan.errors[number] = decided
                 continue
             plan.rules.append(decided)
-            try:
-                plan.uses[number] = self._use(key, record, operation, item)
-            except KmsError as error:
-                plan.errors[number] = error
+            wanted = (item.version, item.allow_compromised)
+            use = served.get(wanted)
+            if use is None:
+                use = served[wanted] = self._use(key, record, operation, *wanted)
+            if isinstance(use, KmsError):
+                plan.errors[number] = use
+            else:
+                plan.uses[number] = use
         return plan
 
-    def _use(self, key: KeyName, record: KeyRecord, operation: Operation, item: Item[T]) -> KeyUse:
-        """The version that serves an item. Raises `WrongState`."""
+    def _use(
+        self, key: KeyName, record: KeyRecord, operation: Operation, version: int, allow_compromised: bool
+    ) -> KeyUse | KmsError:
+        """The version that serves such items, or why none does."""
+        try:
+            return self._loaded(key, record, operation, version, allow_compromised=allow_compromised)
+        except KmsError as error:
+            return error
+
+    def _loaded(
+        self,
+        key: KeyName,
+        record: KeyRecord,
+        operation: Operation,
+        version: int,
+        *,
+        allow_compromised: bool,
+    ) -> KeyUse:
+        """Raises `WrongState`, `DeviceAbsent`."""
         if record.purpose not in operation.purposes:
             raise WrongState(f"{key} is for {record.purpose}, which does not {operation.action}")
-        number = item.version or record.primary
+        number = version or record.primary
         begun = self._handles.begin()
         minimum = record.minimum_encrypt_version if operation.is_new else record.minimum_decrypt_version
         row = None if number == 0 else self._repository.load(KeyVersionRecord, version_row(key, number))
@@ -177,19 +199,17 @@ class Operations:
             raise WrongState(f"{key} has no version {number or 'yet'}")
         if number < minimum:
             raise WrongState(f"{key} allows version {minimum} and later here, not {number}")
-        _check_state(row, operation, allow_compromised=item.allow_compromised)
+        _check_state(row, operation, allow_compromised=allow_compromised)
         name = KeyVersionName(key.tenant, key.namespace, key.key, number)
         return self._handles.get(name, record.uid, row.record, begun)
 
     async def _spend(self, call: Call, key: KeyName, operation: Operation, plan: _Plan[T]) -> None:
         """Take a nonce for each item that draws one, and note the day for all."""
-        counts: dict[KeyVersionName, int] = {}
-        for use in plan.uses.values():
-            counts[use.name] = counts.get(use.name, 0) + 1
-        for name, count in counts.items():
+        counts = Counted(use.name.version for use in plan.uses.values())
+        for version, count in counts.items():
             draws = operation.draws_nonce
             limit = MAX_INVOCATIONS if draws else UNLIMITED
-            counter = Counter(version_row(key, name.version), key.tenant, str(name), limit)
+            counter = Counter(version_row(key, version), key.tenant, f"{key}/versions/{version}", limit)
             used = await self._budget.spend(counter, count if draws else 0, call.time)
             if draws and used >= ROTATE_AT:
                 self.wants_rotation(key)
