@@ -91,6 +91,19 @@ blindfold_key = LazyGroup(
 Example:
   kms blindfold-key generate --wait""",
 )
+import_key = LazyGroup(
+    "import-key",
+    {
+        "create": Entry(
+            "cli.online.key_transfer:create_import_key",
+            "Make a key to wrap material to, for one import within 24 hours.",
+        )
+    },
+    help="Keys to wrap material to that is imported, each for one import.",
+    epilog="""\b
+Example:
+  kms key import-key create prod --out import.pem""",
+)
 key = LazyGroup(
     "key",
     {
@@ -109,6 +122,17 @@ key = LazyGroup(
             "cli.online.key:schedule_destroy", "Set the time at which a version's bytes are overwritten."
         ),
         "cancel-destroy": Entry("cli.online.key:cancel_destroy", "Take a scheduled destruction back."),
+        "import": Entry(
+            "cli.online.key_transfer:import_key", "Give a key a version whose bytes come from elsewhere."
+        ),
+        "import-key": import_key,
+        "wrap": Entry("cli.offline.wrap:wrap", "Wrap key material to an import key, offline."),
+        "export": Entry(
+            "cli.online.key_transfer:export", "Get the bytes of a LOW version, wrapped to a key of yours."
+        ),
+        "copy": Entry(
+            "cli.online.key_transfer:copy", "Give a key a version with the bytes of another key's version."
+        ),
     },
     help="Keys of a namespace, and their versions.",
     epilog="""\b

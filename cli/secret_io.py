@@ -13,8 +13,7 @@ import click
 from blindfold import forms
 from blindfold.envelope import MAGIC, Source, read_exactly
 from blindfold.secret import SecretBytes
-from cli.errors import CliError, UsageError
-from cli.exit_codes import ExitCode
+from cli.errors import UsageError
 from cli.output_file import PUBLIC, is_regular, output_file
 
 STDIO = "-"
@@ -154,14 +153,21 @@ def read_document(path: Path) -> bytes:
     raise UsageError(f"{path}: {reason}", hint="Give the file that holds the signed document.")
 
 
+def read_bounded(name: str, what: str, limit: int) -> bytes:
+    """An input of 1 to `limit` bytes, whole and as it is. Raises `UsageError`."""
+    with input_stream(name) as stream:
+        data = read_exactly(stream, limit + 1)
+    if not 1 <= len(data) <= limit:
+        raise UsageError(f"{what}: 1 to {limit} bytes expected")
+    return data
+
+
 def read_secret(name: str, what: str) -> SecretBytes:
     """A short secret, such as a token: at most 64 KiB, without one newline at its end.
 
-    Raises `CliError` for an empty or longer one, `UsageError`.
+    Raises `UsageError`.
     """
-    with input_stream(name) as stream:
-        data = read_exactly(stream, MAX_SECRET + 1)
-    secret = data.removesuffix(b"\n").removesuffix(b"\r")
-    if not secret or len(data) > MAX_SECRET:
-        raise CliError(f"{what}: 1 to {MAX_SECRET} bytes expected", code=ExitCode.USAGE)
+    secret = read_bounded(name, what, MAX_SECRET).removesuffix(b"\n").removesuffix(b"\r")
+    if not secret:
+        raise UsageError(f"{what}: 1 to {MAX_SECRET} bytes expected, and a line end is none of them")
     return SecretBytes(secret)

@@ -1,9 +1,7 @@
 """`kms encrypt`, `decrypt`, `sign` and the others: what keys are used for."""
 
 import base64
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -11,7 +9,7 @@ from blindfold.envelope import read_exactly
 from cli.errors import UsageError
 from cli.online.key import key_name
 from cli.online.names import resolve
-from cli.online.secret_output import deliver
+from cli.online.results import write_public, write_secret
 from cli.online.session import Session, online
 from cli.options import STREAM, out_option
 from cli.output import write_json
@@ -49,31 +47,6 @@ def _text(value: str) -> str:
     return base64.b64encode(value.encode()).decode("ascii")
 
 
-def _bytes(answer: Mapping[str, Any], field: str) -> bytes:
-    return base64.b64decode(answer.get(field, ""))
-
-
-def _write_public(session: Session, answer: Mapping[str, Any], field: str, out: Path | None) -> None:
-    """A result that is no secret: as bytes, or inside JSON in base64."""
-    if session.as_json and out is None:
-        write_json({"name": answer.get("name", ""), field: answer.get(field, "")})
-        return
-    with public_sink(out, binary=True) as sink:
-        sink.write(_bytes(answer, field))
-    if session.as_json:
-        write_json({"name": answer.get("name", ""), "out": str(out)})
-
-
-def _write_secret(session: Session, answer: Mapping[str, Any], field: str, out: Path | None) -> None:
-    """A secret result: a private file, standard output, or inside JSON in base64."""
-    if session.as_json and out is None:
-        write_json({"name": answer.get("name", ""), field: answer.get(field, "")})
-        return
-    deliver(iter([_bytes(answer, field)]), out, stream=False)
-    if session.as_json:
-        write_json({"name": answer.get("name", ""), "out": str(out)})
-
-
 @click.command(
     epilog="""\b
 Example:
@@ -89,7 +62,7 @@ def encrypt(session: Session, key: str, data: str, aad: str, out: Path | None) -
     """Encrypt up to 64 KiB under the primary version of a key."""
     request = {"name": str(key_name(session, key)), "plaintext": _read(data)}
     request["additional_authenticated_data"] = _text(aad)
-    _write_public(session, session.call(SERVICE, "Encrypt", request), "ciphertext", out)
+    write_public(session, session.call(SERVICE, "Encrypt", request), "ciphertext", out)
 
 
 @click.command(
@@ -116,7 +89,7 @@ def decrypt(
         "additional_authenticated_data": _text(aad),
         "allow_compromised": allow_compromised,
     }
-    _write_secret(session, session.call(SERVICE, "Decrypt", request), "plaintext", out)
+    write_secret(session, session.call(SERVICE, "Decrypt", request), "plaintext", out)
 
 
 @click.command(
@@ -152,7 +125,7 @@ def reencrypt(
         "destination": source if destination is None else str(key_name(session, destination)),
         "destination_additional_authenticated_data": _text(aad if new_aad is None else new_aad),
     }
-    _write_public(session, session.call(SERVICE, "ReEncrypt", request), "ciphertext", out)
+    write_public(session, session.call(SERVICE, "ReEncrypt", request), "ciphertext", out)
 
 
 @click.command(
@@ -200,9 +173,9 @@ def data_key(
     answer = session.call(SERVICE, "GenerateDataKey", request)
     # First, so that no data key is handed out whose wrapped form was lost.
     with public_sink(wrapped, binary=True) as sink:
-        sink.write(_bytes(answer, "ciphertext"))
+        sink.write(base64.b64decode(answer["ciphertext"]))
     if not wrapped_only:
-        _write_secret(session, answer, "plaintext", out)
+        write_secret(session, answer, "plaintext", out)
     elif session.as_json:
         write_json({"name": answer["name"], "wrapped": str(wrapped)})
 
@@ -222,7 +195,7 @@ def sign(session: Session, key: str, data: str, out: Path | None) -> None:
     The primary version of the key signs; --json says which one it is.
     """
     request = {"name": str(key_name(session, key)), "message": _read(data)}
-    _write_public(session, session.call(SERVICE, "Sign", request), "signature", out)
+    write_public(session, session.call(SERVICE, "Sign", request), "signature", out)
 
 
 @click.command(
@@ -265,7 +238,7 @@ def mac(session: Session, key: str, data: str, out: Path | None) -> None:
     The primary version of the key makes it; --json says which one it is.
     """
     request = {"name": str(key_name(session, key)), "message": _read(data)}
-    _write_public(session, session.call(SERVICE, "Mac", request), "mac", out)
+    write_public(session, session.call(SERVICE, "Mac", request), "mac", out)
 
 
 @click.command(
@@ -315,7 +288,7 @@ def public_key(session: Session, key: str, form: str, out: Path | None) -> None:
     """Get the public key of a version."""
     name = str(resolve(KeyVersionName, key, session.tenant))
     request = {"name": name, "format": f"PUBLIC_KEY_FORMAT_{form}"}
-    _write_public(session, session.call(SERVICE, "GetPublicKey", request), "public_key", out)
+    write_public(session, session.call(SERVICE, "GetPublicKey", request), "public_key", out)
 
 
 @click.command(
@@ -336,4 +309,4 @@ def random(session: Session, namespace: str, count: int, out: Path | None) -> No
     """
     name = str(resolve(NamespaceName, namespace, session.tenant))
     answer = session.call(SERVICE, "GenerateRandom", {"name": name, "byte_count": count})
-    _write_secret(session, {"name": name, **answer}, "data", out)
+    write_secret(session, {"name": name, **answer}, "data", out)

@@ -64,7 +64,7 @@ class Recipient:
 class Unwrapper:
     """The private key that undoes `Recipient.wrap`: an import key, or an exporting caller's own."""
 
-    __slots__ = ("_oaep", "_pss", "_size")
+    __slots__ = ("_oaep", "_pss", "_size", "public_key")
 
     def __init__(self, material: SecretBytes) -> None:
         """`material` is PKCS#8 in DER, of a key made here, or checked by `accept_private`.
@@ -76,6 +76,7 @@ class Unwrapper:
             raise ValueError(f"a wrapping key does not have {private.key_size} bits")
         public = private.public_key()
         self._size = private.key_size // 8
+        self.public_key = rsa_keys.spki(public)
         self._oaep = OaepKey(ALGORITHMS[f"RSA_OAEP_{private.key_size}_SHA256"], public, private)
         self._pss = PssKey(ALGORITHMS[f"RSA_PSS_{private.key_size}_SHA256"], public, private)
 

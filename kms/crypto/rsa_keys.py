@@ -36,14 +36,15 @@ HASHES: Mapping[str, hashes.HashAlgorithm] = MappingProxyType(
 def generate(bits: int) -> KeyMaterial:
     """A fresh key, from OpenSSL's generator, seeded by the operating system. Takes up to some seconds."""
     key = generate_private_key(EXPONENT, bits)
-    return KeyMaterial(SecretBytes(_pkcs8(key)), spki(key.public_key()))
+    return KeyMaterial(SecretBytes(pkcs8(key)), spki(key.public_key()))
 
 
 def spki(key: RSAPublicKey) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def _pkcs8(key: RSAPrivateKey) -> bytes:
+def pkcs8(key: RSAPrivateKey) -> bytes:
+    """PrivateKeyInfo in DER, unencrypted."""
     return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
 
 
@@ -72,7 +73,7 @@ def accept_private(algorithm: Algorithm, material: SecretBytes, field: str) -> K
         key = load_der_private_key(der, None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None
-    if not isinstance(key, RSAPrivateKey) or _pkcs8(key) != der:
+    if not isinstance(key, RSAPrivateKey) or pkcs8(key) != der:
         raise InvalidField(field, "not a sound RSA key of two primes as unencrypted PKCS#8 in DER")
     _check_size(key.public_key(), [algorithm.key_bits], field)
     numbers = key.private_numbers()

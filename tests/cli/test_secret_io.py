@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from blindfold.envelope import MAGIC, read_exactly
 from blindfold.errors import NotSealed
-from cli.errors import CliError
+from cli.errors import UsageError
 from cli.secret_io import MAX_SECRET, PrefixedSource, read_secret, remaining_size, sealed_source
 
 
@@ -55,5 +55,5 @@ def test_short_secret_loses_one_line_end(tmp_path: Path, end: bytes) -> None:
 @pytest.mark.parametrize("content", [b"", b"\n", bytes(MAX_SECRET + 1)])
 def test_short_secret_has_limits(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "token").write_bytes(content)
-    with pytest.raises(CliError, match="join token: 1 to"):
+    with pytest.raises(UsageError, match="join token: 1 to"):
         read_secret(str(tmp_path / "token"), "join token")
