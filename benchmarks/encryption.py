@@ -19,26 +19,22 @@ import kms  # noqa: F401
 
 from benchmarks.empty_server import BATCH_METHOD, METHOD, SERVICE
 from benchmarks.figure import Figure, at_least, shown
-from benchmarks.processor_time import of_process
-from benchmarks.server import Prepared, Running, prepare, serving
+from benchmarks.load import CRYPTO, Load
+from benchmarks.server import KEY, Prepared, Running, prepare, serving
 from benchmarks.stage_server import STAGES
-from kms.client.channel import open_async_channel
-from protos.kms.v1.crypto_batch_pb2 import BatchEncryptRequest, BatchEncryptResponse
-from protos.kms.v1.crypto_pb2 import EncryptRequest, EncryptResponse
+from protos.kms.v1.crypto_batch_pb2 import BatchEncryptRequest
+from protos.kms.v1.crypto_pb2 import EncryptRequest
 
-CALLERS = 32
 CALLS = 4_000
 BATCH = 100
 BATCHES = 240
 BATCH_CALLERS = 8
 ROUNDS = 3
-# What each stage adds to the one before.
-ADDED = ("identity, limits, conversion", "key, policy, encryption", "audit event, durable")
 UNARY_SHARE = 0.65
 BATCH_TIMES = 10
 BATCH_SHARE = 0.50
-CRYPTO = "kms.v1.CryptoService"
-KEY = "tenants/acme/namespaces/system/keys/bench"
+# What each stage adds to the one before.
+ADDED = ("identity, limits, conversion", "key, policy, encryption", "audit event, durable")
 PLAIN = os.urandom(256)
 
 
@@ -66,14 +62,14 @@ def measure() -> list[Figure]:
 def turn(prepared: Prepared, directory: Path) -> list[float]:
     """The rates of an empty handler, of items in bare and whole batches, and of each stage."""
     with empty(directory) as nothing:
-        bare = asyncio.run(rate(nothing, directory, SERVICE))
-        bare_batch = asyncio.run(batch_rate(nothing, directory, SERVICE))
+        bare = unary_rate(nothing, directory, SERVICE)
+        bare_batch = batch_rate(nothing, directory, SERVICE)
     rates = []
     for stage in (*STAGES, ""):
         with serving(prepared, stage=stage) as running:
-            rates.append(asyncio.run(rate(running, prepared.user_credentials, CRYPTO)))
+            rates.append(unary_rate(running, prepared.user_credentials, CRYPTO))
             if not stage:
-                batch = asyncio.run(batch_rate(running, prepared.user_credentials, CRYPTO))
+                batch = batch_rate(running, prepared.user_credentials, CRYPTO)
     return [bare, bare_batch, batch, *rates]
 
 
@@ -91,50 +87,20 @@ def empty(directory: Path) -> Iterator[Running]:
         process.stdout.close()
 
 
-async def rate(running: Running, credentials: Path, service: str) -> float:
-    """Calls by so many callers at once, for each second of the server's processor time."""
-    async with open_async_channel(running.target, credentials) as channel:
-        call = channel.unary_unary(
-            f"/{service}/{METHOD}",
-            request_serializer=EncryptRequest.SerializeToString,
-            response_deserializer=EncryptResponse.FromString,
-        )
-        request = EncryptRequest(name=KEY, plaintext=PLAIN)
-        await call(request)
-
-        async def caller() -> None:
-            for _ in range(CALLS // CALLERS):
-                await call(request)
-
-        before = of_process(running.pid)
-        await asyncio.gather(*[caller() for _ in range(CALLERS)])
-        return CALLS / (of_process(running.pid) - before)
+def unary_rate(running: Running, credentials: Path, service: str) -> float:
+    request = EncryptRequest(name=str(KEY), plaintext=PLAIN)
+    load = Load(running, credentials, METHOD, [request], service)
+    return asyncio.run(load.calls_per_cpu_second(CALLS))
 
 
-async def batch_rate(running: Running, credentials: Path, service: str) -> float:
-    """Items in batches by some callers at once, for each second of the server's processor time."""
-    async with open_async_channel(running.target, credentials) as channel:
-        call = channel.unary_unary(
-            f"/{service}/{BATCH_METHOD}",
-            request_serializer=BatchEncryptRequest.SerializeToString,
-            response_deserializer=BatchEncryptResponse.FromString,
-        )
-        request = batch_request()
-        answer = await call(request)
-        if sum(result.HasField("response") for result in answer.results) != BATCH:
-            raise AssertionError("the server did not answer every item")
-
-        async def caller() -> None:
-            for _ in range(BATCHES // BATCH_CALLERS):
-                await call(request)
-
-        before = of_process(running.pid)
-        await asyncio.gather(*[caller() for _ in range(BATCH_CALLERS)])
-        return BATCHES * BATCH / (of_process(running.pid) - before)
+def batch_rate(running: Running, credentials: Path, service: str) -> float:
+    """Items, in batches."""
+    load = Load(running, credentials, BATCH_METHOD, [batch_request()], service)
+    return BATCH * asyncio.run(load.calls_per_cpu_second(BATCHES, BATCH_CALLERS))
 
 
-def batch_request() -> BatchEncryptRequest:
-    request = BatchEncryptRequest(name=KEY)
-    for _ in range(BATCH):
+def batch_request(size: int = BATCH) -> BatchEncryptRequest:
+    request = BatchEncryptRequest(name=str(KEY))
+    for _ in range(size):
         request.requests.add(plaintext=PLAIN)
     return request

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -36,6 +36,10 @@ POLICY = SecretPolicyName("acme", "system", "bench")
 KMS_POLICY = KmsPolicyName("acme", "system", "bench")
 KEY = KeyName("acme", "system", "bench")
 ADMIN = IdentityName("acme", "system", "admin")
+
+Rule = Mapping[str, object]
+
+EVERY_USER = {"name": "app", "action": "ALLOW", "client_name_matcher": {"regex_values": [".*/sa/app"]}}
 EVERY_ADMIN = {"name": "admin", "action": "ALLOW", "client_name_matcher": {"regex_values": [".*/sa/admin"]}}
 
 
@@ -57,8 +61,8 @@ class Running:
     target: str
 
 
-def prepare(directory: Path, rules: Sequence[dict[str, object]] = (EVERY_ADMIN,)) -> Prepared:
-    """Below directory, which must be empty."""
+def prepare(directory: Path, key_rules: Sequence[Rule] = (EVERY_USER,)) -> Prepared:
+    """Below directory, which must be empty. `key_rules` are asked for every key."""
     configuration = Configuration(
         directory=directory / "kms",
         trust_domain="bench.test",
@@ -68,38 +72,49 @@ def prepare(directory: Path, rules: Sequence[dict[str, object]] = (EVERY_ADMIN,)
         checkpoint_file=directory / "checkpoint" / "checkpoint.json",
     )
     made = initialise(configuration, TENANT.tenant, _no_passphrase)
+    user = directory / "user"
+    with opened(configuration) as parts:
+        digest = asyncio.run(_fill(parts, key_rules))
+        grant = Grant(replace(ADMIN, identity="app"), roles=frozenset({"key-user"}))
+        first_credentials(parts, grant, user, "Kms.Init", datetime.now(UTC))
+    return Prepared(configuration, made.admin_credentials, user, digest)
+
+
+@contextmanager
+def opened(configuration: Configuration) -> Iterator[Parts]:
+    """The parts around the store while no server has it."""
     settings = Settings(CheckpointFile(configuration.checkpoint_file))
     vault = open_store(configuration.store_path, settings, Keyfile(configuration.keyfile_path))
     try:
         with ThreadPoolExecutor(1) as workers:
-            parts = assemble(vault, workers)
-            digest = asyncio.run(_fill(parts, rules))
-            user = directory / "user"
-            grant = Grant(replace(ADMIN, identity="app"), roles=frozenset({"key-user"}))
-            first_credentials(parts, grant, user, "Kms.Init", datetime.now(UTC))
+            yield assemble(vault, workers)
     finally:
         vault.close()
-    return Prepared(configuration, made.admin_credentials, user, digest)
 
 
-async def _fill(parts: Parts, rules: Sequence[dict[str, object]]) -> bytes:
+def admin_call() -> Call:
     spiffe_id = "spiffe://bench.test/tenant/acme/ns/system/sa/admin"
     admin = Caller(ADMIN, spiffe_id, (spiffe_id,), roles=ADMIN_ROLES)
-    call = Call(admin, "bench", datetime.now(UTC))
+    return Call(admin, "bench", datetime.now(UTC))
+
+
+async def add_key(parts: Parts, key: str, purpose: Purpose, algorithm: str = "") -> KeyName:
+    """A key that `key_rules` are asked for."""
+    name = replace(KEY, key=key)
+    settings = KeySettings(policy=KMS_POLICY)
+    await parts.keys.create(admin_call(), name, purpose, algorithm, settings, "")
+    return name
+
+
+async def _fill(parts: Parts, key_rules: Sequence[Rule]) -> bytes:
+    call = admin_call()
     view = await parts.blindfold_keys.begin(call, TENANT, 3072, "", make_primary=True)
     changes = parts.blindfold_keys.complete(view.name, PrivateKey(*material.primes("full")), call.time)
     await parts.guard.commit(changes, [call.event("Kms.GenerateBlindfoldKey", str(view.name), "ALLOW")])
-    policy = await parts.secret_policies.create(call, POLICY, {"rules": list(rules)}, "")
-    await _add_key(parts, call)
+    policy = await parts.secret_policies.create(call, POLICY, {"rules": [EVERY_ADMIN]}, "")
+    await parts.kms_policies.create(call, KMS_POLICY, {"rules": list(key_rules)}, "")
+    await add_key(parts, KEY.key, Purpose.ENCRYPT_DECRYPT)
     return policy.current.digest
-
-
-async def _add_key(parts: Parts, call: Call) -> None:
-    """An AES key that key users may use."""
-    rule = {"name": "app", "action": "ALLOW", "operations": ["ENCRYPT", "DECRYPT"]}
-    await parts.kms_policies.create(call, KMS_POLICY, {"rules": [rule]}, "")
-    settings = KeySettings(policy=KMS_POLICY)
-    await parts.keys.create(call, KEY, Purpose.ENCRYPT_DECRYPT, "", settings, "")
 
 
 @contextmanager
