@@ -22,6 +22,7 @@ BENCHMARKS = (
     "latency",
     "growth",
     "memory",
+    "peers",
     "start",
     "policies",
     "keygen",
