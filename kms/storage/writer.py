@@ -75,7 +75,8 @@ class Writer:
         self._deliver = deliver
         self._intake: Intake[Item] = Intake(limits.queue, limits.gather)
         self._refusal = ""
-        self._erasure_owed = False
+        # A crash may have come between a commit and its erasure.
+        self._erasure_owed = True
         self._committing = False
         self._thread = threading.Thread(target=self._run, name="kms-store-writer", daemon=True)
 
@@ -172,6 +173,7 @@ class Writer:
             self._connection.execute("BEGIN IMMEDIATE")
             self._commit(Draft(self._published), [], checkpoint=True)
         signed = self._checkpointer.covering(self._published.head)
+        self._erase()
         return [(request.future, _outcome(signed, self._bring_outside()))]
 
     def _commit(self, draft: Draft, records: list[EventRecord], *, checkpoint: bool) -> None:

@@ -334,3 +334,27 @@ def test_destruction_is_not_acknowledged_while_another_process_pins_the_old_byte
     reader.close()
     store.commit([Delete("thing", "b", 1)], [an_event()]).result(timeout=20)
     assert b"first a" not in workshop.path.read_bytes()
+
+
+DIE_BEFORE_ERASING = """
+    import os, signal
+    from kms.storage.writer import Writer
+    Writer._erase = lambda self: os.kill(os.getpid(), signal.SIGKILL)
+    store.commit([Put("thing", "doomed", b"", 1, destroys=True)], [an_event()]).result()
+"""
+
+
+def test_bytes_whose_erasure_a_crash_prevented_are_gone_after_the_next_start(workshop: Workshop) -> None:
+    doomed = os.urandom(40_000)
+    store = workshop.create()
+    store.commit([Put("thing", "doomed", doomed, MISSING)], [an_event()]).result(timeout=20)
+    store.close()
+    process = child(workshop, DIE_BEFORE_ERASING)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait(timeout=20) == -signal.SIGKILL
+    store = workshop.open()
+    assert store.get("thing", "doomed") == Row("thing", "doomed", 2, b"")
+    files = [path.read_bytes() for path in workshop.path.parent.iterdir()]
+    parts = [doomed[at : at + 32] for at in range(0, len(doomed) - 32, 16)]
+    assert not any(part in data for part in parts for data in files)
