@@ -27,6 +27,7 @@ POLICY = {
     ]
 }
 ADMIN = "tenants/acme/namespaces/system/identities/admin"
+SERVE = "from cli.kms import main; main()"
 SECRET = b"hunter2 hunter2"
 # Nothing listens here: port 1 is privileged and long forgotten.
 NOWHERE = "127.0.0.1:1"
@@ -119,9 +120,9 @@ class House:
         self.made = ended.json
 
     @contextmanager
-    def served(self, *arguments: object) -> Iterator["subprocess.Popen[bytes]"]:
+    def served(self, *arguments: object, script: str = SERVE) -> Iterator["subprocess.Popen[bytes]"]:
         """A server of this house, its profile written anew; stopped at the end, if it runs still."""
-        command = [sys.executable, "-c", "from cli.kms import main; main()", "serve", "--json"]
+        command = [sys.executable, "-c", script, "serve", "--json"]
         command += ["--data", str(self.data), *map(str, arguments)]
         with subprocess.Popen(
             command, cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE

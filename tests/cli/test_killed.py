@@ -2,21 +2,17 @@
 
 import base64
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from house import House
+from killed_house import PROD, create_key, open_house, repeat, version_number, worker
 
 from kms.client.api import Api
-from kms.client.channel import open_channel
-from kms.client.errors import CallFailed, CallUnavailable
+from kms.client.errors import CallFailed
 
-PROD = "tenants/acme/namespaces/prod"
-POLICY = f"{PROD}/kmsPolicies/everybody"
 SOURCE, TARGET = f"{PROD}/keys/source", f"{PROD}/keys/target"
 PLAINTEXT = base64.b64encode(b"acknowledged").decode()
 
@@ -52,41 +48,6 @@ class Acknowledged:
         self.scheduled.append(f"{name}/versions/1")
 
 
-def version_number(name: str) -> int:
-    return int(name.rpartition("/")[2])
-
-
-def create_key(api: Api, key_id: str) -> str:
-    key = {"purpose": "KEY_PURPOSE_ENCRYPT_DECRYPT", "kms_policy": POLICY}
-    answer = api.call("KeyService", "CreateKey", {"parent": PROD, "key_id": key_id, "key": key})
-    name: str = answer["name"]
-    return name
-
-
-def open_house(house: House) -> None:
-    """Two keys, and a worker who may use them."""
-    house.must("kms", "namespace", "create", "prod")
-    rules = house.file("rules.json", {"rules": [{"name": "all", "action": "ALLOW"}]})
-    house.must("kms", "policy", "create", "prod/everybody", rules)
-    house.enrol("prod/worker", "--role", "key-user", "--role", "key-admin")
-    for key in ("source", "target"):
-        house.must("kms", "key", "create", f"prod/{key}", "--policy", "prod/everybody")
-
-
-@contextmanager
-def worker(house: House) -> Iterator[Api]:
-    target = house.addresses["listen"]
-    with open_channel(target, house.path / "prod-worker") as channel:
-        yield Api(channel, timeout=5)
-
-
-def repeat(step: Callable[[Api], None], api: Api) -> None:
-    """Until the server is gone."""
-    with suppress(CallUnavailable):
-        while True:
-            step(api)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.5, 1.3, 2.9])
 def test_acknowledged_keys_and_ciphertexts_survive_sigkill(tmp_path: Path, seconds: float) -> None:
@@ -95,6 +56,8 @@ def test_acknowledged_keys_and_ciphertexts_survive_sigkill(tmp_path: Path, secon
     with house.served() as process:
         open_house(house)
         with worker(house) as api, ThreadPoolExecutor() as threads:
+            for key in ("source", "target"):
+                create_key(api, key)
             steps = (known.encrypt, known.reencrypt, known.rotate, known.doom)
             working = [threads.submit(repeat, step, api) for step in steps]
             time.sleep(seconds)

@@ -1,0 +1,47 @@
+"""A house whose server is killed: who works in it, and what it keeps on the disk."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from house import House
+
+from kms.client.api import Api
+from kms.client.channel import open_channel
+from kms.client.errors import CallUnavailable
+
+PROD = "tenants/acme/namespaces/prod"
+POLICY = f"{PROD}/kmsPolicies/everybody"
+
+
+def open_house(house: House) -> None:
+    """A policy that allows all, and a worker who may use keys and change them."""
+    house.must("kms", "namespace", "create", "prod")
+    rules = house.file("rules.json", {"rules": [{"name": "all", "action": "ALLOW"}]})
+    house.must("kms", "policy", "create", "prod/everybody", rules)
+    house.enrol("prod/worker", "--role", "key-user", "--role", "key-admin")
+
+
+def create_key(api: Api, key_id: str, purpose: str = "ENCRYPT_DECRYPT", **request: Any) -> str:
+    key = {"purpose": f"KEY_PURPOSE_{purpose}", "kms_policy": POLICY}
+    answer = api.call("KeyService", "CreateKey", {"parent": PROD, "key_id": key_id, "key": key, **request})
+    name: str = answer["name"]
+    return name
+
+
+@contextmanager
+def worker(house: House) -> Iterator[Api]:
+    target = house.addresses["listen"]
+    with open_channel(target, house.path / "prod-worker") as channel:
+        yield Api(channel, timeout=5)
+
+
+def repeat(step: Callable[[Api], None], api: Api) -> None:
+    """Until the server is gone."""
+    with suppress(CallUnavailable):
+        while True:
+            step(api)
+
+
+def version_number(name: str) -> int:
+    return int(name.rpartition("/")[2])
