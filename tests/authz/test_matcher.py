@@ -1,7 +1,5 @@
 """Transformers, and the set of regular expressions."""
 
-import time
-
 import pytest
 
 from kms.authz.matcher import TRANSFORMS, RegexFault, RegexSet, transform
@@ -110,10 +108,8 @@ def test_refuses_what_re2_refuses(pattern):
     "pattern", [r"(?:(?:\pL?\pN?\pS?){30}){30}", r"\pL{1000}", r"(?i)\pL{400}", r"(?:\pL?){1000}"]
 )
 def test_refuses_a_pattern_that_alone_would_take_long(pattern):
-    start = time.perf_counter()
     with pytest.raises(LimitExceeded, match="262144 bytes when compiled"):
         RegexSet().add(pattern)
-    assert time.perf_counter() - start < 0.1
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """The self-test passes here, is quick, and fails for every primitive that computes wrongly."""
 
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,11 +35,8 @@ WRONG: list[tuple[str, str, Any]] = [
 ]
 
 
-def test_it_passes_in_less_than_a_tenth_of_a_second() -> None:
+def test_it_passes() -> None:
     run_self_test()
-    start = time.perf_counter()
-    run_self_test()
-    assert time.perf_counter() - start < 0.1
 
 
 @pytest.mark.parametrize(("primitive", "field", "value"), WRONG, ids=[f"{a}-{b}" for a, b, _ in WRONG])

@@ -1,7 +1,6 @@
 """The application as a whole: limits, health, reflection, and how it ends."""
 
 import threading
-import time
 
 import grpc
 import pytest
@@ -182,10 +181,8 @@ def test_after_its_grace_a_call_in_flight_is_cancelled(serve, credentials):
     with open_channel(server.target, credentials) as channel:
         call = StatusServiceStub(channel).GetStatus.future(GetStatusRequest(), timeout=20)
         assert entered.wait(10)
-        began = time.monotonic()
         server.stop(0.2)
-        assert call.exception().code() in (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE)
-        assert time.monotonic() - began < 5
+        assert call.exception(timeout=5).code() in (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE)
         leave.set()
 
 
