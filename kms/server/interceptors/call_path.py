@@ -77,36 +77,40 @@ class CallPath:
 
     def _streaming(self, method: str, handler: Handler) -> Handler:
         async def serve(raw: bytes, context: ServicerContext) -> None:
-            identifier = self._identify(context)
-            try:
+            async def answer(identifier: str) -> None:
                 request = _parse(raw, handler.request_deserializer)
                 await self._admit(self._call(method, identifier, context, request))
                 await _send(handler.unary_stream(request, context), context)
-                return
-            except grpc.aio.AbortError:
-                raise
-            except Exception as error:
-                status = refusal(error, method, identifier, self._refused)
-            await abort(context, status, identifier)
+
+            await self._stream(method, context, answer)
 
         return grpc.unary_stream_rpc_method_handler(serve, None, handler.response_serializer)
 
     def _both_streaming(self, method: str, handler: Handler) -> Handler:
         async def serve(incoming: AsyncIterator[bytes], context: ServicerContext) -> None:
-            identifier = self._identify(context)
-            try:
+            async def answer(identifier: str) -> None:
                 call = self._call(method, identifier, context)
                 await self._admit(call)
                 messages = self._messages(call, incoming, handler.request_deserializer)
                 await _send(handler.stream_stream(messages, context), context)
-                return
-            except grpc.aio.AbortError:
-                raise
-            except Exception as error:
-                status = refusal(error, method, identifier, self._refused)
-            await abort(context, status, identifier)
+
+            await self._stream(method, context, answer)
 
         return grpc.stream_stream_rpc_method_handler(serve, None, handler.response_serializer)
+
+    async def _stream(
+        self, method: str, context: ServicerContext, answer: Callable[[str], Awaitable[None]]
+    ) -> None:
+        """`answer` is given the request id."""
+        identifier = self._identify(context)
+        try:
+            await answer(identifier)
+            return
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:
+            status = refusal(error, method, identifier, self._refused)
+        await abort(context, status, identifier)
 
     async def _messages(
         self, call: Call, incoming: AsyncIterator[bytes], parse: Callable[[bytes], Message]
