@@ -89,7 +89,8 @@ class RegexSet:
     """All regular expressions of a policy in one RE2 set: linear time, anchored at both ends.
 
     `.` matches every character, a newline too, so that no name slips past `.*`. The memory, in bytes, that
-    one pattern and all together may take bounds the time that compiling and matching take.
+    one pattern and all together may take bounds the time that compiling and matching take. `instructions` is
+    the size of the patterns as programs; a search takes time by it, and by the length of the text.
     """
 
     MAX_MEMORY = 1 << 20
@@ -100,11 +101,12 @@ class RegexSet:
         self._ids: dict[str, int] = {}
         self._set = re2.Set.FullMatchSet(_options(self.MAX_MEMORY))
         self._witness = -1
+        self.instructions = 0
 
     def add(self, pattern: str) -> int:
         """The id of the pattern in this set. Raises `InvalidField`, without a path, for a bad pattern."""
         if pattern not in self._ids:
-            check_regex(pattern)
+            self.instructions += check_regex(pattern)
             self._ids[pattern] = self._set.Add(pattern)
         return self._ids[pattern]
 
@@ -131,12 +133,14 @@ class RegexSet:
         return ids
 
 
-def check_regex(pattern: str) -> None:
-    """Raise `InvalidField`, without a path, if RE2 does not take the pattern; `LimitExceeded` by size."""
+def check_regex(pattern: str) -> int:
+    """The size of the pattern as a program, in instructions.
+
+    Raises `InvalidField`, without a path, if RE2 does not take the pattern; `LimitExceeded` by size.
+    """
     limit = RegexSet.MAX_PATTERN_MEMORY
     try:
-        re2.compile(pattern, _options(limit))
-        return
+        return int(re2.compile(pattern, _options(limit)).programsize)
     except re2.error as error:
         fault = error.args[0].decode("utf-8", "replace")
     if fault.startswith(_TOO_LARGE):

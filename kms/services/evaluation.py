@@ -206,7 +206,7 @@ class Evaluation:
             policy = await asyncio.to_thread(self._documents.read, revision.record)
         _check_document(policy, key.tenant, work.binding)
         request = AccessRequest(caller=call.caller, time=call.time, resource_labels=policy.content.labels)
-        if policy.compiled.may_take_long:
+        if policy.compiled.may_take_long(call.caller):
             decision = await asyncio.to_thread(decide, policy.compiled, request)
         else:
             decision = decide(policy.compiled, request)

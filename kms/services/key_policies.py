@@ -64,13 +64,13 @@ class KeyPolicies:
         namespace = f"tenants/{key.tenant}/namespaces/{key.namespace}"
         return self._rules(key.tenant, namespace, key.key, record.policy, record.labels)
 
-    def at_hand(self, key: KeyName, record: KeyRecord) -> KeyRules | None:
-        """As `resolve`; None if that, or a decision by these rules, is work for a thread."""
+    def at_hand(self, key: KeyName, record: KeyRecord, caller: Caller, items: int) -> KeyRules | None:
+        """As `resolve`; None if that, or deciding about so many items of a caller's, is work for a thread."""
         names = self._names(f"tenants/{key.tenant}/namespaces/{key.namespace}", record.policy)
         policies = []
         for name in names:
             policy = self._contents.at_hand(self._revision(key.tenant, name))
-            if policy is None or policy.compiled.may_take_long:
+            if policy is None or policy.compiled.may_take_long(caller, items if policy.reads_aad else 1):
                 return None
             policies.append(policy)
         return _key_rules(key.key, record.labels, policies)

@@ -134,7 +134,7 @@ class Operations:
         self, call: Call, key: KeyName, record: KeyRecord, operation: Operation, items: Sequence[Item[T]]
     ) -> _Plan[T]:
         """The plan, made in a thread if the policies may take long to read or to ask."""
-        rules = self._policies.at_hand(key, record)
+        rules = self._policies.at_hand(key, record, call.caller, len(items))
         if rules is not None:
             return self._plan(call, key, record, operation, items, rules)
 

@@ -371,8 +371,11 @@ def test_audit_event_holds_no_payload(ready: Kms) -> None:
     assert "very private" not in text
 
 
-def test_policy_with_expressions_decides_in_a_thread(ready: Kms, monkeypatch: pytest.MonkeyPatch) -> None:
-    by_name = {"name": "by name", "action": "ALLOW", "client_name_matcher": {"regex_values": [".*/sa/app"]}}
+def test_policy_with_large_expressions_decides_in_a_thread(
+    ready: Kms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matcher = {"regex_values": ["(?:.?){250}/sa/app"]}
+    by_name = {"name": "by name", "action": "ALLOW", "client_name_matcher": matcher}
     ready.run(ready.parts.kms_policies.update(ready.call(AUTHOR), POLICY, {"rules": [by_name]}, ""))
     add_key(ready)
     threads = []

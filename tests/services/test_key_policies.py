@@ -249,9 +249,24 @@ def _allowed(rules: KeyRules, request: AccessRequest, aad: bytes | None) -> bool
 def test_rules_are_at_hand_once_they_were_read_unless_asking_them_may_take_long(desk: Desk) -> None:
     """What takes long is asked in a thread: the event loop serves others."""
     plain = key_record(desk.add(WEB_ONLY))
-    slow = key_record(desk.add(rule("r", client_name_matcher={"regex_values": [".*web"]})))
-    assert desk.asked.at_hand(KEY, plain) is None
+    slow = key_record(desk.add(rule("r", client_name_matcher={"regex_values": ["(?:.?){250}web"]})))
+    assert desk.asked.at_hand(KEY, plain, WEB, 1) is None
     rules = desk.asked.resolve(KEY, plain)
-    assert desk.asked.at_hand(KEY, plain) == rules
+    assert desk.asked.at_hand(KEY, plain, WEB, 1000) == rules
     desk.asked.resolve(KEY, slow)
-    assert desk.asked.at_hand(KEY, slow) is None
+    assert desk.asked.at_hand(KEY, slow, WEB, 1) is None
+
+
+def test_a_short_expression_is_asked_at_once_unless_each_of_many_items_asks_it(desk: Desk) -> None:
+    short = {"regex_values": [".*/sa/web"]}
+    once = key_record(desk.add(rule("r", client_name_matcher=short)))
+    by_aad = {"starts_with": ["YQ=="]}
+    each = key_record(desk.add(rule("r", client_name_matcher=short, aad_matcher=by_aad)))
+    for record in (once, each):
+        desk.asked.resolve(KEY, record)
+    found = [
+        (desk.asked.at_hand(KEY, record, WEB, items) is not None)
+        for record in (once, each)
+        for items in (1, 1000)
+    ]
+    assert found == [True, True, True, False]
