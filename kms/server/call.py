@@ -1,6 +1,6 @@
 """The call being served, as the interceptors made it known. Each call runs in a task of its own."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,13 +13,15 @@ from kms.errors import Unauthenticated
 from kms.model.caller import Caller
 from kms.services import call as services
 
+Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
 ServicerContext: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call. `method` is its full path; `time` when it came in, in UTC, and the time of all its steps;
-    `address` the peer's IP address in text, "" if it has none; `transport` what grpc knows of the connection.
+    `address` the client's IP address in text, "" if it is not known; `transport` what grpc knows of the
+    connection; `metadata` what the client sent beside the request, with names in lower case.
 
     `request` is None where the client streams; `caller` is None until the call is authenticated, and stays
     None on the enrolment listener.
@@ -30,6 +32,7 @@ class Call:
     time: datetime
     address: str
     transport: Mapping[str, Iterable[bytes]] = field(default_factory=dict, repr=False)
+    metadata: Metadata = field(default=(), repr=False)
     request: Message | None = field(default=None, repr=False)
     caller: Caller | None = None
 
