@@ -129,7 +129,7 @@ class CallPath:
         self, method: str, identifier: str, context: ServicerContext, request: Message | None = None
     ) -> Call:
         address, transport = peer_address(context.peer()), context.auth_context()
-        metadata = context.invocation_metadata() or ()
+        metadata = tuple(context.invocation_metadata() or ())
         return Call(method, identifier, self._now(), address, transport, metadata, request)
 
     async def _admit(self, call: Call) -> None:
