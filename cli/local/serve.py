@@ -43,6 +43,10 @@ def serve(data: Path, accept_rollback: bool, passphrase_file: str | None, as_jso
             "listen": _bound(configuration.listen, served.ports.main),
             "enrolment_listen": _bound(configuration.enrolment_listen, served.ports.enrolment),
         }
+        if served.ports.proxy:
+            addresses["proxy_listen"] = _bound(configuration.proxy_listen, served.ports.proxy)
+        if served.ports.monitoring:
+            addresses["monitoring_listen"] = _bound(configuration.monitoring_listen, served.ports.monitoring)
         if served.warning:
             warn(served.warning)
         click.echo(json.dumps(addresses) if as_json else _line(addresses))

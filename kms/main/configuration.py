@@ -4,12 +4,15 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Self
 
 from kms.errors import ConfigError, InvalidField
 from kms.identity.authority import ServerNames
+from kms.identity.spiffe import SpiffeId
+from kms.server.forwarded import ENVOY_HEADER
+from kms.server.interceptors.forwarding import ProxyRules
 
 FILE = "kms.toml"
 STORE = "store.sqlite"
@@ -23,7 +26,9 @@ class Configuration:
     """`directory` holds store and keyfile. Addresses are `host:port`, port 0 for a free one.
 
     `dns_names` and `addresses` are what clients reach the server by, `trust_domain` what identities are
-    named after. Raises `ConfigError`.
+    named after. `proxy_listen` is "" or the listener of proxies that end TLS: those with one of the SPIFFE
+    ids `proxy_identities`, at one of the prefixes `proxy_addresses` if there are any. `monitoring_listen` is
+    "" or where monitors ask, over HTTP. Raises `ConfigError`.
     """
 
     directory: Path
@@ -34,15 +39,24 @@ class Configuration:
     checkpoint_file: Path
     dns_names: tuple[str, ...] = ("localhost",)
     addresses: tuple[str, ...] = ("127.0.0.1",)
+    proxy_listen: str = ""
+    proxy_identities: tuple[str, ...] = ()
+    proxy_addresses: tuple[str, ...] = ()
+    proxy_certificate_header: str = ENVOY_HEADER
+    monitoring_listen: str = ""
 
     def __post_init__(self) -> None:
         if self.root_of_trust not in PROVIDERS:
             raise ConfigError(f"root_of_trust is one of {', '.join(PROVIDERS)}")
-        for name in ("listen", "enrolment_listen"):
+        for name in ("listen", "enrolment_listen", "proxy_listen", "monitoring_listen"):
+            if name in _OPTIONAL and not getattr(self, name):
+                continue
             host, colon, port = getattr(self, name).rpartition(":")
             if not host or not colon or not port.isdecimal() or int(port) > 65535:
                 raise ConfigError(f"{name} has the form host:port, such as 127.0.0.1:7443")
         _ = self.server_names
+        if not self.proxy_rules.identities and self.proxy_listen:
+            raise ConfigError("proxy_listen needs proxy_identities: the SPIFFE ids of the proxies")
 
     @property
     def store_path(self) -> Path:
@@ -59,6 +73,17 @@ class Configuration:
         except (InvalidField, ValueError) as error:
             problem = str(error)
         raise ConfigError(f"dns_names or addresses: {problem}")
+
+    @property
+    def proxy_rules(self) -> ProxyRules:
+        try:
+            identities = frozenset(str(SpiffeId.parse(text)) for text in self.proxy_identities)
+            networks = tuple(map(ip_network, self.proxy_addresses))
+        except (InvalidField, ValueError) as error:
+            problem = str(error)
+        else:
+            return ProxyRules(identities, networks, self.proxy_certificate_header.lower())
+        raise ConfigError(f"proxy_identities or proxy_addresses: {problem}")
 
     def to_toml(self) -> str:
         lines = ["# Written by `kms init`. `kms serve` reads it at its start."]
@@ -91,7 +116,8 @@ class Configuration:
 
 
 _PATHS = ("checkpoint_file",)
-_LISTS = ("dns_names", "addresses")
+_LISTS = ("dns_names", "addresses", "proxy_identities", "proxy_addresses")
+_OPTIONAL = ("proxy_listen", "monitoring_listen")
 
 
 def _typed(path: Path, name: str, value: object) -> object:

@@ -8,7 +8,7 @@ import resource
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -27,7 +27,9 @@ from kms.model.validity import Validity
 from kms.scheduler import Scheduler
 from kms.server.app import App, Listener, Ports
 from kms.server.interceptors.authentication import Authentication, require_tls_1_3
+from kms.server.interceptors.forwarding import Forwarding, UnbelievedHeaders
 from kms.server.interceptors.rate_limit import RateLimit, UnlimitedRateLimiter
+from kms.server.monitoring import Monitoring
 from kms.server.tls import ServerCertificate, enrolment_credentials, main_credentials
 from kms.storage.checkpoint_file import CheckpointFile
 from kms.storage.sqlite import Settings
@@ -100,7 +102,7 @@ async def _run(
     parts = assemble(vault, workers, configuration.dns_names)
     scheduler = Scheduler(parts.guard, parts.blindfold_keys, parts.refusals, parts.upkeep, utc_now)
     status = StatusReport(parts.guard, configuration, vault, parts.repository, utc_now())
-    app = build_app(configuration, parts, scheduler, status)
+    app, monitoring = build_app(configuration, parts, scheduler, status), Monitoring(lambda: status.ready)
     await _record(parts, "Kms.Start")
     ports = await app.start()
     _spare_the_collector()
@@ -109,6 +111,8 @@ async def _run(
     try:
         status.ready = True
         await app.set_serving(True)
+        if configuration.monitoring_listen:
+            ports = replace(ports, monitoring=await monitoring.start(configuration.monitoring_listen))
         _log.info("serving on port %d, enrolling on port %d", ports.main, ports.enrolment)
         on_ready(ports)
         await asyncio.wait({background, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -116,6 +120,7 @@ async def _run(
         status.ready = False
         _log.info("stopping; calls in flight have %g s to end", STOP_GRACE)
         await app.stop(STOP_GRACE)
+        await monitoring.stop()
         for task in (background, stopping):
             task.cancel()
         await asyncio.gather(stopping, return_exceptions=True)
@@ -144,23 +149,39 @@ async def _end(background: "asyncio.Task[None]") -> None:
 
 
 def build_app(configuration: Configuration, parts: Parts, scheduler: Scheduler, status: StatusReport) -> App:
-    """Both listeners, not started."""
+    """All listeners, not started."""
     certificates = ServerCertificates(configuration, parts, utc_now)
     limit = RateLimit(UnlimitedRateLimiter())
     authentication = Authentication(parts.authenticator.authenticate)
+    rules = configuration.proxy_rules
+    servicers = main_servicers(parts, scheduler, status)
+    unbelieved = UnbelievedHeaders(parts.refusals.count, rules.header)
     main = Listener(
         configuration.listen,
         main_credentials(certificates),
-        main_servicers(parts, scheduler, status),
-        [require_tls_1_3, authentication, limit],
+        servicers,
+        [require_tls_1_3, authentication, unbelieved, limit],
     )
     enrolment = Listener(
         configuration.enrolment_listen,
         enrolment_credentials(certificates),
         enrolment_servicers(parts),
-        [require_tls_1_3, limit],
+        [require_tls_1_3, unbelieved, limit],
     )
-    return App(main, enrolment, utc_now, RandomIds(), count_refused=parts.refusals.count)
+    proxy = Listener(
+        configuration.proxy_listen,
+        main_credentials(certificates),
+        servicers,
+        [require_tls_1_3, Forwarding(parts.authenticator.authenticate, rules), limit],
+    )
+    return App(
+        main,
+        enrolment,
+        utc_now,
+        RandomIds(),
+        count_refused=parts.refusals.count,
+        proxy=proxy if configuration.proxy_listen else None,
+    )
 
 
 class ServerCertificates:

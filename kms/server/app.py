@@ -1,4 +1,4 @@
-"""Two listeners: one for callers with a certificate, and one that does nothing but enrol."""
+"""The listeners: one for callers with a certificate, one that does nothing but enrol, one for proxies."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -67,16 +67,19 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The ports that the listeners have."""
+    """The ports that the listeners have; 0 for a listener that there is not."""
 
     main: int
     enrolment: int
+    proxy: int = 0
+    monitoring: int = 0
 
 
 class App:
     """The listeners as one. Started and stopped once, in one event loop.
 
-    Health and reflection are served on the main listener: they need a certificate but no permission.
+    Health and reflection are served on the main listener, and on that for proxies if there is one: they need
+    a certificate but no permission.
     `now` is the clock, in UTC; `new_request_id` draws an id that nobody else draws; `count_refused` hears of
     calls that nobody was authenticated for, or that were too many.
     """
@@ -89,9 +92,11 @@ class App:
         new_request_id: Callable[[], str],
         limits: Limits | None = None,
         count_refused: Count = lambda caller, address, reason: None,
+        proxy: Listener | None = None,
     ) -> None:
         self._main = main
         self._enrolment = enrolment
+        self._proxy = proxy
         self._now = now
         self._new_request_id = new_request_id
         self._limits = limits or Limits()
@@ -102,11 +107,12 @@ class App:
         self._servers: list[grpc.aio.Server] = []
 
     async def start(self) -> Ports:
-        """Listen on both addresses; health is NOT_SERVING still. Raises `ConfigError` if one is taken."""
+        """Listen on all addresses; health is NOT_SERVING still. Raises `ConfigError` if one is taken."""
         try:
             ports = Ports(
                 main=self._listen(self._main, self._health, self._reflection),
                 enrolment=self._listen(self._enrolment),
+                proxy=0 if self._proxy is None else self._listen(self._proxy, self._health, self._reflection),
             )
         except ConfigError:
             await self.stop(0)

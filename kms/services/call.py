@@ -40,8 +40,12 @@ class Call:
             decision=decision,
             reason=reason,
             request_id=self.request_id,
-            details=MappingProxyType({"address": self.caller.address} | dict(details or {})),
+            details=MappingProxyType(self._whence() | dict(details or {})),
         )
+
+    def _whence(self) -> dict[str, str]:
+        caller = self.caller
+        return {"address": caller.address} | ({"via": caller.via} if caller.via else {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Calls that were refused before anybody was authenticated, or for their rate: counted, not recorded singly.
 
-One summary event per caller, reason and minute, so that a flood cannot fill the disk (docs/spec/audit.md).
+So are headers of a proxy that nobody believed. One summary event per caller, reason and minute, so that a
+flood cannot fill the disk (docs/spec/audit.md).
 """
 
 import asyncio
@@ -13,6 +14,10 @@ from kms.storage.interface import Store
 
 MAX_CALLERS = 10_000
 OTHERS = "others"
+REFUSED = "Kms.RefusedCalls"
+# What else is counted so, by its reason.
+FORWARDED_HEADER_IGNORED = "FORWARDED_HEADER_IGNORED"
+_ACTIONS = {FORWARDED_HEADER_IGNORED: "Kms.IgnoredHeaders"}
 
 
 class Refusals:
@@ -38,7 +43,7 @@ class Refusals:
         events = [
             AuditEvent(
                 time=time,
-                action="Kms.RefusedCalls",
+                action=_ACTIONS.get(reason, REFUSED),
                 caller=caller,
                 tenant="",
                 resource="",

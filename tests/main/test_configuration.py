@@ -44,6 +44,11 @@ def test_missing_file_says_what_to_do(tmp_path: Path) -> None:
         ('listen = "localhost"', "host:port"),
         ('listen = "localhost:99999"', "host:port"),
         ('addresses = ["localhost"]', "dns_names or addresses"),
+        ('proxy_listen = "nowhere"', "proxy_listen has the form host:port"),
+        ('proxy_listen = "127.0.0.1:0"', "needs proxy_identities"),
+        ('proxy_identities = ["edge"]', "proxy_identities or proxy_addresses"),
+        ('proxy_addresses = ["10.0.0.1/8"]', "proxy_identities or proxy_addresses"),
+        ('monitoring_listen = "80"', "monitoring_listen has the form host:port"),
         ('dns_names = ["Not A Name"]', "dns_names or addresses"),
     ],
 )

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import grpc
 
-from kms.errors import InvalidField
+from kms.errors import InvalidField, Unauthenticated
 from kms.identity.certificates import Leaf
 from kms.identity.grant import Grant
 from kms.identity.issued import IssuedCertificate
@@ -86,6 +86,8 @@ class IdentityServicer(IdentityServiceServicer):
         self, request: pb.RenewCertificateRequest, context: ServicerContext
     ) -> pb.RenewCertificateResponse:
         call = service_call()
+        if call.caller.via:
+            raise Unauthenticated("renew on a connection of your own, not through a proxy")
         leaf = self._read_leaf(peer_certificate(current_call()), call.time)
         bundle = await self._identities.renew(call, leaf, request.csr)
         return pb.RenewCertificateResponse(certificate=certificate_message(bundle))
