@@ -22,6 +22,7 @@ CALLS: Mapping[type[errors.CallFailed], ExitCode] = MappingProxyType(
         errors.CallUnavailable: ExitCode.UNAVAILABLE,
         errors.CallTimedOut: ExitCode.UNAVAILABLE,
         errors.CallInternal: ExitCode.FAILED,
+        errors.CallDamaged: ExitCode.DAMAGED,
     }
 )
 

@@ -8,7 +8,7 @@ Fields have the names of the .proto files; bytes are standard base64, times RFC 
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from importlib import import_module
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -19,10 +19,13 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from kms.client.calls import Call
 from kms.client.errors import from_rpc_error
 from kms.errors import InvalidField
 
 TIMEOUT = 30.0
+# How the names of methods begin that change nothing.
+READING = ("Get", "List", "Validate", "Explain")
 
 JsonObject = Mapping[str, Any]
 M = TypeVar("M", bound=Message)
@@ -45,15 +48,19 @@ _MODULES: Mapping[str, str] = MappingProxyType(
 )
 
 
-class Api:
-    """Calls on one channel, which the caller opens and closes. `timeout` is of each call, in seconds.
+# Gives the channel for one call.
+Lease = Callable[[], AbstractContextManager[grpc.Channel]]
 
-    Nothing is resent: `kms.client.opening` does that where it is safe. All methods raise `CallFailed` for a
-    call that fails, and `InvalidField` for a request that is none of the method's.
+
+class Api:
+    """Calls on a channel, which the caller opens and closes. `timeout` is of each call, in seconds.
+
+    Nothing is resent: `kms.client.client` and `kms.client.opening` do that where it is safe. All methods
+    raise `CallFailed` for a call that fails, and `InvalidField` for a request that is none of the method's.
     """
 
-    def __init__(self, channel: grpc.Channel, timeout: float = TIMEOUT) -> None:
-        self._channel = channel
+    def __init__(self, channel: grpc.Channel | Lease, timeout: float = TIMEOUT) -> None:
+        self._lease = channel if callable(channel) else lambda: nullcontext(channel)
         self._timeout = timeout
 
     def call(self, service: str, method: str, request: JsonObject) -> dict[str, Any]:
@@ -80,39 +87,68 @@ class Api:
     def messages(self, service: str, method: str, request: Message) -> Generator[Any]:
         """`stream` with messages."""
         descriptor = _method(service, method)
-        multicallable = self._channel.unary_stream(
-            _path(descriptor),
-            request_serializer=type(request).SerializeToString,
-            response_deserializer=GetMessageClass(descriptor.output_type).FromString,
-        )
-        call: Any = multicallable(request)
-        try:
-            yield from call
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from None
-        finally:
-            call.cancel()
+        with self._lease() as channel:
+            multicallable = channel.unary_stream(
+                _path(descriptor),
+                request_serializer=type(request).SerializeToString,
+                response_deserializer=_parser(descriptor),
+            )
+            call: Any = multicallable(request)
+            try:
+                yield from call
+            except grpc.RpcError as error:
+                raise from_rpc_error(error) from None
+            finally:
+                call.cancel()
 
     def _objects(self, service: str, method: str, request: Message) -> Iterator[dict[str, Any]]:
         with closing(self.messages(service, method, request)) as messages:
             yield from map(_to_object, messages)
 
     def _answer(self, service: str, method: str, raw: bytes, answer: type[M]) -> M:
-        descriptor = _method(service, method)
-        multicallable = self._channel.unary_unary(
-            _path(descriptor),
-            request_serializer=bytes,
-            response_deserializer=GetMessageClass(descriptor.output_type).FromString,
-        )
-        try:
-            received = multicallable(raw, timeout=self._timeout)
-        except grpc.RpcError as error:
-            failure = from_rpc_error(error)
-        else:
-            if not isinstance(received, answer):
-                raise TypeError(f"{method} does not answer with {answer.__name__}")
-            return received
-        raise failure
+        with self._lease() as channel:
+            received = send(channel, _method(service, method), raw, self._timeout)
+        if not isinstance(received, answer):
+            raise TypeError(f"{method} does not answer with {answer.__name__}")
+        return received
+
+
+def send(channel: grpc.Channel, method: MethodDescriptor, raw: bytes, timeout: float) -> Message:
+    """The answer to one call, of the method's type. Raises `CallFailed`."""
+    multicallable = channel.unary_unary(_path(method), bytes, _parser(method))
+    try:
+        received: Message = multicallable(raw, timeout=timeout)
+    except grpc.RpcError as error:
+        failure = from_rpc_error(error)
+    else:
+        return received
+    raise failure
+
+
+async def send_async(
+    channel: grpc.aio.Channel, method: MethodDescriptor, raw: bytes, timeout: float
+) -> Message:
+    """As `send`, for asyncio."""
+    multicallable = channel.unary_unary(_path(method), bytes, _parser(method))
+    try:
+        received: Message = await multicallable(raw, timeout=timeout)
+    except grpc.RpcError as error:
+        failure = from_rpc_error(error)
+    else:
+        return received
+    raise failure
+
+
+def prepared(service: str, method: str, request: JsonObject) -> Call[dict[str, Any]]:
+    """What `Api.call` does, to be made several times.
+
+    Reading and what has a request_id may be repeated; any other call may have been done, though its answer
+    was lost. Raises as `Api.call`.
+    """
+    descriptor = _method(service, method)
+    message: Any = _to_message(descriptor, request)
+    repeatable = method.startswith(READING) or bool(getattr(message, "request_id", ""))
+    return Call(descriptor, message.SerializeToString(), _to_object, repeatable)
 
 
 def _method(service: str, method: str) -> MethodDescriptor:
@@ -123,6 +159,11 @@ def _method(service: str, method: str) -> MethodDescriptor:
 
 def _path(method: MethodDescriptor) -> str:
     return f"/{method.containing_service.full_name}/{method.name}"
+
+
+def _parser(method: MethodDescriptor) -> Callable[[bytes], Any]:
+    parse: Callable[[bytes], Any] = GetMessageClass(method.output_type).FromString
+    return parse
 
 
 def _to_message(method: MethodDescriptor, request: JsonObject) -> Message:

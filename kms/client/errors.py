@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
-from kms.errors import KmsError
+from kms.errors import ChecksumMismatch, KmsError
 
 Detail = TypeVar("Detail", ErrorInfo, BadRequest, RetryInfo)
 
@@ -100,6 +100,12 @@ class CallInternal(CallFailed):
     default_hint = "Tell the operator of the KMS the request id."
 
 
+class CallDamaged(CallFailed):
+    """A request or an answer that does not have the CRC32C given with it: it changed on its way."""
+
+    default_hint = ChecksumMismatch.hint
+
+
 class CallTimedOut(CallFailed):
     """No answer within the deadline. Whether the call was done is unknown."""
 
@@ -121,6 +127,9 @@ CLASSES: Mapping[grpc.StatusCode, type[CallFailed]] = MappingProxyType(
         grpc.StatusCode.DEADLINE_EXCEEDED: CallTimedOut,
     }
 )
+
+# Where one status has several meanings, the reason decides.
+_REASONS: Mapping[str, type[CallFailed]] = MappingProxyType({ChecksumMismatch.reason: CallDamaged})
 
 
 def from_rpc_error(error: grpc.RpcError) -> CallFailed:
@@ -145,7 +154,8 @@ def from_status(status: Status, request_id: str = "") -> CallFailed:
 def _failure(code: grpc.StatusCode, message: str, status: Status, *, request_id: str) -> CallFailed:
     info = next((info for info in _details(status, ErrorInfo) if info.domain == DOMAIN), ErrorInfo())
     delays = [retry.retry_delay.ToMilliseconds() / 1000 for retry in _details(status, RetryInfo)]
-    return CLASSES.get(code, CallFailed)(
+    kind = _REASONS.get(info.reason) or CLASSES.get(code, CallFailed)
+    return kind(
         message or code.name,
         reason=info.reason,
         hint=_hints().get(info.reason, ""),

@@ -9,6 +9,7 @@ from google.rpc.status_pb2 import Status
 from kms.client.errors import (
     CLASSES,
     CallConflict,
+    CallDamaged,
     CallDenied,
     CallExhausted,
     CallFailed,
@@ -18,7 +19,16 @@ from kms.client.errors import (
     from_rpc_error,
     from_status,
 )
-from kms.errors import BudgetExhausted, Denied, EtagMismatch, InvalidField, KmsError, NotFound, RateLimited
+from kms.errors import (
+    BudgetExhausted,
+    ChecksumMismatch,
+    Denied,
+    EtagMismatch,
+    InvalidField,
+    KmsError,
+    NotFound,
+    RateLimited,
+)
 from kms.server.status import CODES, DETAILS_KEY, to_status
 
 
@@ -52,6 +62,7 @@ def refusal(error):
         (NotFound("tenants/a"), CallNotFound),
         (EtagMismatch("changed meanwhile"), CallConflict),
         (BudgetExhausted("2^32 evaluations"), CallExhausted),
+        (ChecksumMismatch("plaintext"), CallDamaged),
     ],
     ids=lambda value: getattr(value, "reason", ""),
 )

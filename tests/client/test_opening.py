@@ -11,7 +11,7 @@ from kms.client import documents, opening
 from kms.client.documents import KeyDocuments, fetch_policy_document, fetch_public_key
 from kms.client.errors import CallDenied, CallFailed, CallUnavailable
 from kms.client.opening import Sealed, open_many, open_sealed, open_sealed_unfinished
-from kms.client.resending import ATTEMPTS, _resend_with
+from kms.client.resending import Resending
 from kms.model.names import BlindfoldKeyName, SecretPolicyName, TenantName
 from protos.kms.v1.blindfold_service_pb2 import EvaluateBlindedResponse
 
@@ -132,7 +132,7 @@ def test_nothing_to_open_asks_nothing(kms):
 
 
 def test_lost_answer_is_asked_for_again_with_the_same_bytes(kms, monkeypatch):
-    monkeypatch.setattr("kms.client.resending.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
     api = Recording(kms.as_("web"), lose=2)
     assert open_sealed(api, kms.seal(SECRET)).reveal() == SECRET
     sent = {raw for _, raw, _ in evaluations(api)}
@@ -140,33 +140,11 @@ def test_lost_answer_is_asked_for_again_with_the_same_bytes(kms, monkeypatch):
 
 
 def test_resending_ends(kms, monkeypatch):
-    monkeypatch.setattr("kms.client.resending.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
     api = Recording(kms.as_("web"), lose=100)
     with pytest.raises(CallUnavailable):
         open_sealed(api, kms.seal(SECRET))
-    assert len(evaluations(api)) == ATTEMPTS
-
-
-@pytest.mark.parametrize(
-    ("failure", "calls"),
-    [
-        (CallUnavailable("broken"), ATTEMPTS),
-        (CallUnavailable("starting", reason="UNAVAILABLE"), ATTEMPTS),
-        (CallUnavailable("tampered", reason="STORE_TAMPERED"), 1),
-        (CallDenied("no"), 1),
-    ],
-)
-def test_only_what_may_heal_is_sent_again(failure, calls):
-    made, pauses = [], []
-
-    def act():
-        made.append(1)
-        raise failure
-
-    with pytest.raises(type(failure)):
-        _resend_with(act, pause=pauses.append, jitter=lambda: 0.5)
-    assert len(made) == calls
-    assert pauses == [0.2, 0.4, 0.8][: calls - 1]
+    assert len(evaluations(api)) == Resending().attempts
 
 
 def test_missing_answers_are_refused(kms, monkeypatch):
