@@ -100,19 +100,31 @@ class TrustAnchor:
 
         Raises `Unauthenticated`. Only this anchor's own intermediates are tried.
         """
-        verifier = (
-            PolicyBuilder()
-            .store(Store(list(self.bundle.roots)))
-            .time(at)
-            .max_chain_depth(MAX_INTERMEDIATES)
-            .extension_policies(
-                ca_policy=ExtensionPolicy.webpki_defaults_ca(),
-                ee_policy=ExtensionPolicy.webpki_defaults_ee(),
-            )
-            .build_client_verifier()
-        )
+        leaf_policy = ExtensionPolicy.webpki_defaults_ee()
         try:
-            return verifier.verify(certificate, list(self.bundle.intermediates)).chain
+            return verified_chain(self.bundle, certificate, at, MAX_INTERMEDIATES, leaf_policy)
         except VerificationError:
             # Its text can quote whole certificates.
             raise Unauthenticated("the certificate is of no authority this KMS trusts") from None
+
+
+def verified_chain(
+    bundle: TrustBundle,
+    certificate: x509.Certificate,
+    at: datetime,
+    intermediates: int,
+    leaf_policy: ExtensionPolicy,
+) -> list[x509.Certificate]:
+    """The chain to a root through so many intermediates at most (docs/spec/identity.md, "Paths").
+
+    Raises `VerificationError`.
+    """
+    verifier = (
+        PolicyBuilder()
+        .store(Store(list(bundle.roots)))
+        .time(at)
+        .max_chain_depth(intermediates)
+        .extension_policies(ca_policy=ExtensionPolicy.webpki_defaults_ca(), ee_policy=leaf_policy)
+        .build_client_verifier()
+    )
+    return verifier.verify(certificate, list(bundle.intermediates)).chain
