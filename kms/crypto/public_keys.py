@@ -1,11 +1,12 @@
 """RSA public keys as others read them: PEM (RFC 7468) and JSON Web Keys (RFC 7517, RFC 7518)."""
 
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from blindfold import _canonical
 from blindfold._encoding import b64url
-from kms.errors import StoreTampered
+from kms.crypto import rsa_keys
+from kms.errors import InvalidField, StoreTampered
 from kms.model.algorithms import Algorithm, Family
 
 # RFC 7518, sections 3.5 and 4.3; the algorithms of OAEP with longer hashes are of W3C Web Cryptography.
@@ -30,6 +31,15 @@ def to_jwk(spki: bytes, algorithm: Algorithm, key_id: str) -> bytes:
         "use": use,
     }
     return _canonical.dump(jwk)
+
+
+def from_numbers(n: int, e: int) -> bytes:
+    """The SubjectPublicKeyInfo (DER) of a modulus and an exponent. Raises `InvalidField`."""
+    try:
+        return rsa_keys.spki(RSAPublicNumbers(e, n).public_key())
+    except ValueError:
+        pass
+    raise InvalidField("public_key", "not the modulus and exponent of an RSA key")
 
 
 def _load(spki: bytes) -> RSAPublicKey:

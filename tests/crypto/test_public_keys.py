@@ -7,8 +7,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from blindfold._encoding import unb64url
-from kms.crypto.public_keys import to_jwk, to_pem
-from kms.errors import StoreTampered
+from kms.crypto.public_keys import from_numbers, to_jwk, to_pem
+from kms.errors import InvalidField, StoreTampered
 from kms.model.algorithms import ALGORITHMS
 
 ASYMMETRIC = [algorithm for algorithm in ALGORITHMS.values() if algorithm.is_asymmetric]
@@ -41,3 +41,14 @@ def test_another_kind_of_key_was_never_stored():
     other = spki(ec.generate_private_key(ec.SECP256R1()).public_key())
     with pytest.raises(StoreTampered):
         to_pem(other)
+
+
+def test_numbers_become_the_same_key(key):
+    numbers = key.public_numbers()
+    assert from_numbers(numbers.n, numbers.e) == spki(key)
+
+
+@pytest.mark.parametrize(("n", "e"), [(0, 65537), (2**2048, 65537), (2**2048 + 1, 2), (15, 65537)])
+def test_numbers_of_no_rsa_key_are_refused(n, e):
+    with pytest.raises(InvalidField):
+        from_numbers(n, e)
