@@ -171,6 +171,14 @@ audit = LazyGroup(
 Example:
   kms audit list --decision DENY""",
 )
+vectors = LazyGroup(
+    "vectors",
+    {"verify": Entry("cli.online.vectors:verify", "Check a KMS against test vectors, through its API.")},
+    help="Test vectors of others and of this project.",
+    epilog="""\b
+Example:
+  kms vectors verify""",
+)
 program = Program(
     "kms",
     {
@@ -204,6 +212,7 @@ program = Program(
             "cli.online.crypto:random", "Get random bytes, if the KMS policy of a namespace allows it."
         ),
         "audit": audit,
+        "vectors": vectors,
         "completion": Entry(
             "cli.completion:completion", "Print the script that completes this program's commands."
         ),

@@ -1,4 +1,4 @@
-"""A line on standard error about bytes done, for work that lasts: after a second, and on a terminal only."""
+"""A line on standard error about work that lasts: after a second, and on a terminal only."""
 
 import sys
 import time
@@ -22,12 +22,18 @@ def size_text(count: int) -> str:
 
 
 class Progress:
-    """`total` is in bytes; None where nobody knows it."""
+    """`total` is in bytes, or in what `text` says of a count; None where nobody knows it."""
 
     def __init__(
-        self, total: int | None, *, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        total: int | None,
+        *,
+        text: Callable[[int], str] = size_text,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._total = total
+        self._text = text
         self._stream = sys.stderr if stream is None else stream
         self._clock = clock
         self.done = 0
@@ -53,10 +59,10 @@ class Progress:
     def line(self) -> str:
         """What the line says now."""
         if not self._total:
-            return size_text(self.done)
+            return self._text(self.done)
         share = min(self.done / self._total, 1.0)
         bar = "#" * int(share * WIDTH)
-        return f"[{bar:<{WIDTH}}] {share:4.0%} of {size_text(self._total)}"
+        return f"[{bar:<{WIDTH}}] {share:4.0%} of {self._text(self._total)}"
 
 
 class ProgressSource:

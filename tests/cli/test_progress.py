@@ -57,6 +57,12 @@ def test_line_is_not_redrawn_for_every_piece() -> None:
     assert stream.getvalue().count("\r") == 1
 
 
+def test_work_may_be_counted_in_something_else_than_bytes() -> None:
+    progress = Progress(200, text=lambda count: f"{count} cases", stream=io.StringIO())
+    progress.advance(50)
+    assert progress.line().endswith("25% of 200 cases")
+
+
 def test_nothing_is_shown_off_a_terminal() -> None:
     stream, clock = io.StringIO(), Clock()
     progress = Progress(None, stream=stream, clock=clock)
