@@ -48,7 +48,7 @@ def test_numbers_become_the_same_key(key):
     assert from_numbers(numbers.n, numbers.e) == spki(key)
 
 
-@pytest.mark.parametrize(("n", "e"), [(0, 65537), (2**2048, 65537), (2**2048 + 1, 2), (15, 65537)])
+@pytest.mark.parametrize(("n", "e"), [(0, 65537), (2**2048 + 1, 2), (15, 65537)])
 def test_numbers_of_no_rsa_key_are_refused(n, e):
     with pytest.raises(InvalidField):
         from_numbers(n, e)
