@@ -25,6 +25,7 @@ R = TypeVar("R")
 
 _METHODS = crypto_service_pb2.DESCRIPTOR.services_by_name["CryptoService"].methods_by_name
 MAX_ITEMS = 1000
+MAX_REQUEST = 4 * 2**20
 VERSIONS = "/versions/"
 _CRC32C = "_crc32c"
 # Names of ours that the messages spell out.

@@ -129,7 +129,7 @@ class _Client(Generic[Channel]):
         """
         self._channel: Channel = self._kind(target, credentials, server_name=server_name, every=reload_every)
         self._resending = resending or Resending()
-        self._checksums = checksums
+        self.checksums = checksums
 
 
 class KmsClient(_Client[ReloadingChannel], Operations):
@@ -144,14 +144,14 @@ class KmsClient(_Client[ReloadingChannel], Operations):
 
     def run(self, name: str, request: Request[R], /) -> R:
         """What one of the methods does, for a request that is a value."""
-        return self.make(of_one(name, request, checksums=self._checksums))
+        return self.make(of_one(name, request, checksums=self.checksums))
 
     def batch(self, name: str, requests: Sequence[Request[R]], /) -> list[R | CallFailed]:
         """The answer to each request, or why there is none, in one call: 1 to 1,000 of one kind, up to 4 MiB.
 
         Raises `CallFailed` for the call as a whole.
         """
-        return self.make(of_many(name, requests, checksums=self._checksums))
+        return self.make(of_many(name, requests, checksums=self.checksums))
 
     def call(self, service: str, method: str, request: JsonObject) -> dict[str, Any]:
         """Any other method, as `Api.call`; repeated if it reads, or has a request_id."""
@@ -183,10 +183,10 @@ class AsyncKmsClient(_Client[AsyncReloadingChannel], AsyncOperations):
     _kind = AsyncReloadingChannel
 
     async def run(self, name: str, request: Request[R], /) -> R:
-        return await self.make(of_one(name, request, checksums=self._checksums))
+        return await self.make(of_one(name, request, checksums=self.checksums))
 
     async def batch(self, name: str, requests: Sequence[Request[R]], /) -> list[R | CallFailed]:
-        return await self.make(of_many(name, requests, checksums=self._checksums))
+        return await self.make(of_many(name, requests, checksums=self.checksums))
 
     async def call(self, service: str, method: str, request: JsonObject) -> dict[str, Any]:
         return await self.make(prepared(service, method, request))
