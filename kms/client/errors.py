@@ -100,7 +100,7 @@ class CallInternal(CallFailed):
     default_hint = "Tell the operator of the KMS the request id."
 
 
-class CallDamaged(CallFailed):
+class CallDamaged(CallInvalid):
     """A request or an answer that does not have the CRC32C given with it: it changed on its way."""
 
     default_hint = ChecksumMismatch.hint
