@@ -1,12 +1,12 @@
 """`blindfold reseal`: the same secret under other documents, never in the clear on any disk."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from blindfold.envelope import MAC_SIZE, Header
+from blindfold.pieces import PieceSource
 from blindfold.sealing import Sink, seal_stream
 from blindfold.stream import CHUNK, TAG, padded_size
 from cli.errors import CliError
@@ -67,26 +67,6 @@ def seal_again(secret: Opened, sink: Sink, target: Target) -> None:
         pad_to=length,
     )
     counted.check_holds(source.taken, ended=source.ended)
-
-
-class PieceSource:
-    """A source of pieces. `taken` is what was read; once `ended`, all of them were there and verified."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._piece = memoryview(b"")
-        self.taken = 0
-        self.ended = False
-
-    def read(self, size: int, /) -> bytes:
-        while not self._piece and not self.ended:
-            following = next(self._pieces, None)
-            self.ended = following is None
-            self._piece = memoryview(following or b"")
-        data = bytes(self._piece[:size])
-        self._piece = self._piece[size:]
-        self.taken += len(data)
-        return data
 
 
 class CountedSink:

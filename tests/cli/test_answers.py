@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blindfold.envelope import read_exactly, read_header
+from blindfold.pieces import PieceSource
 from blindfold.stream import CHUNK
 from cli.errors import CliError, describe
 from cli.exit_codes import ExitCode
 from cli.online.call_errors import CALLS, reported
 from cli.online.policy_content import read_policy
-from cli.online.reseal import CountedSink, PieceSource
+from cli.online.reseal import CountedSink
 from cli.online.view import person, view
 from cli.output import write_table
 from kms.client import errors
