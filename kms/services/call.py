@@ -1,6 +1,6 @@
 """What a service function gets besides its arguments, and what it gives back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
@@ -10,7 +10,7 @@ from kms.errors import KmsError
 from kms.model.audit_event import AuditEvent
 from kms.model.caller import Caller
 from kms.model.chain import timestamp
-from kms.storage.interface import Change
+from kms.storage.interface import Changes
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class Outcome(Generic[T]):
     """
 
     value: T
-    changes: Sequence[Change] = ()
+    changes: Changes = ()
     details: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     failure: KmsError | None = None
 

@@ -15,7 +15,16 @@ from kms.errors import Denied, KmsError
 from kms.model.audit_event import AuditEvent
 from kms.model.names import ResourceName
 from kms.services.call import Call, Outcome
-from kms.storage.interface import Change, Delete, Put, Receipt, Require, Store, WriteConflict
+from kms.storage.interface import (
+    Changes,
+    Creations,
+    Delete,
+    Put,
+    Receipt,
+    Require,
+    Store,
+    WriteConflict,
+)
 
 T = TypeVar("T")
 Forget = Callable[[Put | Delete], None]
@@ -118,7 +127,7 @@ class Guard:
             await self.commit([], [refusal_event(call, action.name, _text(resource), error)])
             raise
 
-    async def commit(self, changes: Sequence[Change], events: Sequence[AuditEvent]) -> Receipt:
+    async def commit(self, changes: Changes, events: Sequence[AuditEvent]) -> Receipt:
         """Wait until changes and events are durable. Raises `WriteConflict`, `Unavailable`."""
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[Receipt] = loop.create_future()
@@ -129,7 +138,10 @@ class Guard:
         done.add_done_callback(partial(_hand_over, waiter, loop))
         return await waiter
 
-    def _forget_what(self, changes: Sequence[Change]) -> None:
+    def _forget_what(self, changes: Changes) -> None:
+        if isinstance(changes, Creations):
+            # What is new is nowhere in memory yet.
+            return
         for change in changes:
             if not isinstance(change, Require):
                 self._forget(change)

@@ -59,6 +59,10 @@ class Index:
         start = max(bisect_left(names, prefix), bisect_right(names, after))
         return list(takewhile(lambda name: name.startswith(prefix), names[start : start + limit]))
 
+    def size(self, kind: str) -> int:
+        """The number of rows of a kind."""
+        return len(self._names.get(kind, ()))
+
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return ((kind, name) for kind, names in self._names.items() for name in names)
 

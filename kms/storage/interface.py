@@ -7,8 +7,9 @@ root key; a row that fails it, or is older than or missing from what this proces
 only after the data is durable. No event, no answer. Formats: `docs/spec/store.md`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -83,11 +84,44 @@ Change = Put | Delete | Require
 
 
 @dataclass(frozen=True, slots=True)
+class Creations(Collection[Change]):
+    """Rows to create, and rows to require, too many to hold: `read` gives the same `count` each time.
+
+    It is called in the writer's thread, and raises nothing but `KmsError`.
+    """
+
+    read: Callable[[], Iterator[Put | Require]]
+    count: int
+
+    def __iter__(self) -> Iterator[Change]:
+        return self.read()
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __contains__(self, change: object) -> bool:
+        return any(change == item for item in self)
+
+
+Changes = Sequence[Change] | Creations
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """Where a unit's events stand in the chain: the sequence number of the last, and the chain hash there."""
 
     sequence: int
     chain_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """`count` rows, to be read once, and where the chain stood when they were these."""
+
+    sequence: int
+    chain_hash: bytes
+    count: int
+    rows: Iterator[Row]
 
 
 class Store(Protocol):
@@ -108,10 +142,19 @@ class Store(Protocol):
         """Rows of a kind whose names start with prefix and sort after `after`, in name order, verified."""
         ...
 
-    def commit(self, changes: Sequence[Change], events: Iterable[AuditEvent]) -> "Future[Receipt]":
+    def excerpt(self, kinds: Sequence[str], scope: str) -> AbstractContextManager[Excerpt]:
+        """All rows of these kinds that are named scope, or by a name below it, as they are at one moment.
+
+        They come in the order of `kinds`, then of names, verified. Deletions and destructions wait until the
+        context ends, so it is not to be held for anybody. Raises `StoreTampered`, `Unavailable`.
+        """
+        ...
+
+    def commit(self, changes: Changes, events: Iterable[AuditEvent]) -> "Future[Receipt]":
         """Write all changes and append all events (at least one), or nothing.
 
-        A row appears in at most one change of a unit. The future resolves when the data is durable; it
+        A row appears in at most one change of a unit. `Creations` are read several times, and keep other
+        units waiting meanwhile. The future resolves when the data is durable; it
         fails with `WriteConflict`, with `StoreTampered`, with `InvalidField` (an event without a canonical
         form) or with `Unavailable` (disk full, read-only, failed fsync, queue full, closed). As with any
         commit, after `Unavailable` the unit may yet turn out to be written. Never blocks.

@@ -6,6 +6,7 @@
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -18,14 +19,15 @@ from kms.storage.checkpoint_file import CheckpointFile
 from kms.storage.checkpointer import Checkpointer
 from kms.storage.connection import check_exists, connect, create_file, translated
 from kms.storage.environment import Environment, Limits
+from kms.storage.excerpt import Excerpts
 from kms.storage.index import Head, Index, Published
-from kms.storage.interface import Change, Receipt, Row, StoredEvent
+from kms.storage.interface import Change, Changes, Creations, Excerpt, Receipt, Row, StoredEvent
 from kms.storage.lock import StoreLock
 from kms.storage.opening import CheckpointSigner, examine
 from kms.storage.reader import Reader
 from kms.storage.rekey import Rekey
 from kms.storage.schema import migrate
-from kms.storage.unit import Unit
+from kms.storage.unit import Bulk, Unit
 from kms.storage.writer import Deliver, Snapshot, Writer
 
 _BODY = "SELECT body FROM rows WHERE kind = ? AND name = ?"
@@ -153,6 +155,7 @@ class LockedStore:
     ) -> "SqliteStore":
         """Serve, once the first items are done. From then on the file is the returned store's."""
         reader = Reader(connect(self.path, read_only=True), published, store_id, signer)
+        excerpts = Excerpts(self.path, published)
         writer = Writer(
             self._connection,
             published,
@@ -160,7 +163,7 @@ class LockedStore:
             Checkpointer(store_id, signer, settings.outside, settings.environment, settings.limits),
             settings.environment,
             settings.limits,
-            reader.lock,
+            (excerpts.lock, reader.lock),
             settings.deliver,
         )
         try:
@@ -170,7 +173,7 @@ class LockedStore:
             reader.close()
             raise
         writer.start()
-        return SqliteStore(store_id, self._lock, reader, writer)
+        return SqliteStore(store_id, self._lock, reader, writer, excerpts)
 
     def discard(self) -> None:
         """Remove the file of a store whose initialisation failed."""
@@ -200,11 +203,14 @@ def _accepted(now: str, rollback: str) -> AuditEvent:
 class SqliteStore:
     """`kms.storage.interface.Store` over SQLite. Safe to use from any thread."""
 
-    def __init__(self, store_id: bytes, lock: StoreLock, reader: Reader, writer: Writer) -> None:
+    def __init__(
+        self, store_id: bytes, lock: StoreLock, reader: Reader, writer: Writer, excerpts: Excerpts
+    ) -> None:
         self.store_id = store_id
         self._lock = lock
         self._reader = reader
         self._writer = writer
+        self._excerpts = excerpts
 
     def get(self, kind: str, name: str) -> Row | None:
         return self._reader.get(kind, name)
@@ -215,8 +221,15 @@ class SqliteStore:
     def scan(self, kind: str, prefix: str = "", after: str = "", limit: int = 1000) -> list[Row]:
         return self._reader.scan(kind, prefix, after, limit)
 
-    def commit(self, changes: Sequence[Change], events: Iterable[AuditEvent]) -> "Future[Receipt]":
-        unit = Unit(tuple(changes), tuple(events))
+    def excerpt(self, kinds: Sequence[str], scope: str) -> AbstractContextManager[Excerpt]:
+        return self._excerpts.take(kinds, scope)
+
+    def commit(self, changes: Changes, events: Iterable[AuditEvent]) -> "Future[Receipt]":
+        unit = (
+            Bulk(changes, tuple(events))
+            if isinstance(changes, Creations)
+            else Unit(tuple(changes), tuple(events))
+        )
         self._writer.submit(unit)
         return unit.future
 

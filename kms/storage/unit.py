@@ -11,7 +11,17 @@ from kms.model.audit_event import AuditEvent
 from kms.model.chain import body_digest, event_body, link
 from kms.storage.authentication import event_mac, state_digest, verify_row
 from kms.storage.index import Draft, Known
-from kms.storage.interface import MISSING, Change, Delete, Put, Receipt, Require, Row, WriteConflict
+from kms.storage.interface import (
+    MISSING,
+    Change,
+    Changes,
+    Delete,
+    Put,
+    Receipt,
+    Require,
+    Row,
+    WriteConflict,
+)
 
 _READ = "SELECT counter, body, mac FROM rows WHERE kind = ? AND name = ?"
 _WRITE = "INSERT OR REPLACE INTO rows (kind, name, counter, body, mac) VALUES (?, ?, ?, ?, ?)"
@@ -25,7 +35,7 @@ NewId = Callable[[], str]
 class Unit:
     """Valid once built: at least one event, storable names, no row twice. Raises `ValueError`."""
 
-    changes: Sequence[Change]
+    changes: Changes
     events: Sequence[AuditEvent]
     future: "Future[Receipt]" = field(default_factory=Future)
 
@@ -50,6 +60,11 @@ class Unit:
             isinstance(change, Delete) or (isinstance(change, Put) and change.destroys)
             for change in self.changes
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Bulk(Unit):
+    """Creations. It has a transaction of its own: a read that fails midway leaves nothing of it."""
 
 
 def apply(

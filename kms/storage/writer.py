@@ -24,7 +24,7 @@ from kms.storage.index import Draft, Published
 from kms.storage.intake import Intake
 from kms.storage.interface import Receipt
 from kms.storage.rekey import Rekey
-from kms.storage.unit import EventRecord, Unit
+from kms.storage.unit import Bulk, EventRecord, Unit
 
 _EVENTS = "INSERT INTO events (sequence, body, chain_hash, mac) VALUES "
 # Between two rows of one statement no other thread is let in, which would cost more than a row.
@@ -45,13 +45,13 @@ class Snapshot:
         self.future: Future[SignedCheckpoint] = Future()
 
 
-Item = Unit | Rekey | Snapshot
+Item = Unit | Bulk | Rekey | Snapshot
 
 
 class Writer:
     """Owns a connection and the right to change `published`.
 
-    `erasing` is held by whoever reads, so that no reader keeps the WAL from being truncated.
+    `erasing` are held by whoever reads, so that no reader keeps the WAL from being truncated.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Writer:
         checkpointer: Checkpointer,
         environment: Environment,
         limits: Limits,
-        erasing: threading.Lock,
+        erasing: tuple[threading.Lock, threading.Lock],
         deliver: Deliver,
     ) -> None:
         self._connection = connection
@@ -71,7 +71,7 @@ class Writer:
         self._checkpointer = checkpointer
         self._new_id = RandomIds(environment.random_bytes)
         self._limits = limits
-        self._erasing = erasing
+        self._excerpting, self._reading = erasing
         self._deliver = deliver
         self._intake: Intake[Item] = Intake(limits.queue, limits.gather)
         self._refusal = ""
@@ -116,6 +116,7 @@ class Writer:
         """Do a batch; whatever happens, the thread lives and every future gets an outcome."""
         work: dict[type, Callable[[list[Any]], list[Outcome]]] = {
             Unit: self._commit_units,
+            Bulk: self._commit_bulk,
             Rekey: self._commit_rekey,
             Snapshot: self._commit_snapshot,
         }
@@ -156,6 +157,14 @@ class Writer:
             (item.future, _outcome(result, item.writes and unsettled, item.erases and unerased))
             for item, result in zip(units, results, strict=True)
         ]
+
+    def _commit_bulk(self, requests: list[Bulk]) -> list[Outcome]:
+        (request,) = requests
+        draft = Draft(self._published)
+        self._connection.execute("BEGIN IMMEDIATE")
+        records, receipt = unit.apply(self._connection, draft, request, self._new_id)
+        self._commit(draft, records, checkpoint=True)
+        return [(request.future, _outcome(receipt, self._bring_outside()))]
 
     def _commit_rekey(self, requests: list[Rekey]) -> list[Outcome]:
         (request,) = requests
@@ -202,7 +211,7 @@ class Writer:
         if not self._erasure_owed:
             return None
         try:
-            with self._erasing:
+            with self._excerpting, self._reading:
                 busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.Error as error:
             return as_kms_error(error)
