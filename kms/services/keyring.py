@@ -12,11 +12,11 @@ from blindfold.private_key import PrivateKey
 from blindfold.secret import SecretBytes
 from kms.audit.authenticated_store import AuthenticatedStore
 from kms.crypto.key_hierarchy import TENANT_KEY, new_tenant_key
-from kms.crypto.wrapping import unwrap, wrap
 from kms.errors import EvaluationFailed, StoreTampered
 from kms.model.names import BlindfoldKeyName, KeyVersionName, TenantName
 from kms.model.records import BlindfoldKeyRecord, KeyVersionRecord
 from kms.services.loaded_keys import LoadedKeys
+from kms.services.tenant_key import TenantKey
 from kms.storage.interface import MISSING, Put, Require
 
 MAX_EVALUATORS = 256
@@ -27,7 +27,7 @@ class Keyring:
 
     def __init__(self, vault: AuthenticatedStore) -> None:
         self._vault = vault
-        self._tenants: dict[str, SecretBytes] = {}
+        self._tenants: dict[str, TenantKey] = {}
         self._evaluators: LoadedKeys[BlindfoldKeyName, Evaluator] = LoadedKeys(MAX_EVALUATORS)
         self._lock = threading.Lock()
 
@@ -55,11 +55,12 @@ class Keyring:
         with new_tenant_key() as key:
             return self.new_root_wrapped(TENANT_KEY, str(TenantName(tenant)), key)
 
-    def _tenant_key(self, tenant: str) -> SecretBytes:
+    def of_tenant(self, tenant: str) -> TenantKey:
+        """Raises `StoreTampered` if its row is missing or does not open."""
         with self._lock:
             key = self._tenants.get(tenant)
         if key is None:
-            key = self.root_wrapped(TENANT_KEY, str(TenantName(tenant)))
+            key = TenantKey(self.root_wrapped(TENANT_KEY, str(TenantName(tenant))))
             with self._lock:
                 self._tenants[tenant] = key
         return key
@@ -67,41 +68,26 @@ class Keyring:
     def wrap_for_tenant(
         self, tenant: str, secret: SecretBytes, resource: str, version: int, algorithm: str, purpose: str
     ) -> bytes:
-        key = self._tenant_key(tenant)
-        return wrap(key, secret, resource=resource, version=version, algorithm=algorithm, purpose=purpose)
+        return self.of_tenant(tenant).wrap(secret, resource, version, algorithm, purpose)
 
     def unwrap_for_tenant(
         self, tenant: str, wrapped: bytes, resource: str, version: int, algorithm: str, purpose: str
     ) -> SecretBytes:
-        key = self._tenant_key(tenant)
-        return unwrap(key, wrapped, resource=resource, version=version, algorithm=algorithm, purpose=purpose)
+        return self.of_tenant(tenant).unwrap(wrapped, resource, version, algorithm, purpose)
 
     def wrap_key_version(self, name: KeyVersionName, algorithm: str, material: SecretBytes) -> bytes:
         """The stored form of a key version's material."""
-        return self.wrap_for_tenant(
-            name.tenant, material, str(name.key_name), name.version, algorithm, "key version"
-        )
+        return self.of_tenant(name.tenant).wrap_key_version(name, algorithm, material)
 
     def unwrap_key_version(self, name: KeyVersionName, record: KeyVersionRecord) -> SecretBytes:
         """The material. Raises `StoreTampered`."""
-        return self.unwrap_for_tenant(
-            name.tenant, record.wrapped_key, str(name.key_name), name.version, record.algorithm, "key version"
-        )
+        return self.of_tenant(name.tenant).unwrap_key_version(name, record)
 
     def wrap_blindfold_key(self, name: BlindfoldKeyName, key: PrivateKey) -> bytes:
-        with key.to_bytes() as secret:
-            algorithm = _blindfold_algorithm(key.n.bit_length())
-            return self.wrap_for_tenant(name.tenant, secret, str(name), name.version, algorithm, "blindfold")
+        return self.of_tenant(name.tenant).wrap_blindfold_key(name, key)
 
     def unwrap_blindfold_key(self, name: BlindfoldKeyName, record: BlindfoldKeyRecord) -> PrivateKey:
-        algorithm = _blindfold_algorithm(record.modulus_bits)
-        with self.unwrap_for_tenant(
-            name.tenant, record.wrapped_key, str(name), name.version, algorithm, "blindfold"
-        ) as secret:
-            key = PrivateKey.from_bytes(secret.reveal())
-        if int(key.n) != int.from_bytes(record.modulus, "big"):
-            raise StoreTampered(f"the private key of {name} is not that of its public key")
-        return key
+        return self.of_tenant(name.tenant).unwrap_blindfold_key(name, record)
 
     def evaluator_at_hand(self, name: BlindfoldKeyName) -> Evaluator | None:
         """The evaluator of a key version, if it was made before."""
@@ -136,7 +122,3 @@ def _test(evaluator: Evaluator) -> None:
     except EvaluationFault:
         pass
     raise EvaluationFailed("the key version failed its self-test; it does not serve")
-
-
-def _blindfold_algorithm(modulus_bits: int) -> str:
-    return f"BLINDFOLD_RSA_{modulus_bits}"
