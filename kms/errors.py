@@ -166,6 +166,18 @@ class AlreadyExists(KmsError):
     reason = "ALREADY_EXISTS"
 
 
+class BackupInvalid(KmsError):
+    """Not a backup that a KMS made under its root of trust, or one that was changed or cut off since."""
+
+    kind = Kind.INVALID
+    reason = "BACKUP_INVALID"
+    hint = "Take another copy of the backup; compare its size and its SHA-256 with those of the original."
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"the backup is not to be used: {problem}")
+        self.problem = problem
+
+
 class RateLimited(KmsError):
     """Too many calls; `retry_after_seconds` says when the next may succeed."""
 

@@ -43,11 +43,14 @@ class AuthenticatedStore:
     `Settings.deliver` needs.
     """
 
-    def __init__(self, store: SqliteStore, root: Root, audit_key: AuditKey, settings: Settings) -> None:
+    def __init__(
+        self, store: SqliteStore, root: Root, audit_key: AuditKey, settings: Settings, provider: RootOfTrust
+    ) -> None:
         self.store = store
         self.root = root
         self.audit_public_key = audit_key.public_key
         self._environment = settings.environment
+        self._provider = provider
         self._changing_root = threading.Lock()
 
     def exchange_provider(self, old: RootOfTrust, new: RootOfTrust, caller: str) -> Receipt:
@@ -65,6 +68,7 @@ class AuthenticatedStore:
             change = Put(ROOT_KEY, NAME, body, row.counter, destroys=True)
             receipt = self.store.commit([change], [event]).result()
             self.root = Root(self.root.keys, Require(ROOT_KEY, NAME, row.counter + 1))
+            self._provider = new
             return receipt
 
     def rotate_root_key(self, provider: RootOfTrust, caller: str) -> Receipt:
@@ -82,7 +86,21 @@ class AuthenticatedStore:
             rewrite = partial(_rewrite, old, new, record)
             receipt = self.store.rekey(store_keys(new), rewrite, [event]).result()
             self.root = Root(new, Require(ROOT_KEY, NAME, row.counter + 1))
+            self._provider = provider
             return receipt
+
+    def recorded_keys(self) -> tuple[KeyHierarchy, RootKeyRecord]:
+        """The keys in force, and what the root of trust gives their root key back from."""
+        with self._changing_root:
+            return self.root.keys, RootKeyRecord.parse(self._record().body)
+
+    def keys_under(self, record: RootKeyRecord) -> KeyHierarchy:
+        """The keys of another root key that the same root of trust protects. May take some seconds.
+
+        Raises what `RootOfTrust.unlock` raises.
+        """
+        with self._provider.unlock(record) as root_key:
+            return KeyHierarchy.derive(root_key)
 
     def close(self) -> None:
         self.store.close()
@@ -137,7 +155,7 @@ def create_store(path: Path, settings: Settings, provider: RootOfTrust) -> Authe
     except BaseException:
         locked.discard()
         raise
-    return AuthenticatedStore(store, Root(keys, Require(ROOT_KEY, NAME, 1)), audit_key, settings)
+    return AuthenticatedStore(store, Root(keys, Require(ROOT_KEY, NAME, 1)), audit_key, settings, provider)
 
 
 def read_record(locked: LockedStore) -> RootKeyRecord:
@@ -166,7 +184,8 @@ def unlock_store(
     )
     row = store.get(ROOT_KEY, NAME)
     counter = MISSING if row is None else row.counter
-    return AuthenticatedStore(store, Root(keys, Require(ROOT_KEY, NAME, counter)), audit_key, settings)
+    root = Root(keys, Require(ROOT_KEY, NAME, counter))
+    return AuthenticatedStore(store, root, audit_key, settings, provider)
 
 
 def open_store(

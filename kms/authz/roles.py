@@ -55,7 +55,7 @@ _NAMESPACE_READ = _permissions("namespaces", "get list getPolicy")
 
 ROLES: Mapping[str, frozenset[str]] = MappingProxyType(
     {
-        "tenant-admin": _permissions("tenants", "get")
+        "tenant-admin": _permissions("tenants", "get backup")
         | _permissions("namespaces", "create delete")
         | _NAMESPACE_READ
         | _permissions("identities", "createJoinToken get list revoke renew")
@@ -77,7 +77,7 @@ ROLES: Mapping[str, frozenset[str]] = MappingProxyType(
         "key-user": _KEY_USE | _permissions("keys", "get list"),
         "secret-sealer": _SEALING,
         "auditor": _AUDIT | _POLICY_READ,
-        OPERATOR: _permissions("tenants", "create get list")
+        OPERATOR: _permissions("tenants", "create get list backup restore")
         | _permissions("status", "get")
         | _permissions("server", "lock unlock"),
     }

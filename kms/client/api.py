@@ -33,6 +33,7 @@ M = TypeVar("M", bound=Message)
 _MODULES: Mapping[str, str] = MappingProxyType(
     {
         "AuditService": "audit_service",
+        "BackupService": "backup_service",
         "BlindfoldService": "blindfold_service",
         "CryptoService": "crypto_service",
         "EnrolmentService": "enrolment_service",
@@ -86,14 +87,17 @@ class Api:
 
     def messages(self, service: str, method: str, request: Message) -> Generator[Any]:
         """`stream` with messages."""
-        descriptor = _method(service, method)
+        return self._received(_method(service, method), request)
+
+    def converse(self, service: str, method: str, requests: Iterator[Message]) -> Generator[Any]:
+        """The answers, as they come, of a method that streams both ways."""
+        return self._received(_method(service, method), requests)
+
+    def _received(self, method: MethodDescriptor, sent: Message | Iterator[Message]) -> Generator[Any]:
         with self._lease() as channel:
-            multicallable = channel.unary_stream(
-                _path(descriptor),
-                request_serializer=type(request).SerializeToString,
-                response_deserializer=_parser(descriptor),
-            )
-            call: Any = multicallable(request)
+            kind = channel.unary_stream if isinstance(sent, Message) else channel.stream_stream
+            start: Callable[..., Any] = kind(_path(method), _to_bytes, _parser(method))
+            call = start(sent)
             try:
                 yield from call
             except grpc.RpcError as error:
@@ -159,6 +163,10 @@ def _method(service: str, method: str) -> MethodDescriptor:
 
 def _path(method: MethodDescriptor) -> str:
     return f"/{method.containing_service.full_name}/{method.name}"
+
+
+def _to_bytes(message: Message) -> bytes:
+    return message.SerializeToString()
 
 
 def _parser(method: MethodDescriptor) -> Callable[[bytes], Any]:

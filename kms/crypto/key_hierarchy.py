@@ -1,4 +1,4 @@
-"""root key -> the store's keys and the root wrapping key -> tenant keys -> key versions.
+"""root key -> keys of the store, of backups, and the root wrapping key -> tenant keys -> key versions.
 
 `docs/spec/store.md`, "Keys". Rows of the kinds in `ROOT_WRAPPED` hold nothing but bytes that the root
 wrapping key wrapped; a rotation of the root key wraps them anew.
@@ -53,6 +53,7 @@ class KeyHierarchy:
     state_digest: SecretBytes
     audit_event: SecretBytes
     root_wrapping: SecretBytes
+    backup_wrapping: SecretBytes
 
     @classmethod
     def derive(cls, root_key: SecretBytes) -> Self:
@@ -65,6 +66,7 @@ class KeyHierarchy:
             state_digest=derive(root_key, b"kms/v1 state digest"),
             audit_event=derive(root_key, b"kms/v1 audit event"),
             root_wrapping=derive(root_key, b"kms/v1 root wrapping"),
+            backup_wrapping=derive(root_key, b"kms/v1 backup wrapping"),
         )
 
     def wrap(self, kind: str, name: str, key: SecretBytes) -> bytes:

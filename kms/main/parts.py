@@ -18,6 +18,7 @@ from kms.main.configuration import Configuration
 from kms.model.records import AuthorityRecord
 from kms.services.agenda import Agenda
 from kms.services.audit_log import AuditLog
+from kms.services.backups import Backups
 from kms.services.blindfold_keys import BlindfoldKeys
 from kms.services.cryptography import Cryptography
 from kms.services.deny_lists import DenyLists
@@ -38,6 +39,7 @@ from kms.services.policy_documents import PolicyDocuments
 from kms.services.randomness import Randomness
 from kms.services.refusals import Refusals
 from kms.services.repository import Repository
+from kms.services.restores import Restores
 from kms.services.secret_policies import SecretPolicies
 from kms.services.tenants import Namespaces, Tenants
 from kms.services.transfers import Transfers
@@ -76,6 +78,8 @@ class Parts:
     documents: Documents
     evaluation: Evaluation
     audit_log: AuditLog
+    backups: Backups
+    restores: Restores
 
 
 def root_of_trust(configuration: Configuration, read_passphrase: ReadPassphrase) -> RootOfTrust:
@@ -137,4 +141,6 @@ def assemble(vault: AuthenticatedStore, workers: Executor, server_names: Collect
         documents=Documents(guard, repository, documents, signing),
         evaluation=Evaluation(guard, repository, deny_lists, documents, keyring, budget, workers),
         audit_log=AuditLog(guard, store, vault.audit_public_key),
+        backups=Backups(guard, vault, repository, keyring),
+        restores=Restores(guard, vault, repository, keyring, agenda, upkeep.wanted.add),
     )

@@ -7,6 +7,7 @@ from kms.main.status import StatusReport
 from kms.scheduler import Scheduler
 from kms.server.servicers import Servicer
 from kms.server.servicers.audit import AuditServicer
+from kms.server.servicers.backups import BackupServicer
 from kms.server.servicers.blindfold import BlindfoldServicer
 from kms.server.servicers.cryptography import CryptoServicer
 from kms.server.servicers.enrolment import EnrolmentServicer
@@ -34,6 +35,7 @@ def main_servicers(parts: Parts, scheduler: Scheduler, status: StatusReport) -> 
         CryptoServicer(parts.cryptography, parts.randomness),
         BlindfoldServicer(parts.blindfold_keys, parts.documents, parts.evaluation, scheduler.progress),
         AuditServicer(parts.audit_log),
+        BackupServicer(parts.backups, parts.restores),
     )
 
 

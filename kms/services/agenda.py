@@ -6,7 +6,7 @@ from datetime import datetime
 from kms.model.chain import timestamp
 from kms.model.records import DueRecord
 from kms.services.repository import Loaded, Repository, create
-from kms.storage.interface import Change
+from kms.storage.interface import Change, Put
 
 ROTATE = "rotate"
 DESTROY = "destroy"
@@ -24,6 +24,12 @@ class Agenda:
             if row.name[: len(timestamp(now))] > timestamp(now):
                 return
             yield row
+
+    def entry(self, what: str, target: str, time: datetime) -> Put:
+        """The write by which it is due then, whether it was already or not."""
+        name, record = _row(what, target, time), DueRecord(what, target)
+        loaded = self._repository.load(DueRecord, name)
+        return create(name, record) if loaded is None else loaded.put(record)
 
     def move(self, what: str, target: str, before: datetime | None, after: datetime | None) -> list[Change]:
         """The writes that move an entry from one time to another; None for no entry."""

@@ -13,7 +13,7 @@ from itertools import chain
 from typing import Generic, NamedTuple, TypeVar
 
 from kms.authz.roles import operation_permission, require_permission
-from kms.errors import Denied, KmsError, LimitExceeded, WrongState
+from kms.errors import BudgetExhausted, Denied, KmsError, LimitExceeded, WrongState
 from kms.model.algorithms import Purpose
 from kms.model.lifecycle import VersionState
 from kms.model.names import KeyName, KeyVersionName
@@ -213,7 +213,11 @@ class Operations:
             draws = operation.draws_nonce
             limit = MAX_INVOCATIONS if draws else UNLIMITED
             counter = Counter(version_row(key, version), key.tenant, f"{key}/versions/{version}", limit)
-            used = await self._budget.spend(counter, count if draws else 0, call.time)
+            try:
+                used = await self._budget.spend(counter, count if draws else 0, call.time)
+            except BudgetExhausted:
+                self.wants_rotation(key)
+                raise
             if draws and used >= ROTATE_AT:
                 self.wants_rotation(key)
 

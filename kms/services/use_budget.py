@@ -53,7 +53,7 @@ class UseBudget:
 
         Raises `BudgetExhausted`.
         """
-        day = _day(now)
+        day = day_of(now)
         remaining = self._take(counter.row, count, day)
         while remaining is None:
             # Shielded: what is set aside for a caller who hangs up is kept for the next.
@@ -120,9 +120,10 @@ class UseBudget:
         taken = min(block, counter.limit - reserved)
         if taken < count:
             raise BudgetExhausted(f"{counter.limit} uses were made of {counter.resource}")
-        record = UseRecord(reserved + taken, _day(now))
+        record = UseRecord(reserved + taken, day_of(now))
         return record, create(counter.row, record) if loaded is None else loaded.put(record), taken
 
 
-def _day(now: datetime) -> datetime:
+def day_of(now: datetime) -> datetime:
+    """As `UseRecord.last_used` has it."""
     return now.replace(hour=0, minute=0, second=0, microsecond=0)

@@ -1,4 +1,4 @@
-"""One root key, five keys that have nothing to do with each other."""
+"""One root key, six keys that have nothing to do with each other."""
 
 import dataclasses
 
@@ -40,11 +40,12 @@ EXPECTED = {
     "state_digest": "eddfbc6a06356cba",
     "audit_event": "76400237e4d629cd",
     "root_wrapping": "d77bb183434c1558",
+    "backup_wrapping": "58bcad1daf93d00c",
 }
 
 
 def test_all_keys_differ_from_each_other_and_from_the_root_key() -> None:
-    assert len({*keys(ROOT).values(), ROOT.reveal()}) == 6
+    assert len({*keys(ROOT).values(), ROOT.reveal()}) == 7
     assert {len(key) for key in keys(ROOT).values()} == {32}
 
 

@@ -36,6 +36,7 @@ from kms.server.app import App, Listener, Ports
 from kms.server.interceptors.authentication import Authentication, require_tls_1_3
 from kms.server.interceptors.rate_limit import RateLimit, RateLimiter, UnlimitedRateLimiter
 from kms.server.servicers.audit import AuditServicer
+from kms.server.servicers.backups import BackupServicer
 from kms.server.servicers.blindfold import BlindfoldServicer
 from kms.server.servicers.cryptography import CryptoServicer
 from kms.server.servicers.enrolment import EnrolmentServicer
@@ -242,6 +243,7 @@ def _app(parts: Parts, offset: list[timedelta], limiter: RateLimiter) -> App:
             CryptoServicer(parts.cryptography, parts.randomness),
             BlindfoldServicer(parts.blindfold_keys, parts.documents, parts.evaluation, lambda name: PROGRESS),
             AuditServicer(parts.audit_log),
+            BackupServicer(parts.backups, parts.restores),
         ],
         [require_tls_1_3, Authentication(parts.authenticator.authenticate), RateLimit(limiter)],
     )

@@ -1,0 +1,215 @@
+"""What the rows of a backup must be before any of them is restored (docs/spec/backup.md, "Restoring").
+
+Bodies are looked at one by one; of what was seen, names and a few facts are kept.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from blindfold import PolicyDocument
+from blindfold.errors import BlindfoldError
+from kms.crypto.key_handle import load, load_public
+from kms.errors import BackupInvalid, KmsError
+from kms.model.algorithms import ALGORITHMS
+from kms.model.backup_rows import BackupRow
+from kms.model.device_handle import DeviceHandle
+from kms.model.lifecycle import VersionState
+from kms.model.names import (
+    BlindfoldKeyName,
+    KeyName,
+    KeyVersionName,
+    KmsPolicyName,
+    KmsPolicyRevisionName,
+    ResourceName,
+    SecretPolicyName,
+    SecretPolicyRevisionName,
+    TenantName,
+)
+from kms.model.records import (
+    BlindfoldKeyRecord,
+    DigestRecord,
+    KeyRecord,
+    KeyVersionRecord,
+    KmsPolicyRecord,
+    KmsPolicyRevisionRecord,
+    NamespacePolicyRecord,
+    NamespaceRecord,
+    PrimaryRecord,
+    RevisionRecord,
+    SecretPolicyRecord,
+    TenantRecord,
+    UseRecord,
+)
+from kms.services.backup_kinds import KINDS, is_within, namespace_of
+from kms.services.blindfold_keys import key_row
+from kms.services.keys import version_row
+from kms.services.kms_policy_contents import content_object
+from kms.services.policy_changes import revision_row
+from kms.services.tenant_key import TenantKey
+
+_ORDER: Mapping[str, int] = MappingProxyType({kind: index for index, kind in enumerate(KINDS)})
+
+
+@dataclass(slots=True)
+class Facts:
+    """What was learned of a tenant.
+
+    `counts` are the rows of each kind; `counted` the rows of the versions whose nonces are counted, and
+    `usable` those of them that make something new here; `rotating` the keys whose primary is one of these;
+    `evaluating` the rows of Blindfold keys that open, and `bindings` the digests of what they open under;
+    `devices` how many versions are in which device, by its serial number.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    counted: set[str] = field(default_factory=set)
+    usable: set[str] = field(default_factory=set)
+    rotating: list[KeyName] = field(default_factory=list)
+    evaluating: set[str] = field(default_factory=set)
+    bindings: set[str] = field(default_factory=set)
+    devices: Counter[str] = field(default_factory=Counter)
+
+
+class BackupCheck:
+    """Takes a tenant's rows in order; `finish` tells what they were. Both raise `BackupInvalid`."""
+
+    def __init__(self, tenant: TenantName, key: TenantKey) -> None:
+        self._tenant = tenant
+        self._key = key
+        self._facts = Facts()
+        self._last = (-1, "")
+        self._seen: dict[str, set[str]] = {kind: set() for kind in KINDS}
+        self._digests: dict[str, bytes] = {}
+        self._parts: dict[str, set[str]] = {
+            kind: set() for kind in (KmsPolicyRecord.KIND, SecretPolicyRecord.KIND, KeyRecord.KIND)
+        }
+        self._checks: Mapping[str, Callable[[str, Any, Any], None]] = {
+            BlindfoldKeyRecord.KIND: self._check_blindfold_key,
+            PrimaryRecord.KIND: self._check_primary,
+            KmsPolicyRevisionRecord.KIND: self._check_kms_revision,
+            KmsPolicyRecord.KIND: self._check_kms_policy,
+            NamespacePolicyRecord.KIND: self._check_choice,
+            RevisionRecord.KIND: self._check_revision,
+            SecretPolicyRecord.KIND: self._check_secret_policy,
+            DigestRecord.KIND: self._check_digest,
+            KeyVersionRecord.KIND: self._check_version,
+            KeyRecord.KIND: self._check_key,
+            UseRecord.KIND: self._check_use,
+        }
+
+    def take(self, row: BackupRow) -> None:
+        problem = ""
+        try:
+            self._take(row)
+        except BackupInvalid as error:
+            problem = error.problem
+        except (KmsError, BlindfoldError, ValueError, KeyError):
+            problem = "cannot be read, or does not open"
+        if problem:
+            raise BackupInvalid(f"the row {row.name} of kind {row.kind} {problem}")
+
+    def finish(self) -> Facts:
+        for kind in (TenantRecord.KIND, PrimaryRecord.KIND):
+            if self._seen[kind] != {str(self._tenant)}:
+                raise BackupInvalid(f"it has no row of kind {kind}")
+        for kind, wholes in self._parts.items():
+            if wholes - self._seen[kind]:
+                raise BackupInvalid(f"{min(wholes - self._seen[kind])} is missing")
+        return self._facts
+
+    def _take(self, row: BackupRow) -> None:
+        kind, place = KINDS[row.kind], (_ORDER[row.kind], row.name)
+        if place <= self._last or not is_within(row.name, self._tenant):
+            raise BackupInvalid("is out of place")
+        self._last = place
+        name = kind.name(row.name)
+        namespace = namespace_of(name)
+        if namespace is not None:
+            self._refer(NamespaceRecord, str(namespace))
+        check = self._checks.get(row.kind)
+        record = kind.record.from_bytes(row.body)
+        if check is not None:
+            check(row.name, name, record)
+        self._seen[row.kind].add(row.name)
+        self._facts.counts[row.kind] += 1
+
+    def _refer(self, kind: Any, row: str) -> None:
+        if row not in self._seen[kind.KIND]:
+            raise BackupInvalid(f"refers to {row}, which is missing")
+
+    def _check_blindfold_key(self, row: str, name: BlindfoldKeyName, record: BlindfoldKeyRecord) -> None:
+        VersionState(record.state)
+        if record.wrapped_key:
+            self._key.unwrap_blindfold_key(name, record)
+            self._facts.evaluating.add(row)
+
+    def _check_primary(self, row: str, name: TenantName, record: PrimaryRecord) -> None:
+        for version in {record.version, record.last_version} - {0}:
+            self._refer(BlindfoldKeyRecord, key_row(BlindfoldKeyName(name.tenant, version)))
+
+    def _check_kms_revision(
+        self, row: str, name: KmsPolicyRevisionName, record: KmsPolicyRevisionRecord
+    ) -> None:
+        content_object(record)
+        self._parts[KmsPolicyRecord.KIND].add(str(name.policy_name))
+
+    def _check_kms_policy(self, row: str, name: KmsPolicyName, record: KmsPolicyRecord) -> None:
+        self._refer(KmsPolicyRevisionRecord, revision_row(name, record.revision))
+
+    def _check_choice(self, row: str, name: ResourceName, record: NamespacePolicyRecord) -> None:
+        self._refer(NamespaceRecord, row)
+        if record.policy:
+            self._refer(KmsPolicyRecord, record.policy)
+
+    def _check_revision(self, row: str, name: SecretPolicyRevisionName, record: RevisionRecord) -> None:
+        if hashlib.sha256(record.document).digest() != record.digest:
+            raise BackupInvalid("does not have its digest")
+        document = PolicyDocument.parse(record.document)
+        policy = SecretPolicyName(name.tenant, name.namespace, name.policy)
+        if document.resource_name != str(policy):
+            raise BackupInvalid("holds the document of another policy")
+        self._digests[row] = record.digest
+        self._parts[SecretPolicyRecord.KIND].add(str(policy))
+        self._facts.bindings.add(hashlib.sha256(document.binding_value).hexdigest())
+
+    def _check_secret_policy(self, row: str, name: SecretPolicyName, record: SecretPolicyRecord) -> None:
+        if self._digests[revision_row(name, record.revision)] != record.digest:
+            raise BackupInvalid("is not of its revision")
+
+    def _check_digest(self, row: str, name: TenantName, record: DigestRecord) -> None:
+        if self._digests[record.revision_row].hex() != row.rpartition("/")[2]:
+            raise BackupInvalid("is not of its revision")
+
+    def _check_version(self, row: str, name: KeyVersionName, record: KeyVersionRecord) -> None:
+        algorithm = ALGORITHMS[record.algorithm]
+        if record.wrapped_key:
+            with self._key.unwrap_key_version(name, record) as material:
+                public_key = load(algorithm, material).public_key
+            if public_key != record.public_key:
+                raise BackupInvalid("does not have its public key")
+        elif record.public_key:
+            load_public(algorithm, record.public_key)
+        if record.handle:
+            self._facts.devices[DeviceHandle.parse(record.handle).serial] += 1
+        if record.holds_private and algorithm.counts_nonces:
+            self._facts.counted.add(row)
+            if record.wrapped_key and record.state == VersionState.ENABLED:
+                self._facts.usable.add(row)
+        self._parts[KeyRecord.KIND].add(str(name.key_name))
+
+    def _check_key(self, row: str, name: KeyName, record: KeyRecord) -> None:
+        for version in {record.primary, record.last_version} - {0}:
+            self._refer(KeyVersionRecord, version_row(name, version))
+        if record.policy:
+            self._refer(KmsPolicyRecord, record.policy)
+        if version_row(name, record.primary) in self._facts.usable:
+            self._facts.rotating.append(name)
+
+    def _check_use(self, row: str, name: ResourceName, record: UseRecord) -> None:
+        if isinstance(name, BlindfoldKeyName):
+            self._refer(BlindfoldKeyRecord, key_row(name))
+        else:
+            self._refer(KeyVersionRecord, row)

@@ -1,0 +1,143 @@
+"""Which rows are a tenant's, in the order in which a backup has them (docs/spec/backup.md, "Rows")."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from kms.audit.authenticated_store import ROOT_KEY
+from kms.crypto.key_hierarchy import AUDIT_KEY, AUTHORITY_KEY, DOCUMENTS_ROOT, TENANT_KEY
+from kms.errors import InvalidField
+from kms.identity.join_tokens import JoinTokenRecord
+from kms.identity.revocation import DenyList
+from kms.identity.spiffe import parse_identity_name
+from kms.model.names import (
+    BlindfoldKeyName,
+    KeyName,
+    KeyVersionName,
+    KmsPolicyName,
+    KmsPolicyRevisionName,
+    NamespaceName,
+    ResourceName,
+    SecretPolicyName,
+    SecretPolicyRevisionName,
+    TenantName,
+)
+from kms.model.records import (
+    AuthorityRecord,
+    BlindfoldKeyRecord,
+    DigestRecord,
+    DueRecord,
+    IdentityRecord,
+    ImportKeyRecord,
+    KeyRecord,
+    KeyVersionRecord,
+    KmsPolicyRecord,
+    KmsPolicyRevisionRecord,
+    NamespacePolicyRecord,
+    NamespaceRecord,
+    PrimaryRecord,
+    RevisionRecord,
+    SecretPolicyRecord,
+    SettingsRecord,
+    SignerRecord,
+    TenantRecord,
+    UseRecord,
+)
+from kms.services.repository import Stored
+
+NUMBER_SIZE = 10
+DIGEST_SIZE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class RowKind:
+    """How rows of a kind are read: the record, and the resource that a row's name is of."""
+
+    record: type[Stored]
+    name: Callable[[str], ResourceName]
+
+
+def _numbered(kind: type[ResourceName]) -> Callable[[str], ResourceName]:
+    """Names that end in a number as ten digits. Raises `InvalidField`."""
+
+    def parse(row: str) -> ResourceName:
+        head, _, digits = row.rpartition("/")
+        if len(digits) != NUMBER_SIZE or not digits.isascii() or not digits.isdecimal():
+            raise InvalidField("name", "does not end in ten digits")
+        return kind.parse(f"{head}/{int(digits)}")
+
+    return parse
+
+
+def _counted(row: str) -> ResourceName:
+    """The key version or, with a digest behind it, the Blindfold key whose uses a row counts."""
+    head, _, digest = row.rpartition("/")
+    if _is_digest(digest):
+        return _numbered(BlindfoldKeyName)(head)
+    return _numbered(KeyVersionName)(row)
+
+
+def _digest(row: str) -> ResourceName:
+    head, _, digest = row.rpartition("/")
+    if not _is_digest(digest):
+        raise InvalidField("name", "does not end in a digest")
+    return TenantName.parse(head)
+
+
+def _is_digest(text: str) -> bool:
+    return len(text) == DIGEST_SIZE and not set(text) - set("0123456789abcdef")
+
+
+# What a row refers to comes before it, except for what a row is a part of.
+KINDS: Mapping[str, RowKind] = MappingProxyType(
+    {
+        TenantRecord.KIND: RowKind(TenantRecord, TenantName.parse),
+        NamespaceRecord.KIND: RowKind(NamespaceRecord, NamespaceName.parse),
+        BlindfoldKeyRecord.KIND: RowKind(BlindfoldKeyRecord, _numbered(BlindfoldKeyName)),
+        PrimaryRecord.KIND: RowKind(PrimaryRecord, TenantName.parse),
+        KmsPolicyRevisionRecord.KIND: RowKind(KmsPolicyRevisionRecord, _numbered(KmsPolicyRevisionName)),
+        KmsPolicyRecord.KIND: RowKind(KmsPolicyRecord, KmsPolicyName.parse),
+        NamespacePolicyRecord.KIND: RowKind(NamespacePolicyRecord, NamespaceName.parse),
+        RevisionRecord.KIND: RowKind(RevisionRecord, _numbered(SecretPolicyRevisionName)),
+        SecretPolicyRecord.KIND: RowKind(SecretPolicyRecord, SecretPolicyName.parse),
+        DigestRecord.KIND: RowKind(DigestRecord, _digest),
+        KeyVersionRecord.KIND: RowKind(KeyVersionRecord, _numbered(KeyVersionName)),
+        KeyRecord.KIND: RowKind(KeyRecord, KeyName.parse),
+        UseRecord.KIND: RowKind(UseRecord, _counted),
+        IdentityRecord.KIND: RowKind(IdentityRecord, parse_identity_name),
+        DenyList.KIND: RowKind(DenyList, TenantName.parse),
+    }
+)
+
+_PLATFORM = "the platform's, not a tenant's"
+_ONCE = "it serves once, and would serve again"
+# Why rows of the other kinds are in no backup of a tenant.
+LEFT_OUT: Mapping[str, str] = MappingProxyType(
+    {
+        TENANT_KEY: "the payload begins with it, wrapped anew",
+        SignerRecord.KIND: "made anew at the next signature, under the documents root of the store",
+        ImportKeyRecord.KIND: _ONCE,
+        JoinTokenRecord.KIND: _ONCE,
+        DueRecord.KIND: "follows from keys and versions, and is written from them",
+        SettingsRecord.KIND: _PLATFORM,
+        AuthorityRecord.KIND: _PLATFORM,
+        ROOT_KEY: _PLATFORM,
+        AUDIT_KEY: _PLATFORM,
+        DOCUMENTS_ROOT: _PLATFORM,
+        AUTHORITY_KEY: _PLATFORM,
+    }
+)
+
+
+def is_within(row: str, scope: ResourceName) -> bool:
+    """Whether a row's name is that of the resource, or one below it."""
+    return row == str(scope) or row.startswith(f"{scope}/")
+
+
+def namespace_of(name: ResourceName) -> NamespaceName | None:
+    """The namespace that a resource is in; None for what is the tenant's, and for namespaces themselves."""
+    parts: Any = name
+    if isinstance(name, NamespaceName) or not hasattr(name, "namespace"):
+        return None
+    return NamespaceName(parts.tenant, parts.namespace)

@@ -1,0 +1,248 @@
+"""Restoring a tenant from a backup: verified as a whole, then written as one unit (docs/spec/backup.md)."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import chain, product
+from typing import BinaryIO
+
+from blindfold.pieces import PieceSource
+from blindfold.secret import SecretBytes
+from kms.audit.authenticated_store import AuthenticatedStore
+from kms.crypto.backup import BackupKey, root_key_id
+from kms.crypto.key_hierarchy import TENANT_KEY, KeyHierarchy
+from kms.crypto.root_of_trust.interface import RootKeyRecord, WrongRootMaterial
+from kms.crypto.wrapping import UnwrapFailed
+from kms.errors import (
+    AlreadyExists,
+    BackupInvalid,
+    ConfigError,
+    InvalidField,
+    StoreTampered,
+    Unavailable,
+    WrongState,
+)
+from kms.model.backup_header import BackupHeader
+from kms.model.backup_rows import BackupRow, read_rows
+from kms.model.names import KeyName, TenantName
+from kms.model.records import KeyRecord, KeyVersionRecord, SettingsRecord, UseRecord
+from kms.services.agenda import DESTROY, ROTATE, Agenda
+from kms.services.backup_check import BackupCheck, Facts
+from kms.services.backup_kinds import KINDS, LEFT_OUT
+from kms.services.backups import SETTINGS
+from kms.services.call import Call, Outcome
+from kms.services.evaluation import MAX_EVALUATIONS
+from kms.services.guard import Action, Guard
+from kms.services.key_versions import MAX_INVOCATIONS
+from kms.services.keyring import Keyring
+from kms.services.repository import Repository, create
+from kms.services.tenant_key import TenantKey
+from kms.services.use_budget import day_of
+from kms.storage.interface import MISSING, Creations, Put, Require
+
+RESTORE = Action("RestoreTenant", "tenants.restore")
+# How many evaluations under an exponent a restore counts as made. All of them would close what is sealed
+# (docs/adr/0014-backups-of-tenants.md).
+COUNTED_EVALUATIONS = MAX_EVALUATIONS >> 1
+READ_SIZE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a backup held. `rotating` are the keys whose primary version makes nothing new from now on."""
+
+    header: BackupHeader
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class _Upload:
+    """A backup whose key is open."""
+
+    file: BinaryIO
+    header: BackupHeader
+    key: BackupKey
+
+    def rows(self) -> Iterator[BackupRow]:
+        """From the beginning, each time. Raises `BackupInvalid`, `Unavailable`."""
+        try:
+            self.file.seek(0)
+            header = BackupHeader.read(self.file)
+            yield from read_rows(PieceSource(self.key.decrypt(header, self.file)))
+            return
+        except OSError as error:
+            reason = error.strerror
+        raise Unavailable(f"the backup cannot be read: {reason}")
+
+    def verify(self, name: TenantName) -> tuple[SecretBytes, Facts]:
+        """The tenant's key, and what the rows are. Raises `BackupInvalid`, `Unavailable`."""
+        rows = self.rows()
+        secret = self._tenant_key(name, next(rows, None))
+        check = BackupCheck(name, TenantKey(secret))
+        for row in rows:
+            check.take(row)
+        facts = check.finish()
+        if facts.counts.total() + 1 != self.header.rows:
+            raise BackupInvalid(f"it does not hold {self.header.rows} rows")
+        return secret, facts
+
+    def _tenant_key(self, name: TenantName, row: BackupRow | None) -> SecretBytes:
+        try:
+            if row is not None and (row.kind, row.name) == (TENANT_KEY, str(name)):
+                return self.key.unwrap_tenant_key(row.name, row.body)
+        except UnwrapFailed:
+            pass
+        raise BackupInvalid("it does not begin with the tenant's key")
+
+
+class Restores:
+    """Restores tenants that are not there. `wants_rotation` hears of keys that must be rotated."""
+
+    def __init__(
+        self,
+        guard: Guard,
+        vault: AuthenticatedStore,
+        repository: Repository,
+        keyring: Keyring,
+        agenda: Agenda,
+        wants_rotation: Callable[[KeyName], None],
+    ) -> None:
+        self._guard = guard
+        self._vault = vault
+        self._repository = repository
+        self._keyring = keyring
+        self._agenda = agenda
+        self._wants_rotation = wants_rotation
+
+    async def authorise(self, call: Call) -> None:
+        """Before a backup is received. Raises `Denied`."""
+        await self._guard.authorise(call, RESTORE, None)
+
+    async def restore(self, call: Call, name: TenantName, file: BinaryIO, *, verify_only: bool) -> Restored:
+        """Write the tenant of a backup, or nothing of it; with `verify_only` find out whether it could be.
+
+        `file` is closed at the end, which a caller who hangs up does not bring nearer. Raises `Denied`,
+        `BackupInvalid`, `WrongRootMaterial`, `InvalidField` for the backup of another tenant, `WrongState`
+        for another trust domain, `AlreadyExists`, `Unavailable`.
+        """
+        return await asyncio.shield(self._restore(call, name, file, verify_only=verify_only))
+
+    async def _restore(self, call: Call, name: TenantName, file: BinaryIO, *, verify_only: bool) -> Restored:
+        def act() -> Outcome[Restored]:
+            upload = self._open(name, file)
+            if not verify_only:
+                self._check_absent(name)
+            secret, facts = upload.verify(name)
+            details = {
+                "tenant": name.tenant,
+                "backup_time": upload.header.time,
+                "rows": str(upload.header.rows),
+                "sha256": _digest(file),
+                "verify_only": str(verify_only).lower(),
+            }
+            restored = Restored(upload.header, facts)
+            if verify_only:
+                return Outcome(restored, (), details)
+            return Outcome(restored, self._creations(call, name, upload, secret, facts), details)
+
+        with file:
+            restored = await self._guard.perform(call, RESTORE, None, act, in_thread=True)
+        if not verify_only:
+            for key in restored.facts.rotating:
+                self._wants_rotation(key)
+        return restored
+
+    def _open(self, name: TenantName, file: BinaryIO) -> _Upload:
+        file.seek(0)
+        header = BackupHeader.read(file)
+        if header.scope != str(name):
+            raise InvalidField("name", f"the backup is of {header.scope}")
+        trust_domain = self._repository.require(SettingsRecord, SETTINGS).record.trust_domain
+        if header.trust_domain != trust_domain:
+            raise WrongState(f"the backup is of the trust domain {header.trust_domain}, not {trust_domain}")
+        return _Upload(file, header, BackupKey.unwrap(self._keys_of(header), header))
+
+    def _keys_of(self, header: BackupHeader) -> KeyHierarchy:
+        """The keys that the backup's key is wrapped under. Raises `WrongRootMaterial`, `BackupInvalid`."""
+        keys = self._vault.root.keys
+        if header.root_key_id == root_key_id(keys):
+            return keys
+        if not header.root_record:
+            raise WrongRootMaterial("the backup is under a root key that this store does not have")
+        try:
+            keys = self._vault.keys_under(RootKeyRecord.parse(header.root_record.encode()))
+        except ConfigError as error:
+            problem = error.message
+        except StoreTampered:
+            raise BackupInvalid("its record of the root key is damaged") from None
+        else:
+            if header.root_key_id != root_key_id(keys):
+                raise BackupInvalid("its record is of another root key")
+            return keys
+        raise WrongRootMaterial(problem)
+
+    def _check_absent(self, name: TenantName) -> None:
+        store = self._vault.store
+        for kind in chain(KINDS, LEFT_OUT):
+            if store.get(kind, str(name)) is not None or store.scan(kind, f"{name}/", limit=1):
+                raise AlreadyExists(f"{name} exists, or something of it does; only what is gone is restored")
+
+    def _creations(
+        self, call: Call, name: TenantName, upload: _Upload, secret: SecretBytes, facts: Facts
+    ) -> Creations:
+        key = self._keyring.new_root_wrapped(TENANT_KEY, str(name), secret)
+        requirement = self._keyring.requirement
+
+        def read() -> Iterator[Put | Require]:
+            yield key
+            yield requirement
+            rows = upload.rows()
+            next(rows)
+            yield from self._changes(rows, facts, day_of(call.time))
+
+        return Creations(read, sum(1 for _ in read()))
+
+    def _changes(self, rows: Iterator[BackupRow], facts: Facts, day: datetime) -> Iterator[Put]:
+        """Every row as it was, its uses raised; what is due; and uses that were not counted yet."""
+        counted: set[str] = set()
+        for row in rows:
+            if row.kind == UseRecord.KIND:
+                counted.add(row.name)
+                row = _raised(row, facts, day)
+            yield Put(row.kind, row.name, row.body, MISSING)
+            yield from self._due(row)
+        for name in facts.counted - counted:
+            yield create(name, UseRecord(MAX_INVOCATIONS, day))
+        for parts in product(facts.evaluating, facts.bindings):
+            if (name := "/".join(parts)) not in counted:
+                yield create(name, UseRecord(COUNTED_EVALUATIONS, day))
+
+    def _due(self, row: BackupRow) -> Iterator[Put]:
+        if row.kind == KeyRecord.KIND:
+            time = KeyRecord.from_bytes(row.body).next_rotation_time
+            if time is not None:
+                yield self._agenda.entry(ROTATE, row.name, time)
+        elif row.kind == KeyVersionRecord.KIND:
+            time = KeyVersionRecord.from_bytes(row.body).destroy_time
+            if time is not None:
+                yield self._agenda.entry(DESTROY, row.name, time)
+
+
+def _raised(row: BackupRow, facts: Facts, day: datetime) -> BackupRow:
+    """The count of uses, with as many more as may have been made since the backup."""
+    record = UseRecord.from_bytes(row.body)
+    if row.name in facts.counted:
+        record = UseRecord(MAX_INVOCATIONS, day)
+    elif row.name.rpartition("/")[0] in facts.evaluating:
+        record = UseRecord(max(record.reserved, COUNTED_EVALUATIONS), day)
+    return replace(row, body=record.to_bytes())
+
+
+def _digest(file: BinaryIO) -> str:
+    file.seek(0)
+    digest = hashlib.sha256()
+    while piece := file.read(READ_SIZE):
+        digest.update(piece)
+    return digest.hexdigest()
