@@ -50,6 +50,7 @@ KMS: Mapping[Kind, ExitCode] = MappingProxyType(
 REASONS: Mapping[str, ExitCode] = MappingProxyType(
     {
         "AUDIT_CHAIN_BROKEN": ExitCode.DAMAGED,
+        "BACKUP_INVALID": ExitCode.DAMAGED,
         "STORE_TAMPERED": ExitCode.DAMAGED,
         "STORE_ROLLED_BACK": ExitCode.STALE,
     }

@@ -10,11 +10,23 @@ tenant = LazyGroup(
         "create": Entry("cli.online.tenant:create", "Make a tenant."),
         "get": Entry("cli.online.tenant:get", "Show a tenant."),
         "list": Entry("cli.online.tenant:list_tenants", "List the tenants."),
+        "backup": Entry("cli.online.backup:backup", "Take a backup of a tenant, as it is at one moment."),
+        "restore": Entry(
+            "cli.online.backup:restore", "Restore a tenant that is gone from a backup, wholly or not at all."
+        ),
     },
     help="Tenants, for the platform's operators.",
     epilog="""\b
 Example:
   kms tenant list""",
+)
+backup = LazyGroup(
+    "backup",
+    {"inspect": Entry("cli.offline.backup_view:inspect", "Show the header of a backup, offline.")},
+    help="Files that `kms tenant backup` wrote.",
+    epilog="""\b
+Example:
+  kms backup inspect acme.backup""",
 )
 namespace = LazyGroup(
     "namespace",
@@ -187,6 +199,7 @@ program = Program(
         "recover": Entry("cli.local.recover:recover", "Issue new credentials for a known identity."),
         "status": Entry("cli.online.status:status", "Show the state of the server."),
         "tenant": tenant,
+        "backup": backup,
         "namespace": namespace,
         "identity": identity,
         "secret-policy": secret_policy,

@@ -25,6 +25,8 @@ CALLS: Mapping[type[errors.CallFailed], ExitCode] = MappingProxyType(
         errors.CallDamaged: ExitCode.DAMAGED,
     }
 )
+# What the server was sent is damaged, not the call wrong.
+REASONS: Mapping[str, ExitCode] = MappingProxyType({"BACKUP_INVALID": ExitCode.DAMAGED})
 
 
 @contextmanager
@@ -46,5 +48,5 @@ def to_cli_error(error: errors.CallFailed) -> CliError:
         hint = ENROL_AGAIN
     elif error.retry_after is not None:
         hint = f"Try again after {error.retry_after:.1f} s."
-    code = CALLS.get(type(error), ExitCode.FAILED)
+    code = REASONS.get(error.reason) or CALLS.get(type(error), ExitCode.FAILED)
     return CliError(message, hint=hint, code=code, reason=error.reason or "CALL_FAILED")

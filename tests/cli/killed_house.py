@@ -6,9 +6,14 @@ from typing import Any
 
 from house import House
 
+from kms.audit.authenticated_store import open_store
 from kms.client.api import Api
 from kms.client.channel import open_channel
 from kms.client.errors import CallUnavailable
+from kms.crypto.root_of_trust.keyfile import Keyfile
+from kms.main.configuration import Configuration
+from kms.storage.checkpoint_file import CheckpointFile
+from kms.storage.sqlite import Settings, SqliteStore
 
 PROD = "tenants/acme/namespaces/prod"
 POLICY = f"{PROD}/kmsPolicies/everybody"
@@ -45,3 +50,15 @@ def repeat(step: Callable[[Api], None], api: Api) -> None:
 
 def version_number(name: str) -> int:
     return int(name.rpartition("/")[2])
+
+
+@contextmanager
+def stored(house: House) -> Iterator[SqliteStore]:
+    """The store of a server that does not run."""
+    configuration = Configuration.load(house.data)
+    settings = Settings(CheckpointFile(configuration.checkpoint_file))
+    vault = open_store(configuration.store_path, settings, Keyfile(configuration.keyfile_path))
+    try:
+        yield vault.store
+    finally:
+        vault.close()

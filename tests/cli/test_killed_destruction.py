@@ -2,25 +2,19 @@
 
 import base64
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from house import House
-from killed_house import create_key, open_house, worker
+from killed_house import create_key, open_house, stored, worker
 
 from blindfold._encoding import b64url
-from kms.audit.authenticated_store import open_store
 from kms.client.api import Api
 from kms.client.errors import CallFailed
-from kms.crypto.root_of_trust.keyfile import Keyfile
 from kms.main.configuration import Configuration
 from kms.model.records import KeyVersionRecord
 from kms.services.repository import Repository
-from kms.storage.checkpoint_file import CheckpointFile
-from kms.storage.sqlite import Settings
 
 KEYS = 40
 PLAINTEXT = base64.b64encode(b"acknowledged").decode()
@@ -90,20 +84,9 @@ def state(api: Api, version: str) -> str:
     return found.removeprefix("KEY_VERSION_STATE_")
 
 
-@contextmanager
-def stored(house: House) -> Iterator[Repository]:
-    """The store of a server that does not run."""
-    configuration = Configuration.load(house.data)
-    settings = Settings(CheckpointFile(configuration.checkpoint_file))
-    vault = open_store(configuration.store_path, settings, Keyfile(configuration.keyfile_path))
-    try:
-        yield Repository(vault.store)
-    finally:
-        vault.close()
-
-
 def read_wrapped(house: House, doomed: list[Doomed]) -> None:
-    with stored(house) as repository:
+    with stored(house) as store:
+        repository = Repository(store)
         for item in doomed:
             item.wrapped = repository.require(
                 KeyVersionRecord, f"{item.name}/versions/0000000001"
