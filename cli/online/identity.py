@@ -23,7 +23,9 @@ _identity_argument = click.argument("identity", metavar="IDENTITY")
     epilog="""\b
 Example:
   kms identity create-token prod/web --label app=web --out web.token
-  kms identity create-token system/author --role policy-author --role key-admin --ttl 1h""",
+  kms identity create-token system/author --role policy-author --role key-admin --ttl 1h
+  kms identity create-token tenants/acme/sites/lisbon --role enroller@prod --label zone=pt
+  kms identity create-token prod/lisbon/camera --label zone=pt""",
 )
 @_identity_argument
 @click.option("--dns-name", "dns_names", multiple=True, metavar="NAME", help="A DNS name; may be repeated.")
@@ -45,8 +47,11 @@ def create_token(
 ) -> None:
     """Make a join token, with which somebody enrols once as an identity.
 
-    IDENTITY is NAMESPACE/ID, or the whole name. Whoever holds the token becomes the identity, with the names,
-    labels and roles given here: hand it over on a channel that nobody else reads. It is shown only now.
+    IDENTITY is NAMESPACE/ID, NAMESPACE/SITE/ID for a workload of a site, or the whole name. Whoever holds the
+    token becomes the identity, with the names, labels and roles given here: hand it over on a channel that
+    nobody else reads. It is shown only now.
+
+    A site with the role enroller makes tokens for its own workloads, with what it has itself.
     """
     name = resolve_identity(identity, session.tenant)
     invitation = {

@@ -12,8 +12,17 @@ from typing import TypeVar
 
 from cli.errors import UsageError
 from kms.errors import InvalidField
-from kms.identity.spiffe import Identity, SpiffeId, parse_identity_name
-from kms.model.names import IdentityName, NamespaceName, OperatorName, ResourceName, SiteName, TenantName
+from kms.identity.spiffe import SpiffeId, parse_identity_name
+from kms.model.names import (
+    Identity,
+    IdentityName,
+    NamespaceName,
+    OperatorName,
+    ResourceName,
+    SiteName,
+    SiteWorkloadName,
+    TenantName,
+)
 
 _Name = TypeVar("_Name", bound=ResourceName)
 
@@ -43,16 +52,22 @@ def short_form(kind: type[ResourceName]) -> str:
 
 
 def resolve_identity(text: str, tenant: str) -> Identity:
-    """An identity, in short `{namespace}/{identity}`; a site or an operator by its whole name alone."""
+    """A workload, in short `{namespace}/{identity}`, or `{namespace}/{site}/{identity}` for one of a site.
+
+    A site or an operator by its whole name alone. Raises as `resolve`.
+    """
     try:
         return parse_identity_name(text)
     except InvalidField:
-        return resolve(IdentityName, text, tenant)
+        pass
+    if text.count("/") == 2:
+        return resolve(SiteWorkloadName, text, tenant)
+    return resolve(IdentityName, text, tenant)
 
 
 def identity_parent(name: Identity) -> str:
     """The parent that calls about new or listed identities name: "" for operators."""
-    if isinstance(name, IdentityName):
+    if isinstance(name, IdentityName | SiteWorkloadName):
         return str(NamespaceName(name.tenant, name.namespace))
     return str(TenantName(name.tenant)) if isinstance(name, SiteName) else ""
 

@@ -12,10 +12,11 @@ from types import MappingProxyType
 
 from kms.errors import Denied
 from kms.model.caller import Caller
-from kms.model.names import OperatorName
+from kms.model.names import Identity, OperatorName, SiteName
 from kms.model.policy import OPERATIONS
 
 OPERATOR = "operator"
+ENROLLER = "enroller"
 
 
 @cache
@@ -77,6 +78,7 @@ ROLES: Mapping[str, frozenset[str]] = MappingProxyType(
         "key-user": _KEY_USE | _permissions("keys", "get list"),
         "secret-sealer": _SEALING,
         "auditor": _AUDIT | _POLICY_READ,
+        ENROLLER: _permissions("identities", "createJoinToken"),
         OPERATOR: _permissions("tenants", "create get list backup restore")
         | _permissions("status", "get")
         | _permissions("server", "lock unlock"),
@@ -101,17 +103,23 @@ def require_permission(caller: Caller, permission: str, namespace: str | None = 
 
     `namespace` is the one that the resource is in, None for what belongs to the tenant or the platform.
     The caller's tenant is not looked at: whoever loads the resource compares it. `operator` counts for
-    platform identities alone, and nothing else counts for them, whatever the certificate of either says.
+    platform identities alone, and nothing else counts for them, `enroller` for sites alone, whatever the
+    certificate says.
     Raises `Denied`, and `ValueError` for a permission that no role grants.
     """
     granting = _granting(permission)
-    is_platform = isinstance(caller.identity, OperatorName)
     for bound in sorted(caller.roles, key=lambda text: ("@" in text, text)):
         role, at, where = bound.partition("@")
         in_scope = not at or _is_in_scope(permission, where, namespace)
-        if role in granting and (role == OPERATOR) is is_platform and in_scope:
+        if role in granting and in_scope and _counts_for(caller.identity, role):
             return bound
     raise Denied
+
+
+def _counts_for(identity: Identity, role: str) -> bool:
+    if role == ENROLLER:
+        return isinstance(identity, SiteName)
+    return (role == OPERATOR) is isinstance(identity, OperatorName)
 
 
 @cache

@@ -7,7 +7,8 @@ from typing import Any, Self, TypeGuard
 
 from kms.errors import InvalidField, LimitExceeded
 from kms.identity.extension import Attributes, encode_attributes
-from kms.identity.spiffe import Identity, check_dns_name, parse_identity_name
+from kms.identity.spiffe import check_dns_name, parse_identity_name
+from kms.model.names import Identity
 
 MAX_DNS_NAMES = 16
 

@@ -22,6 +22,7 @@ from kms.model.validity import whole_seconds
 
 DEFAULT_LIFE = timedelta(minutes=10)
 MAX_LIFE = timedelta(hours=24)
+TOKEN_REFUSED = "the join token is unknown, used or expired; ask for a new one"  # noqa: S105
 
 _FIELDS = frozenset(
     {
@@ -125,7 +126,7 @@ def redeem(record: JoinTokenRecord | None, token: JoinToken, now: datetime) -> G
         or record.used_at is not None
         or now >= record.expires_at
     ):
-        raise Unauthenticated("the join token is unknown, used or expired; ask for a new one")
+        raise Unauthenticated(TOKEN_REFUSED)
     return record.grant
 
 

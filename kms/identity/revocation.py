@@ -29,7 +29,7 @@ class DenyList:
 
     `serials` maps a serial number, in lower-case hexadecimal, to the end of its certificate's life, after
     which the entry may go. `identities` maps a SPIFFE id to a time: its certificates issued then or before
-    are revoked; those of a later enrolment are not.
+    are revoked; those of a later enrolment are not. With a site, its workloads are revoked.
     """
 
     KIND: ClassVar[str] = "denyLists"
@@ -38,11 +38,18 @@ class DenyList:
     identities: Mapping[str, datetime] = field(default_factory=_nothing)
 
     def check(self, serial: int, spiffe_id: str, issued_at: datetime) -> None:
-        """Raise `Unauthenticated` if the certificate is revoked."""
+        """Raise `Unauthenticated` if the certificate, its identity or that one's site is revoked."""
+        if self.serials and f"{serial:x}" in self.serials:
+            raise Unauthenticated("the certificate is revoked")
+        if self.identities:
+            self.check_identity(spiffe_id, issued_at)
+            # Only a workload of a site has an identity's SPIFFE id above its last four segments.
+            self.check_identity(spiffe_id.rsplit("/", 4)[0], issued_at)
+
+    def check_identity(self, spiffe_id: str, since: datetime) -> None:
+        """Raise `Unauthenticated` if the identity was revoked at that time or later."""
         revoked_at = self.identities.get(spiffe_id)
-        if (revoked_at is not None and issued_at <= revoked_at) or (
-            self.serials and f"{serial:x}" in self.serials
-        ):
+        if revoked_at is not None and since <= revoked_at:
             raise Unauthenticated("the certificate is revoked")
 
     def with_serial(self, serial: int, not_after: datetime) -> "DenyList":

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from typing import Self
 
 from kms.errors import InvalidField
-from kms.model.names import IdentityName, OperatorName, SiteName
+from kms.model.names import Identity, IdentityName, OperatorName, SiteName, SiteWorkloadName
 
-Identity = IdentityName | SiteName | OperatorName
-
-_FORMS: tuple[tuple[type[IdentityName | SiteName | OperatorName], str], ...] = (
+_FORMS: tuple[tuple[type[Identity], str], ...] = (
     (IdentityName, "/tenant/{tenant}/ns/{namespace}/sa/{identity}"),
     (SiteName, "/tenant/{tenant}/site/{site}"),
+    (SiteWorkloadName, "/tenant/{tenant}/site/{site}/ns/{namespace}/sa/{identity}"),
     (OperatorName, "/operator/{operator}"),
 )
 _TEMPLATES = dict(_FORMS)
@@ -31,7 +30,7 @@ def check_dns_name(name: str, field: str) -> str:
 
 
 def parse_identity_name(text: str, field: str = "identity") -> Identity:
-    """The resource name of an identity, a site or an operator. Raises `InvalidField`."""
+    """The resource name of a workload, a site or an operator. Raises `InvalidField`."""
     for name, _ in _FORMS:
         try:
             return name.parse(text, field)
@@ -43,7 +42,7 @@ def parse_identity_name(text: str, field: str = "identity") -> Identity:
 
 @dataclass(frozen=True, slots=True)
 class SpiffeId:
-    """`spiffe://{trust domain}` and a path that names an identity, a site or an operator."""
+    """`spiffe://{trust domain}` and a path that names a workload, a site or an operator."""
 
     trust_domain: str
     identity: Identity

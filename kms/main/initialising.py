@@ -23,7 +23,7 @@ from kms.main.parts import ONLINE, Parts, ReadPassphrase, assemble
 from kms.model.audit_event import AuditEvent
 from kms.model.caller import Caller
 from kms.model.chain import timestamp
-from kms.model.names import IdentityName, OperatorName, TenantName
+from kms.model.names import OperatorName, SiteName, TenantName
 from kms.model.records import AuthorityRecord, SettingsRecord
 from kms.services.call import Call
 from kms.services.keyring import Keyring
@@ -162,7 +162,7 @@ def credentials_name(grant: Grant) -> str:
     identity = grant.identity
     if isinstance(identity, OperatorName):
         return "operator"
-    name = identity.identity if isinstance(identity, IdentityName) else identity.site
+    name = identity.site if isinstance(identity, SiteName) else identity.identity
     return f"{identity.tenant}-{name}"
 
 

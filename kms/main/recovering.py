@@ -11,13 +11,12 @@ from pathlib import Path
 from kms.audit.authenticated_store import open_store
 from kms.errors import NotFound
 from kms.identity.grant import Grant
-from kms.identity.spiffe import Identity
 from kms.main.configuration import Configuration
 from kms.main.initialising import first_credentials
 from kms.main.parts import Parts, ReadPassphrase, assemble, root_of_trust
-from kms.model.names import IdentityName, TenantName
+from kms.model.names import Identity, IdentityName, TenantName
 from kms.model.records import IdentityRecord, TenantRecord
-from kms.services.identities import grant_of
+from kms.services.granting import grant_of
 from kms.services.tenants import first_administrator
 from kms.storage.checkpoint_file import CheckpointFile
 from kms.storage.sqlite import Settings

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 
-from kms.model.names import IdentityName, OperatorName, SiteName
+from kms.model.names import Identity, OperatorName
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Caller:
     ended the caller's TLS, "" for who connected himself.
     """
 
-    identity: IdentityName | SiteName | OperatorName
+    identity: Identity
     spiffe_id: str
     names: tuple[str, ...]
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))

@@ -125,6 +125,21 @@ class SiteName(ResourceName):
 
 
 @dataclass(frozen=True, slots=True, order=True)
+class SiteWorkloadName(ResourceName):
+    """A workload that a site enrolled, in one of the namespaces of its tenant."""
+
+    PATTERN: ClassVar[str] = "tenants/{tenant}/namespaces/{namespace}/sites/{site}/identities/{identity}"
+    tenant: str
+    namespace: str
+    site: str
+    identity: str
+
+    @property
+    def site_name(self) -> SiteName:
+        return SiteName(self.tenant, self.site)
+
+
+@dataclass(frozen=True, slots=True, order=True)
 class OperatorName(ResourceName):
     PATTERN: ClassVar[str] = "operators/{operator}"
     operator: str
@@ -187,3 +202,7 @@ class ImportKeyName(ResourceName):
     tenant: str
     namespace: str
     import_key: str
+
+
+# Whom a certificate can speak for.
+Identity = IdentityName | SiteName | SiteWorkloadName | OperatorName

@@ -5,11 +5,15 @@ from datetime import UTC, datetime
 
 from kms.errors import Unauthenticated
 from kms.identity.revocation import DenyList
+from kms.identity.spiffe import SpiffeId
 from kms.model.caller import Caller
+from kms.model.names import OperatorName
 from kms.services.repository import Loaded, Repository, create
 from kms.storage.interface import MISSING, Put, Require
 
 PLATFORM = "platform"
+# Serial numbers are positive (RFC 5280, section 4.1.2.2).
+_NO_SERIAL = 0
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
@@ -26,10 +30,22 @@ class DenyLists:
 
     def check(self, caller: Caller) -> Require:
         """Holds while the list is the one that the caller was looked up in. Raises `Unauthenticated`."""
-        loaded = self._load(caller.tenant)
+        return self._require(caller.tenant, caller.serial, caller.spiffe_id, caller.issued_at or _EARLIEST)
+
+    def not_revoked(self, spiffe_id: SpiffeId, since: datetime) -> Require:
+        """Holds while neither the identity nor its site is revoked at `since` or later.
+
+        Raises `Unauthenticated`.
+        """
+        identity = spiffe_id.identity
+        tenant = None if isinstance(identity, OperatorName) else identity.tenant
+        return self._require(tenant, _NO_SERIAL, str(spiffe_id), since)
+
+    def _require(self, tenant: str | None, serial: int, spiffe_id: str, since: datetime) -> Require:
+        loaded = self._load(tenant)
         if loaded is None:
-            return Require(DenyList.KIND, _row(caller.tenant), MISSING)
-        loaded.record.check(caller.serial, caller.spiffe_id, caller.issued_at or _EARLIEST)
+            return Require(DenyList.KIND, _row(tenant), MISSING)
+        loaded.record.check(serial, spiffe_id, since)
         return loaded.require()
 
     def admits(self, caller: Caller) -> bool:

@@ -7,10 +7,9 @@ from types import MappingProxyType
 
 from kms.authz.explain import Explanation
 from kms.errors import Denied
-from kms.identity.spiffe import Identity
 from kms.model.access_request import AccessRequest
 from kms.model.caller import Caller
-from kms.model.names import OperatorName
+from kms.model.names import Identity, OperatorName
 from kms.model.policy import Action
 from kms.model.records import IdentityRecord, RevisionRecord, SecretPolicyRecord
 from kms.services.repository import Repository

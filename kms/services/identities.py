@@ -1,35 +1,34 @@
 """Identities: join tokens, enrolment, renewal, revocation (docs/spec/identity.md)."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from kms.authz.roles import require_permission
-from kms.errors import Denied, InvalidField, Unauthenticated, WrongState
+from kms.errors import InvalidField, Unauthenticated, WrongState
 from kms.identity.certificates import Leaf
-from kms.identity.csr import verify_csr
+from kms.identity.csr import PublicKey, verify_csr
 from kms.identity.grant import Grant
 from kms.identity.issued import CertificateBundle, IssuedCertificate, Issuer
-from kms.identity.join_tokens import JoinTokenRecord, create_join_token, redeem
+from kms.identity.join_tokens import TOKEN_REFUSED, JoinTokenRecord, create_join_token, redeem
 from kms.identity.revocation import DenyList
-from kms.identity.spiffe import Identity, SpiffeId
+from kms.identity.spiffe import SpiffeId
 from kms.identity.trust import fingerprint
 from kms.model.caller import Caller
 from kms.model.join_token import JoinToken
-from kms.model.names import IdentityName, NamespaceName, OperatorName, ResourceName, SiteName, TenantName
+from kms.model.names import Identity, NamespaceName, OperatorName, TenantName
 from kms.model.records import IdentityRecord
 from kms.services.call import Call, Outcome, Page
 from kms.services.deny_lists import DenyLists
+from kms.services.granting import CREATE_PERMISSION, check_grantable, grant_of, scope_of
 from kms.services.guard import ALLOW, ATTEMPTS, Action, Guard, refusal_event
 from kms.services.repository import Loaded, Repository, create, found, page
 from kms.services.tenants import require_namespace
-from kms.storage.interface import Change, WriteConflict
+from kms.storage.interface import Change, Require, WriteConflict
 
-OPERATOR_ROLE = "operator"
 SERIAL_BITS = 160
 MAX_CERTIFICATES = 64
 
-CREATE_JOIN_TOKEN = Action("CreateJoinToken", "identities.createJoinToken")
+CREATE_JOIN_TOKEN = Action("CreateJoinToken", CREATE_PERMISSION)
 GET_IDENTITY = Action("GetIdentity", "identities.get")
 LIST_IDENTITIES = Action("ListIdentities", "identities.list")
 REVOKE_IDENTITY = Action("RevokeIdentity", "identities.revoke")
@@ -65,7 +64,7 @@ class Identities:
         def act() -> Outcome[tuple[JoinToken, JoinTokenRecord]]:
             check_grantable(call.caller, grant)
             self._check_dns_names(grant)
-            changes: list[Change] = []
+            changes: list[Change] = [self._deny_lists.check(call.caller)]
             if isinstance(scope, NamespaceName):
                 changes.append(require_namespace(self._repository, scope))
             token, record = create_join_token(grant, ca_fingerprint, call.time, life)
@@ -87,23 +86,40 @@ class Identities:
         for _ in range(ATTEMPTS):
             loaded = self._repository.load(JoinTokenRecord, token.token_id.hex())
             grant = redeem(None if loaded is None else loaded.record, token, now)
-            self._check_dns_names(grant)
-            issued = self._issuer.issue(public_key, grant, now)
-            call = Call(self._caller(grant, address), request_id, now)
-            try:
-                changes: list[Change] = [self._enrolled(grant, issued.issued, now)]
-            except WrongState as error:
-                await self._guard.commit([], [refusal_event(call, ENROL, str(grant.identity), error)])
-                raise
+            changes: list[Change] = []
             if loaded is not None:
-                changes.append(loaded.put(loaded.record.spent(now)))
-            event = call.event(ENROL, str(grant.identity), ALLOW, details={"serial": issued.issued.serial})
-            try:
-                await self._guard.commit(changes, [event])
-            except WriteConflict:
-                continue
-            return issued
-        raise Unauthenticated("the join token is unknown, used or expired; ask for a new one")
+                changes += [loaded.put(loaded.record.spent(now)), self._not_revoked_since(loaded.record)]
+            call = Call(self._caller(grant, address), request_id, now)
+            issued = await self._try_enrol(call, grant, public_key, changes)
+            if issued is not None:
+                return issued
+        raise Unauthenticated(TOKEN_REFUSED)
+
+    def _not_revoked_since(self, token: JoinTokenRecord) -> Require:
+        """Neither the identity nor its site was revoked since it was made. Raises `Unauthenticated`."""
+        try:
+            return self._deny_lists.not_revoked(self._spiffe_id(token.grant.identity), token.created_at)
+        except Unauthenticated:
+            pass
+        raise Unauthenticated(TOKEN_REFUSED)
+
+    async def _try_enrol(
+        self, call: Call, grant: Grant, public_key: PublicKey, changes: Sequence[Change]
+    ) -> CertificateBundle | None:
+        """A certificate, written with the changes; None if another writer was faster."""
+        self._check_dns_names(grant)
+        issued = self._issuer.issue(public_key, grant, call.time)
+        try:
+            enrolled = self._enrolled(grant, issued.issued, call.time)
+        except WrongState as error:
+            await self._guard.commit([], [refusal_event(call, ENROL, str(grant.identity), error)])
+            raise
+        event = call.event(ENROL, str(grant.identity), ALLOW, details={"serial": issued.issued.serial})
+        try:
+            await self._guard.commit([enrolled, *changes], [event])
+        except WriteConflict:
+            return None
+        return issued
 
     async def renew(self, call: Call, leaf: Leaf, csr: bytes) -> CertificateBundle:
         """A new certificate for the caller itself, with what its record grants now.
@@ -125,7 +141,8 @@ class Identities:
             await self._guard.commit([], [refusal_event(call, RENEW, str(identity), error)])
             raise
         event = call.event(RENEW, str(identity), ALLOW, details={"serial": issued.issued.serial})
-        await self._guard.commit([loaded.put(record)], [event])
+        still_holds = self._deny_lists.check(call.caller)
+        await self._guard.commit([loaded.put(record), still_holds], [event])
         return issued
 
     async def get(self, call: Call, name: Identity) -> Loaded[IdentityRecord]:
@@ -183,10 +200,9 @@ class Identities:
 
     def _enrolled(self, grant: Grant, issued: IssuedCertificate, now: datetime) -> Change:
         """The identity's record, made or brought to what was granted now."""
-        spiffe_id = str(SpiffeId(self._issuer.authority.trust_domain, grant.identity))
         loaded = self._repository.load(IdentityRecord, str(grant.identity))
         record = IdentityRecord(
-            spiffe_id=spiffe_id,
+            spiffe_id=str(self._spiffe_id(grant.identity)),
             dns_names=grant.dns_names,
             labels=grant.labels,
             roles=tuple(sorted(grant.roles)),
@@ -197,41 +213,12 @@ class Identities:
         record = _with_certificate(record, issued, now)
         return create(str(grant.identity), record) if loaded is None else loaded.put(record)
 
+    def _spiffe_id(self, identity: Identity) -> SpiffeId:
+        return SpiffeId(self._issuer.authority.trust_domain, identity)
+
     def _caller(self, grant: Grant, address: str) -> Caller:
-        spiffe_id = str(SpiffeId(self._issuer.authority.trust_domain, grant.identity))
+        spiffe_id = str(self._spiffe_id(grant.identity))
         return Caller(grant.identity, spiffe_id, (spiffe_id,), address=address)
-
-
-def scope_of(name: Identity) -> ResourceName | None:
-    """Where an identity lives, as authorisation asks: its namespace, its tenant, or the platform (None)."""
-    if isinstance(name, IdentityName):
-        return NamespaceName(name.tenant, name.namespace)
-    return TenantName(name.tenant) if isinstance(name, SiteName) else None
-
-
-def check_grantable(caller: Caller, grant: Grant) -> None:
-    """Nobody grants beyond his own reach.
-
-    Operators alone are `operator`; who administers one namespace grants roles of that namespace only.
-    Raises `InvalidField`, `Denied`.
-    """
-    is_operator = isinstance(grant.identity, OperatorName)
-    for role in grant.roles:
-        if (role == OPERATOR_ROLE) != is_operator:
-            raise InvalidField("roles", f"{role} is not a role of {grant.identity}")
-    if is_operator or not isinstance(grant.identity, IdentityName):
-        return
-    try:
-        require_permission(caller, CREATE_JOIN_TOKEN.permission, None)
-    except Denied:
-        outside = [role for role in grant.roles if not role.endswith(f"@{grant.identity.namespace}")]
-        if outside:
-            raise
-
-
-def grant_of(identity: Identity, record: IdentityRecord) -> Grant:
-    """What an identity's record grants."""
-    return Grant(identity, record.dns_names, record.labels, frozenset(record.roles))
 
 
 def _with_certificate(record: IdentityRecord, issued: IssuedCertificate, now: datetime) -> IdentityRecord:

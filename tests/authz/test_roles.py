@@ -18,6 +18,8 @@ def operator(*roles):
     return person(*roles, identity=OperatorName("olga"))
 
 
+# Roles that count for one kind of identity, and for no other.
+KINDS = {"operator": OperatorName("olga"), "enroller": SiteName("acme", "north")}
 PERMISSIONS = sorted(frozenset().union(*ROLES.values()))
 TENANT_ROLES = sorted(set(ROLES) - {"operator"})
 
@@ -47,8 +49,8 @@ GRID = {
     "tenants.get tenants.backup": "operator tenant-admin",
     "namespaces.create namespaces.delete": "tenant-admin",
     "namespaces.get namespaces.list namespaces.getPolicy": "tenant-admin policy-author key-admin",
-    "identities.createJoinToken identities.get identities.list identities.revoke": "tenant-admin",
-    "identities.renew": "tenant-admin",
+    "identities.createJoinToken": "tenant-admin enroller",
+    "identities.get identities.list identities.revoke identities.renew": "tenant-admin",
     "audit.list audit.export audit.getCheckpoint": "tenant-admin auditor",
     "status.get server.lock server.unlock": "operator",
 }
@@ -64,7 +66,7 @@ def test_the_grid_covers_every_permission():
 @pytest.mark.parametrize("permission", PERMISSIONS)
 @pytest.mark.parametrize("role", sorted(ROLES))
 def test_a_role_grants_what_the_grid_says_and_nothing_else(role, permission):
-    who = operator(role) if role == "operator" else person(role)
+    who = person(role, identity=KINDS.get(role))
     if role in GRANTED[permission]:
         assert require_permission(who, permission) == role
         assert require_permission(who, permission, "prod") == role
@@ -143,6 +145,12 @@ def test_an_operator_reaches_no_tenant_data_whatever_the_certificate_says(role, 
 def test_an_identity_of_a_tenant_is_no_operator_whatever_the_certificate_says(identity, permission):
     with pytest.raises(Denied):
         require_permission(person("operator", "operator@prod", identity=identity), permission, "prod")
+
+
+@pytest.mark.parametrize("identity", [IdentityName("acme", "prod", "ann"), OperatorName("olga")], ids=str)
+def test_who_is_no_site_is_no_enroller_whatever_the_certificate_says(identity):
+    with pytest.raises(Denied):
+        require_permission(person("enroller", identity=identity), "identities.createJoinToken", "prod")
 
 
 def test_an_unknown_permission_is_a_mistake_of_the_program():

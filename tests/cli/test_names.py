@@ -56,6 +56,11 @@ def test_short_name_needs_a_tenant() -> None:
     [
         ("prod/web", "tenants/acme/namespaces/prod/identities/web", "tenants/acme/namespaces/prod"),
         ("tenants/acme/sites/prague", "tenants/acme/sites/prague", "tenants/acme"),
+        (
+            "prod/prague/cam",
+            "tenants/acme/namespaces/prod/sites/prague/identities/cam",
+            "tenants/acme/namespaces/prod",
+        ),
         ("operators/root", "operators/root", ""),
     ],
 )

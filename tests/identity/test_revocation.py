@@ -1,5 +1,6 @@
 """Revocation and renewal: who is out, until when, and who gets a new certificate."""
 
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -47,6 +48,26 @@ def test_a_revoked_identity_is_denied_with_what_it_held(
             denied.check(1, URI, now + issued)
     else:
         denied.check(1, URI, now + issued)
+
+
+@pytest.mark.parametrize(
+    ("path", "is_denied"),
+    [
+        ("/tenant/acme/site/lisbon", True),
+        ("/tenant/acme/site/lisbon/ns/prod/sa/cam", True),
+        ("/tenant/acme/site/lisbon/ns/ns/sa/ns", True),
+        ("/tenant/acme/site/lisbon2/ns/prod/sa/cam", False),
+        ("/tenant/other/site/lisbon/ns/prod/sa/cam", False),
+        ("/tenant/acme/ns/site/sa/lisbon", False),
+        ("/operator/lisbon", False),
+    ],
+)
+def test_with_a_site_its_workloads_are_revoked(now: datetime, path: str, is_denied: bool) -> None:
+    denied = DenyList().with_identity(SpiffeId.parse("spiffe://kms.example/tenant/acme/site/lisbon"), now)
+    name = str(SpiffeId.parse("spiffe://kms.example" + path))
+    denied.check(1, name, now + SECOND)
+    with pytest.raises(Unauthenticated, match="revoked") if is_denied else nullcontext():
+        denied.check(1, name, now)
 
 
 def test_a_revocation_is_never_moved_back(now: datetime) -> None:

@@ -18,7 +18,8 @@ from kms.server.call import ServicerContext, current_call, service_call
 from kms.server.convert import page_token, timestamp, to_comment, to_last_name, to_page_size, to_span
 from kms.server.interceptors.authentication import peer_certificate
 from kms.server.servicers.certificate_bundle import certificate_message
-from kms.services.identities import Identities, scope_of
+from kms.services.granting import scope_of
+from kms.services.identities import Identities
 from kms.services.repository import Loaded
 from protos.kms.v1 import identity_pb2
 from protos.kms.v1 import identity_service_pb2 as pb

@@ -3,9 +3,10 @@
 from kms.authz.explain import Explanation, RuleExplanation
 from kms.authz.lint import LintWarning
 from kms.errors import InvalidField, LimitExceeded
-from kms.identity.spiffe import Identity, SpiffeId, parse_identity_name
+from kms.identity.spiffe import SpiffeId, parse_identity_name
 from kms.model.caller import Caller
 from kms.model.labels import check_labels, check_roles
+from kms.model.names import Identity
 from kms.model.predicate import check_name, within
 from kms.server.convert import enum_number
 from kms.services.call import Call

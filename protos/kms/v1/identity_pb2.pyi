@@ -80,7 +80,8 @@ class Identity(_message.Message):
     CERTIFICATES_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """`tenants/{tenant}/namespaces/{namespace}/identities/{identity}`, `tenants/{tenant}/sites/{site}` or
+    """`tenants/{tenant}/namespaces/{namespace}/identities/{identity}`, `tenants/{tenant}/sites/{site}`,
+    `tenants/{tenant}/namespaces/{namespace}/sites/{site}/identities/{identity}` for a workload of a site, or
     `operators/{operator}`.
     """
     spiffe_id: _builtins.str

@@ -69,7 +69,8 @@ class IdentityServiceServicer:
 
     def CreateJoinToken(self, request, context):
         """Makes a one-use token with which a workload enrols as the named identity. It has no request_id: the
-        KMS keeps only a hash of the token, so a repeat makes another one.
+        KMS keeps only a hash of the token, so a repeat makes another one. A site makes tokens for its own
+        workloads, with labels, roles and DNS names that it has itself.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -91,7 +92,7 @@ class IdentityServiceServicer:
 
     def RevokeIdentity(self, request, context):
         """Refuses an identity, or one certificate of it, from the next call on. There is no way back but to
-        enrol again.
+        enrol again. With a site, its workloads are refused, and the tokens made for them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,7 +36,8 @@ class IdentityServiceStub:
     def __new__(cls, channel: _aio.Channel) -> IdentityServiceAsyncStub: ...
     CreateJoinToken: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.CreateJoinTokenRequest, _identity_service_pb2.JoinToken]
     """Makes a one-use token with which a workload enrols as the named identity. It has no request_id: the
-    KMS keeps only a hash of the token, so a repeat makes another one.
+    KMS keeps only a hash of the token, so a repeat makes another one. A site makes tokens for its own
+    workloads, with labels, roles and DNS names that it has itself.
     """
     GetIdentity: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.GetIdentityRequest, _identity_pb2.Identity]
     """Returns one identity."""
@@ -44,7 +45,7 @@ class IdentityServiceStub:
     """Lists the identities of a namespace, all identities and sites of a tenant, or the operators."""
     RevokeIdentity: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.RevokeIdentityRequest, _identity_pb2.Identity]
     """Refuses an identity, or one certificate of it, from the next call on. There is no way back but to
-    enrol again.
+    enrol again. With a site, its workloads are refused, and the tokens made for them.
     """
     RenewCertificate: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.RenewCertificateRequest, _identity_service_pb2.RenewCertificateResponse]
     """Issues the caller a new certificate for the identity it calls with."""
@@ -56,7 +57,8 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateJoinToken: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.CreateJoinTokenRequest, _identity_service_pb2.JoinToken]  # type: ignore[assignment]
     """Makes a one-use token with which a workload enrols as the named identity. It has no request_id: the
-    KMS keeps only a hash of the token, so a repeat makes another one.
+    KMS keeps only a hash of the token, so a repeat makes another one. A site makes tokens for its own
+    workloads, with labels, roles and DNS names that it has itself.
     """
     GetIdentity: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.GetIdentityRequest, _identity_pb2.Identity]  # type: ignore[assignment]
     """Returns one identity."""
@@ -64,7 +66,7 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     """Lists the identities of a namespace, all identities and sites of a tenant, or the operators."""
     RevokeIdentity: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.RevokeIdentityRequest, _identity_pb2.Identity]  # type: ignore[assignment]
     """Refuses an identity, or one certificate of it, from the next call on. There is no way back but to
-    enrol again.
+    enrol again. With a site, its workloads are refused, and the tokens made for them.
     """
     RenewCertificate: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.RenewCertificateRequest, _identity_service_pb2.RenewCertificateResponse]  # type: ignore[assignment]
     """Issues the caller a new certificate for the identity it calls with."""
@@ -79,7 +81,8 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_identity_service_pb2.JoinToken, _abc.Awaitable[_identity_service_pb2.JoinToken]]:
         """Makes a one-use token with which a workload enrols as the named identity. It has no request_id: the
-        KMS keeps only a hash of the token, so a repeat makes another one.
+        KMS keeps only a hash of the token, so a repeat makes another one. A site makes tokens for its own
+        workloads, with labels, roles and DNS names that it has itself.
         """
 
     @_abc_1.abstractmethod
@@ -105,7 +108,7 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_identity_pb2.Identity, _abc.Awaitable[_identity_pb2.Identity]]:
         """Refuses an identity, or one certificate of it, from the next call on. There is no way back but to
-        enrol again.
+        enrol again. With a site, its workloads are refused, and the tokens made for them.
         """
 
     @_abc_1.abstractmethod
