@@ -148,8 +148,14 @@ async def _end(background: "asyncio.Task[None]") -> None:
         return
 
 
-def build_app(configuration: Configuration, parts: Parts, scheduler: Scheduler, status: StatusReport) -> App:
-    """All listeners, not started."""
+def build_app(
+    configuration: Configuration,
+    parts: Parts,
+    scheduler: Scheduler,
+    status: StatusReport,
+    now: Callable[[], datetime] = utc_now,
+) -> App:
+    """All listeners, not started. `now` is the clock of the calls."""
     certificates = ServerCertificates(configuration, parts, utc_now)
     limit = RateLimit(UnlimitedRateLimiter())
     authentication = Authentication(parts.authenticator.authenticate)
@@ -177,7 +183,7 @@ def build_app(configuration: Configuration, parts: Parts, scheduler: Scheduler, 
     return App(
         main,
         enrolment,
-        utc_now,
+        now,
         RandomIds(),
         count_refused=parts.refusals.count,
         proxy=proxy if configuration.proxy_listen else None,

@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -77,6 +77,8 @@ PEOPLE: dict[str, tuple[str, tuple[str, ...], dict[str, str]]] = {
     ),
 }
 
+MakeApp = Callable[[Configuration, Parts, Callable[[], datetime]], App]
+
 
 @dataclass
 class RunningKms:
@@ -114,7 +116,7 @@ class RunningKms:
     def credentials(self, who: str) -> Path:
         directory = self.directory / "callers" / who
         if not directory.exists():
-            self._issue(self._grant(who), directory)
+            self.issue(self._grant(who), directory)
         return directory
 
     def spiffe_id(self, who: str) -> str:
@@ -127,9 +129,10 @@ class RunningKms:
         tenant, roles, labels = PEOPLE[who]
         return Grant(IdentityName(tenant, "prod", who), (), labels, frozenset(roles))
 
-    def _issue(self, grant: Grant, directory: Path) -> None:
+    def issue(self, grant: Grant, directory: Path, age: timedelta = timedelta(0)) -> None:
+        """Credentials in that directory, with a certificate that was issued so long ago."""
         pair = generate_key_pair()
-        issued, change = self.parts.identities.issue_first(pair.csr, grant, datetime.now(UTC))
+        issued, change = self.parts.identities.issue_first(pair.csr, grant, datetime.now(UTC) - age)
         self.commit("Enrol", change)
         write_credentials(
             directory, parse_credentials(pair.key_pem, issued.chain_pem, issued.trust_bundle_pem)
@@ -194,7 +197,9 @@ class RunningKms:
 
 
 @contextmanager
-def running_kms(directory: Path, limiter: RateLimiter | None = None) -> Iterator[RunningKms]:
+def running_kms(
+    directory: Path, limiter: RateLimiter | None = None, make_app: MakeApp | None = None
+) -> Iterator[RunningKms]:
     """Tenants acme and globex, each with the namespace prod."""
     configuration = Configuration(
         directory=directory / "kms",
@@ -213,7 +218,10 @@ def running_kms(directory: Path, limiter: RateLimiter | None = None) -> Iterator
         contexts.callback(vault.close)
         contexts.callback(loop.close)
         parts = assemble(vault, contexts.enter_context(ThreadPoolExecutor(2)))
-        app = _app(parts, offset, limiter or UnlimitedRateLimiter())
+        if make_app is None:
+            app = _app(parts, offset, limiter or UnlimitedRateLimiter())
+        else:
+            app = make_app(configuration, parts, lambda: datetime.now(UTC) + offset[0])
         contexts.callback(lambda: loop.run(app.stop(0)))
         ports = loop.run(app.start())
         kms = RunningKms(parts, vault, loop, app, ports, directory, contexts, offset)

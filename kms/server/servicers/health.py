@@ -5,8 +5,15 @@ from typing import ClassVar
 
 import grpc
 from grpc_health.v1 import health
-from grpc_health.v1.health_pb2 import DESCRIPTOR, HealthCheckResponse
+from grpc_health.v1.health_pb2 import (
+    DESCRIPTOR,
+    HealthCheckResponse,
+    HealthListRequest,
+    HealthListResponse,
+)
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
+
+from kms.server.call import ServicerContext
 
 
 class Health:
@@ -16,8 +23,7 @@ class Health:
 
     def __init__(self, services: Iterable[str]) -> None:
         self._services = ("", *services)
-        # The stubs know the synchronous half only.
-        self._servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]
+        self._servicer = _Servicer(self._services)
 
     def add_to(self, server: grpc.aio.Server) -> None:
         add_HealthServicer_to_server(self._servicer, server)
@@ -31,3 +37,16 @@ class Health:
     async def stop(self) -> None:
         """NOT_SERVING for good."""
         await self._servicer.enter_graceful_shutdown()
+
+
+# The stubs know the synchronous half only.
+class _Servicer(health.aio.HealthServicer):  # type: ignore[name-defined,misc]
+    """With the method that the library's own lacks."""
+
+    def __init__(self, services: Iterable[str]) -> None:
+        super().__init__()
+        self._server_status = dict.fromkeys(services, HealthCheckResponse.NOT_SERVING)
+
+    async def List(self, request: HealthListRequest, context: ServicerContext) -> HealthListResponse:
+        listed = {name: HealthCheckResponse(status=status) for name, status in self._server_status.items()}
+        return HealthListResponse(statuses=listed)

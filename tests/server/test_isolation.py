@@ -1,0 +1,236 @@
+"""Nobody reaches into another tenant, and nobody unknown reaches a servicer: every method that is served.
+
+The methods are those that the running listeners were given, the requests made from their descriptors; a new
+method is in the walk by being served, and fails it if it is not refused as the others are.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import grpc
+import pytest
+from server.asking import OK, Outcome, ask, ask_well
+from server.kms_harness import ACME
+from server.made_requests import Attempt, attempts, resource_names
+from server.server_harness import Authority, write_credentials
+from server.watched_kms import Listener, WatchedKms, watched_kms
+
+from kms.authz.roles import OPERATOR, ROLES
+from kms.client import api
+from kms.client.api import Api
+from kms.client.channel import open_channel, open_enrolment_channel
+from kms.client.credentials import read_credentials
+from kms.errors import Denied
+from kms.identity.grant import Grant
+from kms.model.names import IdentityName, SiteName
+
+DAY = timedelta(days=1)
+REAL, MISSING = "real", "missing"
+ALL_ROLES = frozenset(ROLES) - {OPERATOR}
+DENIED = (grpc.StatusCode.PERMISSION_DENIED, Denied().message, Denied.reason)
+
+# What names no tenant and reads nothing of any: whoever has a certificate may ask, and is answered.
+OF_NO_TENANT = {
+    "/grpc.health.v1.Health/Check": OK,
+    "/grpc.health.v1.Health/List": OK,
+    "/grpc.health.v1.Health/Watch": OK,
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": OK,
+    # A checkpoint is of the chain of all tenants, and says hashes alone.
+    "/kms.v1.AuditService/GetCheckpoint": OK,
+    # About the caller's own certificate; the request has no name, and no field that holds a good CSR here.
+    "/kms.v1.IdentityService/RenewCertificate": grpc.StatusCode.INVALID_ARGUMENT,
+}
+# Any identity of the tenant may have it: what opens a sealed secret needs it, and it is public.
+OF_ALL_OF_A_TENANT = {"/kms.v1.BlindfoldService/GetKeyDocument"}
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WatchedKms]:
+    """Tenant acme has one of everything, by the name `real`; globex's people have all roles."""
+    with watched_kms(tmp_path_factory.mktemp("watched")) as watched:
+        furnish(watched)
+        yield watched
+
+
+def furnish(watched: WatchedKms) -> None:
+    kms = watched.kms
+    kms.add_key()
+    kms.add_policy(REAL)
+    kms.allow_keys(policy_id=REAL)
+    kms.make_key(REAL)
+    for grant in (Grant(IdentityName("acme", "prod", REAL)), Grant(SiteName("acme", REAL))):
+        kms.issue(grant, kms.directory / "real" / type(grant.identity).__name__)
+    everything = Grant(IdentityName("globex", "prod", "mallory"), roles=ALL_ROLES)
+    kms.issue(everything, kms.directory / "callers" / "mallory")
+    nobody = Grant(IdentityName("acme", "prod", "nobody"))
+    kms.issue(nobody, kms.directory / "callers" / "nobody")
+
+
+def texts(identifier: str) -> tuple[str, ...]:
+    namespace = "prod" if identifier == REAL else MISSING
+    return (*resource_names("acme", namespace, identifier), identifier)
+
+
+def walk(listener: Listener, identifier: str = REAL) -> list[Attempt]:
+    """All methods of a listener, but those of no tenant."""
+    assert set(OF_NO_TENANT) <= set(listener.methods), "a method was removed: take it off the table"
+    return [
+        attempt
+        for path, method in listener.methods.items()
+        if path not in OF_NO_TENANT
+        for attempt in attempts(method, texts(identifier))
+    ]
+
+
+def refused(watched: WatchedKms, who: str, identifier: str) -> dict[str, Outcome]:
+    """How each method ends for that caller, all at once."""
+    with (
+        open_channel(watched.kms.target, watched.kms.directory / "callers" / who) as channel,
+        ThreadPoolExecutor(8) as workers,
+    ):
+        walked = walk(watched.main, identifier)
+        outcomes = workers.map(lambda attempt: ask_well(channel, attempt), walked)
+        return dict(zip(map(str, walked), outcomes, strict=True))
+
+
+def test_the_walk_is_of_all_that_is_served(watched: WatchedKms) -> None:
+    served = {path.split("/")[1] for path in (*watched.main.methods, *watched.enrolment.methods)}
+    assert {f"kms.v1.{name}" for name in api._MODULES} <= served
+    with open_channel(watched.kms.target, watched.kms.credentials("admin")) as channel:
+        get_tenant(watched, channel)
+    assert "/kms.v1.TenantService/GetTenant" in watched.main.reached
+
+
+@pytest.mark.parametrize("identifier", [REAL, MISSING])
+def test_an_identity_of_another_tenant_is_denied_everything(watched: WatchedKms, identifier: str) -> None:
+    before = len(watched.kms.events())
+    outcomes = refused(watched, "mallory", identifier)
+    told = {name: (item.code, item.text, item.reason) for name, item in outcomes.items()}
+    assert told == dict.fromkeys(outcomes, DENIED)
+    decided = {event["request_id"]: event for event in watched.kms.events()[before:]}
+    for name, outcome in outcomes.items():
+        if outcome.request_id:
+            assert decided[outcome.request_id]["decision"] == "DENY", name
+
+
+@pytest.mark.parametrize("who", ["mallory", "nobody"])
+def test_missing_and_forbidden_differ_in_nothing_but_the_request_id(watched: WatchedKms, who: str) -> None:
+    there, missing = (refused(watched, who, identifier) for identifier in (REAL, MISSING))
+    assert {name: item.said() for name, item in there.items()} == {
+        name: item.said() for name, item in missing.items()
+    }
+    open_to_all = OF_ALL_OF_A_TENANT if who == "nobody" else set()
+    assert {name for name, item in there.items() if item.code is OK} == open_to_all
+    assert len({item.said() for name, item in there.items() if name not in open_to_all}) == 1
+    ids = [item.request_id for item in (*there.values(), *missing.values()) if item.request_id]
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("path", OF_NO_TENANT)
+def test_what_names_no_tenant_is_answered_to_whoever_has_a_certificate(
+    watched: WatchedKms, path: str
+) -> None:
+    [attempt] = attempts(watched.main.methods[path], ())
+    with open_channel(watched.kms.target, watched.kms.directory / "callers" / "mallory") as channel:
+        assert ask(channel, attempt).code == OF_NO_TENANT[path]
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A caller whom nobody knows: how he connects, and how far he gets."""
+
+    connect: Callable[[WatchedKms, Path], grpc.Channel]
+    code: grpc.StatusCode
+
+
+def without_certificate(watched: WatchedKms, directory: Path) -> grpc.Channel:
+    root = read_credentials(watched.kms.credentials("admin")).ca_pem
+    return open_enrolment_channel(watched.kms.target, root)
+
+
+def expired(watched: WatchedKms, directory: Path) -> grpc.Channel:
+    watched.kms.issue(admin("expired"), directory, age=2 * DAY)
+    return open_channel(watched.kms.target, directory)
+
+
+def expired_since_it_connected(watched: WatchedKms, directory: Path) -> grpc.Channel:
+    watched.kms.issue(admin("expiring"), directory)
+    channel = open_channel(watched.kms.target, directory)
+    get_tenant(watched, channel)
+    watched.kms.offset[0] = DAY + timedelta(seconds=1)
+    return channel
+
+
+def revoked_since_it_connected(watched: WatchedKms, directory: Path) -> grpc.Channel:
+    watched.kms.issue(admin("revoked"), directory)
+    channel = open_channel(watched.kms.target, directory)
+    get_tenant(watched, channel)
+    name = str(admin("revoked").identity)
+    watched.kms.as_("admin").call("IdentityService", "RevokeIdentity", {"name": name})
+    return channel
+
+
+def self_signed(watched: WatchedKms, directory: Path) -> grpc.Channel:
+    root = read_credentials(watched.kms.credentials("admin")).ca_pem
+    write_credentials(directory, *Authority("mallory's own").issue("mallory"), root)
+    return open_channel(watched.kms.target, directory)
+
+
+def admin(name: str) -> Grant:
+    return Grant(IdentityName("acme", "prod", name), roles=ALL_ROLES)
+
+
+def get_tenant(watched: WatchedKms, channel: grpc.Channel) -> None:
+    """The connection is there, and its caller is known."""
+    assert Api(channel).call("TenantService", "GetTenant", {"name": ACME})["name"] == ACME
+
+
+UNAVAILABLE, UNAUTHENTICATED = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNAUTHENTICATED
+# UNAVAILABLE without a request id: the handshake failed.
+UNKNOWN = (
+    Unknown(without_certificate, UNAVAILABLE),
+    Unknown(expired, UNAVAILABLE),
+    Unknown(expired_since_it_connected, UNAUTHENTICATED),
+    Unknown(revoked_since_it_connected, UNAUTHENTICATED),
+    Unknown(self_signed, UNAVAILABLE),
+)
+
+
+@pytest.mark.parametrize("unknown", UNKNOWN, ids=lambda unknown: unknown.connect.__name__)
+def test_no_call_of_the_unknown_reaches_a_servicer(
+    watched: WatchedKms, unknown: Unknown, tmp_path: Path
+) -> None:
+    methods = watched.main.methods.values()
+    walked = [attempt for method in methods for attempt in attempts(method, texts(REAL))]
+    with unknown.connect(watched, tmp_path / "unknown") as channel:
+        watched.main.reached.clear()
+        try:
+            outcomes = {str(attempt): ask(channel, attempt) for attempt in walked}
+        finally:
+            watched.kms.offset[0] = timedelta(0)
+    assert {item.code for item in outcomes.values()} == {unknown.code}
+    assert {bool(item.request_id) for item in outcomes.values()} == {unknown.code is UNAUTHENTICATED}
+    assert watched.main.reached == []
+
+
+def test_enrolment_listener_serves_enrolment_alone(watched: WatchedKms, tmp_path: Path) -> None:
+    assert {path.split("/")[1] for path in watched.enrolment.methods} == {"kms.v1.EnrolmentService"}
+    root = read_credentials(watched.kms.credentials("admin")).ca_pem
+    with open_enrolment_channel(watched.kms.enrolment_target, root) as channel:
+        outcomes = {
+            path: ask(channel, attempt).code
+            for path, method in watched.main.methods.items()
+            for attempt in attempts(method, texts(REAL))
+        }
+    assert outcomes == dict.fromkeys(watched.main.methods, grpc.StatusCode.UNIMPLEMENTED)
+    assert watched.enrolment.reached == []
+
+
+def test_enrolment_s_methods_are_not_on_the_main_listener(watched: WatchedKms) -> None:
+    with open_channel(watched.kms.target, watched.kms.credentials("admin")) as channel:
+        for method in watched.enrolment.methods.values():
+            [attempt] = attempts(method, ())
+            assert ask(channel, attempt).code == grpc.StatusCode.UNIMPLEMENTED
