@@ -17,7 +17,7 @@ demo: setup
 	$(BIN)/python -m demo
 
 # Branch coverage: all of blindfold/ and of the policy engine, and a line for the rest.
-WHOLLY_COVERED := blindfold/*,kms/authz/*,kms/model/policy.py,kms/model/predicate.py,kms/model/access_request.py
+WHOLLY_COVERED := blindfold/*,kms/authz/*,kms/model/policy.py,kms/model/policy_json.py,kms/model/json_form.py,kms/model/predicate.py,kms/model/access_request.py
 
 test: setup
 	$(BIN)/pytest -m "not slow" --cov --cov-report=

@@ -9,7 +9,8 @@ from kms.authz.decide import decide
 from kms.model.access_request import AccessRequest
 from kms.model.caller import Caller
 from kms.model.names import IdentityName
-from kms.model.policy import PolicyKind, parse_policy
+from kms.model.policy import PolicyKind
+from kms.model.policy_json import parse_policy
 
 RULES = 256
 LIMIT_MICROSECONDS = 100

@@ -20,7 +20,8 @@ from kms.authz.name_index import NameIndex
 from kms.authz.time_index import TimeIndex
 from kms.model.access_request import AccessRequest
 from kms.model.caller import Caller
-from kms.model.policy import Action, NameMatcher, PolicyContent, PolicyKind, parse_policy
+from kms.model.policy import Action, NameMatcher, PolicyContent, PolicyKind
+from kms.model.policy_json import parse_policy
 
 Index = Callable[[AccessRequest, int | None], Outcome]
 Builder = Callable[[Sequence[Placed[Any]], RegexSet], Index]

@@ -13,7 +13,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from kms.errors import InvalidField, LimitExceeded
-from kms.model.policy import MAX_POLICY_BYTES
+from kms.model.policy_json import MAX_POLICY_BYTES
 from kms.server.convert import enum_number, enum_text
 from protos.kms.v1.kms_policy_pb2 import KmsPolicyContent
 from protos.kms.v1.secret_policy_pb2 import SecretPolicyContent

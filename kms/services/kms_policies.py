@@ -15,7 +15,8 @@ from kms.authz.lint import LintWarning
 from kms.errors import NotFound
 from kms.model.access_request import AccessRequest
 from kms.model.names import KmsPolicyName, KmsPolicyRevisionName, NamespaceName
-from kms.model.policy import PolicyKind, parse_policy
+from kms.model.policy import PolicyKind
+from kms.model.policy_json import parse_policy
 from kms.model.records import KmsPolicyRecord, KmsPolicyRevisionRecord, NamespacePolicyRecord
 from kms.services.call import Call, Outcome, Page
 from kms.services.explaining import KnownIdentity, overruled

@@ -8,7 +8,8 @@ from blindfold import PolicyDocument
 from blindfold.errors import DocumentInvalid
 from kms.authz.compile import CompiledPolicy, compile_policy
 from kms.errors import KmsError, StoreTampered
-from kms.model.policy import PolicyContent, PolicyKind, parse_policy, to_json
+from kms.model.policy import PolicyContent, PolicyKind
+from kms.model.policy_json import parse_policy, to_json
 from kms.model.records import RevisionRecord
 from kms.services.sized_cache import SizedCache
 

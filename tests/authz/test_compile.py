@@ -16,7 +16,8 @@ from kms.authz.decide import Reason, decide
 from kms.authz.lint import WarningCode
 from kms.errors import InvalidField, LimitExceeded
 from kms.model.access_request import AccessRequest
-from kms.model.policy import KMS_PREDICATES, PolicyKind, parse_policy
+from kms.model.policy import KMS_PREDICATES, PolicyKind
+from kms.model.policy_json import parse_policy
 
 NOW = datetime(2026, 6, 3, 12, tzinfo=UTC)
 GOOD = {"name": "good", "action": "ALLOW", "client_name": "a"}

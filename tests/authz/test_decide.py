@@ -10,7 +10,8 @@ from kms.authz.compile import compile_policy
 from kms.authz.decide import Reason, decide
 from kms.authz.matcher import RegexFault, RegexSet
 from kms.model.access_request import AccessRequest
-from kms.model.policy import Action, PolicyKind, parse_policy
+from kms.model.policy import Action, PolicyKind
+from kms.model.policy_json import parse_policy
 
 NOON = datetime(2026, 6, 3, 12, tzinfo=UTC)  # a Wednesday
 

@@ -8,7 +8,8 @@ from policy_strategies import caller
 from kms.authz.compile import BUILDERS, compile_policy
 from kms.authz.explain import explain
 from kms.model.access_request import AccessRequest
-from kms.model.policy import PolicyKind, parse_policy
+from kms.model.policy import PolicyKind
+from kms.model.policy_json import parse_policy
 
 NOON = datetime(2026, 6, 3, 12, tzinfo=UTC)
 

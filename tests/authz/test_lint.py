@@ -9,7 +9,8 @@ from kms.authz import lint as linter
 from kms.authz.implication import Implications
 from kms.authz.lint import lint
 from kms.authz.matcher import RegexFault, RegexSet
-from kms.model.policy import PolicyKind, parse_policy
+from kms.model.policy import PolicyKind
+from kms.model.policy_json import parse_policy
 
 NOW = datetime(2026, 6, 3, 12, tzinfo=UTC)
 CLIENT = {"client_name": "a"}

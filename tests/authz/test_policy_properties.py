@@ -11,7 +11,8 @@ from kms.authz.compile import compile_policy, validate_policy
 from kms.authz.decide import Reason, decide
 from kms.authz.explain import explain
 from kms.authz.implication import Implications
-from kms.model.policy import Action, PolicyContent, PolicyKind, RuleCombining, parse_policy, to_json
+from kms.model.policy import Action, PolicyContent, PolicyKind, RuleCombining
+from kms.model.policy_json import parse_policy, to_json
 
 
 def decided(policy, request):

@@ -26,9 +26,8 @@ from kms.model.policy import (
     Rule,
     RuleCombining,
     TimeWindow,
-    parse_policy,
-    to_json,
 )
+from kms.model.policy_json import parse_policy, to_json
 
 SECRET, KMS = PolicyKind.SECRET, PolicyKind.KMS
 B64 = base64.b64encode(b"x" * 1024).decode()
@@ -66,7 +65,6 @@ EVERYTHING = {
         },
         {"name": "none", "action": "DENY"},
     ],
-    "labels": {"team": "payments"},
     "description": "all of it",
 }
 

@@ -7,7 +7,8 @@ import pytest
 from services.conftest import AUTHOR, PROD, WEB, WEB_TLS, Kms
 
 from kms.errors import LimitExceeded
-from kms.model.policy import MAX_POLICY_BYTES, PolicyKind, parse_policy, to_json
+from kms.model.policy import PolicyKind
+from kms.model.policy_json import MAX_POLICY_BYTES, parse_policy, to_json
 
 
 def size_of(content: dict[str, Any]) -> int:
