@@ -23,7 +23,7 @@ MAX_INPUT = MAX_PLAINTEXT + 1024
 
 _key_argument = click.argument("key", metavar="KEY")
 _input_argument = click.argument("data", metavar="[INPUT]", type=STREAM, default="-")
-_aad_option = click.option(
+aad_option = click.option(
     "--aad", default="", metavar="TEXT", help="Public context that is bound to it and must be given again."
 )
 _compromised_option = click.option(
@@ -43,7 +43,7 @@ def _read(name: str) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-def _text(value: str) -> str:
+def base64_text(value: str) -> str:
     return base64.b64encode(value.encode()).decode("ascii")
 
 
@@ -55,13 +55,13 @@ Example:
 )
 @_key_argument
 @_input_argument
-@_aad_option
+@aad_option
 @out_option
 @online()
 def encrypt(session: Session, key: str, data: str, aad: str, out: Path | None) -> None:
     """Encrypt up to 64 KiB under the primary version of a key."""
     request = {"name": str(key_name(session, key)), "plaintext": _read(data)}
-    request["additional_authenticated_data"] = _text(aad)
+    request["additional_authenticated_data"] = base64_text(aad)
     write_public(session, session.call(SERVICE, "Encrypt", request), "ciphertext", out)
 
 
@@ -72,7 +72,7 @@ Example:
 )
 @_key_argument
 @_input_argument
-@_aad_option
+@aad_option
 @_compromised_option
 @out_option
 @online()
@@ -86,7 +86,7 @@ def decrypt(
     request = {
         "name": str(key_name(session, key)),
         "ciphertext": _read(data),
-        "additional_authenticated_data": _text(aad),
+        "additional_authenticated_data": base64_text(aad),
         "allow_compromised": allow_compromised,
     }
     write_secret(session, session.call(SERVICE, "Decrypt", request), "plaintext", out)
@@ -100,7 +100,7 @@ Example:
 @_key_argument
 @_input_argument
 @click.option("--to", "destination", metavar="KEY", help="The other key; by default the same.")
-@_aad_option
+@aad_option
 @click.option("--new-aad", metavar="TEXT", help="Context for the new ciphertext; by default the old one.")
 @out_option
 @online()
@@ -121,9 +121,9 @@ def reencrypt(
     request = {
         "name": source,
         "ciphertext": _read(data),
-        "additional_authenticated_data": _text(aad),
+        "additional_authenticated_data": base64_text(aad),
         "destination": source if destination is None else str(key_name(session, destination)),
-        "destination_additional_authenticated_data": _text(aad if new_aad is None else new_aad),
+        "destination_additional_authenticated_data": base64_text(aad if new_aad is None else new_aad),
     }
     write_public(session, session.call(SERVICE, "ReEncrypt", request), "ciphertext", out)
 
@@ -152,7 +152,7 @@ Example:
     help="File for the data key as KEY encrypts it.",
 )
 @click.option("--wrapped-only", is_flag=True, help="Do not hand out the data key itself.")
-@_aad_option
+@aad_option
 @out_option
 @online()
 def data_key(
@@ -168,7 +168,7 @@ def data_key(
         "name": str(key_name(session, key)),
         "byte_count": int(count),
         "with_plaintext": not wrapped_only,
-        "additional_authenticated_data": _text(aad),
+        "additional_authenticated_data": base64_text(aad),
     }
     answer = session.call(SERVICE, "GenerateDataKey", request)
     # First, so that no data key is handed out whose wrapped form was lost.

@@ -1,140 +1,25 @@
 """`kms policy`: KMS policies, which say who may do which operation with which key."""
 
-import uuid
-
 import click
 
-from cli.errors import CliError
-from cli.online.names import resolve
+from cli.online import policy_commands
 from cli.online.parameters import etag_option
-from cli.online.policy_content import read_policy
-from cli.online.secret_policy import warning_line
+from cli.online.policy_apply import apply as make_apply
+from cli.online.policy_calls import namespace_argument, namespace_name
+from cli.online.policy_explain import explain as make_explain
 from cli.online.session import Session, online
-from cli.options import STREAM
-from kms.model.names import KmsPolicyName, NamespaceName
-from kms.model.policy import PolicyKind
+from cli.policy_kind import KMS
 
-SERVICE = "KmsPolicyService"
-COLUMNS = ("name", "revision", "state", "update_time")
-
-_policy_argument = click.argument("name", metavar="POLICY")
-_content_argument = click.argument("content", metavar="FILE", type=STREAM)
-_namespace_argument = click.argument("namespace", metavar="NAMESPACE")
-
-
-def policy_name(session: Session, name: str) -> str:
-    return str(resolve(KmsPolicyName, name, session.tenant))
-
-
-@click.command(
-    epilog="""\b
-Example:
-  kms policy create prod/orders orders.json"""
-)
-@_policy_argument
-@_content_argument
-@online()
-def create(session: Session, name: str, content: str) -> None:
-    """Make a KMS policy. FILE holds the rules as JSON: see docs/policies.md."""
-    policy = resolve(KmsPolicyName, name, session.tenant)
-    request = {
-        "parent": str(NamespaceName(policy.tenant, policy.namespace)),
-        "kms_policy_id": policy.policy,
-        "kms_policy": {"content": read_policy(content, PolicyKind.KMS)},
-        "request_id": str(uuid.uuid4()),
-    }
-    session.show(session.call(SERVICE, "CreateKmsPolicy", request))
-
-
-@click.command(
-    epilog="""\b
-Example:
-  kms policy get prod/orders"""
-)
-@_policy_argument
-@online()
-def get(session: Session, name: str) -> None:
-    """Show a KMS policy, deleted ones too."""
-    session.show(session.call(SERVICE, "GetKmsPolicy", {"name": policy_name(session, name)}))
-
-
-@click.command(
-    "list",
-    epilog="""\b
-Example:
-  kms policy list prod""",
-)
-@_namespace_argument
-@click.option("--show-deleted", is_flag=True, help="List deleted policies too.")
-@online()
-def list_policies(session: Session, namespace: str, show_deleted: bool) -> None:
-    """List the KMS policies of a namespace."""
-    parent = str(resolve(NamespaceName, namespace, session.tenant))
-    request = {"parent": parent, "show_deleted": show_deleted}
-    session.table(session.all_of(SERVICE, "ListKmsPolicies", request, "kms_policies"), COLUMNS)
-
-
-@click.command(
-    epilog="""\b
-Example:
-  kms policy update prod/orders orders.json"""
-)
-@_policy_argument
-@_content_argument
-@etag_option
-@online()
-def update(session: Session, name: str, content: str, etag: str) -> None:
-    """Give a KMS policy other rules, which hold with the next call."""
-    content_ = read_policy(content, PolicyKind.KMS)
-    policy = {"name": policy_name(session, name), "content": content_, "etag": etag}
-    session.show(session.call(SERVICE, "UpdateKmsPolicy", {"kms_policy": policy}))
-
-
-@click.command(
-    epilog="""\b
-Example:
-  kms policy delete prod/orders"""
-)
-@_policy_argument
-@etag_option
-@online()
-def delete(session: Session, name: str, etag: str) -> None:
-    """Delete a KMS policy: it denies everything until it is undeleted."""
-    request = {"name": policy_name(session, name), "etag": etag}
-    session.show(session.call(SERVICE, "DeleteKmsPolicy", request))
-
-
-@click.command(
-    epilog="""\b
-Example:
-  kms policy undelete prod/orders"""
-)
-@_policy_argument
-@etag_option
-@online()
-def undelete(session: Session, name: str, etag: str) -> None:
-    """Bring a deleted KMS policy back."""
-    request = {"name": policy_name(session, name), "etag": etag}
-    session.show(session.call(SERVICE, "UndeleteKmsPolicy", request))
-
-
-@click.command(
-    epilog="""\b
-Example:
-  kms policy validate prod orders.json --strict"""
-)
-@_namespace_argument
-@_content_argument
-@click.option("--strict", is_flag=True, help="End with exit code 1 if there is any warning.")
-@online()
-def validate(session: Session, namespace: str, content: str, strict: bool) -> None:
-    """Check the content of a policy without storing it. Prints a line for each warning."""
-    parent = str(resolve(NamespaceName, namespace, session.tenant))
-    request = {"parent": parent, "content": read_policy(content, PolicyKind.KMS)}
-    warnings = session.call(SERVICE, "ValidateKmsPolicy", request).get("warnings", [])
-    session.lines(warnings, warning_line)
-    if strict and warnings:
-        raise CliError(f"{len(warnings)} warnings", hint="docs/policies.md explains them.")
+create = policy_commands.create(KMS)
+get = policy_commands.get(KMS)
+list_policies = policy_commands.list_policies(KMS)
+update = policy_commands.update(KMS)
+delete = policy_commands.delete(KMS)
+undelete = policy_commands.undelete(KMS)
+revisions = policy_commands.revisions(KMS)
+validate = policy_commands.validate(KMS)
+explain = make_explain(KMS)
+apply = make_apply(KMS)
 
 
 @click.command(
@@ -144,15 +29,15 @@ Example:
   kms policy set-namespace prod prod/all-keys
   kms policy set-namespace prod ''""",
 )
-@_namespace_argument
+@namespace_argument
 @click.argument("policy", metavar="POLICY")
 @etag_option
 @online()
 def set_namespace(session: Session, namespace: str, policy: str, etag: str) -> None:
     """Ask a policy for every key of a namespace, besides the key's own; '' for none."""
     request = {
-        "name": str(resolve(NamespaceName, namespace, session.tenant)),
-        "kms_policy": policy_name(session, policy) if policy else "",
+        "name": namespace_name(session, namespace),
+        "kms_policy": KMS.name(policy, session.tenant) if policy else "",
         "etag": etag,
     }
-    session.show(session.call(SERVICE, "SetNamespacePolicy", {"namespace_policy": request}))
+    session.show(session.call(KMS.service, "SetNamespacePolicy", {"namespace_policy": request}))

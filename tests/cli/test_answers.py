@@ -17,11 +17,13 @@ from blindfold.stream import CHUNK
 from cli.errors import CliError, describe
 from cli.exit_codes import ExitCode
 from cli.online.call_errors import CALLS, reported
-from cli.online.policy_content import read_policy
+from cli.online.policy_calls import to_api
 from cli.online.reseal import CountedSink
 from cli.online.view import person, view
 from cli.output import write_table
+from cli.policy_file import read_content
 from kms.client import errors
+from kms.model.policy import PolicyKind
 from testvectors import material
 
 POLICY: dict[str, Any] = {
@@ -43,7 +45,7 @@ POLICY: dict[str, Any] = {
 
 def test_policy_is_sent_in_the_form_of_the_api(tmp_path: Path) -> None:
     (tmp_path / "policy.json").write_text(json.dumps(POLICY))
-    sent = read_policy(str(tmp_path / "policy.json"))
+    sent = to_api(read_content(str(tmp_path / "policy.json"), PolicyKind.SECRET))
     assert (sent["rule_combining"], sent["binding"]) == ("RULE_COMBINING_DENY_OVERRIDES", "BINDING_POLICY")
     assert sent["decrypt_cache_timeout"] == "60s"
     assert [rule["action"] for rule in sent["rules"]] == ["ACTION_ALLOW", "ACTION_DENY"]

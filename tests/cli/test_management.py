@@ -130,7 +130,7 @@ def test_policy_can_be_fetched_edited_and_sent_back(house: House) -> None:
         ('{"rules": [], "rules": []}', "a name occurs twice"),
         ('{"rules": NaN}', "NaN is not a JSON value"),
         ("[]", "not an object"),
-        ("{", "the policy is not JSON"),
+        ("{", "standard input:1: is not JSON"),
     ],
 )
 def test_policy_that_is_wrong_is_refused_with_its_place(house: House, content: str, words: str) -> None:

@@ -1,0 +1,127 @@
+"""`apply`: make the policies of the KMS those that files say, and show what that changes."""
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.errors import CliError
+from cli.exit_codes import ExitCode
+from cli.online.policy_calls import call, content_of
+from cli.online.policy_commands import create_policy, update_policy
+from cli.online.session import Session, online
+from cli.online.view import view
+from cli.output import printable, write_json
+from cli.policy_file import PolicyFile, print_policy, read_policy_files
+from cli.policy_kind import Kind
+from kms.client.errors import CallNotFound
+from kms.model.policy import PolicyContent
+
+CREATED, UPDATED, UNCHANGED = "CREATED", "UPDATED", "UNCHANGED"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is to be done for one file. `revision` and `etag` are those that were read, 0 and "" for none."""
+
+    file: PolicyFile
+    name: str
+    change: str
+    before: PolicyContent | None
+    revision: int
+    etag: str
+
+    def diff(self, kind: Kind) -> str:
+        """Unified, from what is there to what the file says; "" where nothing changes."""
+        if self.change == UNCHANGED:
+            return ""
+        old = "" if self.before is None else print_policy(kind.policy, self.name, self.before)
+        new = print_policy(kind.policy, self.name, self.file.content)
+        titles = (f"{self.name} revision {self.revision}" if old else "/dev/null", self.file.text.source)
+        return "".join(difflib.unified_diff(old.splitlines(True), new.splitlines(True), *titles))
+
+
+def apply(kind: Kind) -> click.Command:
+    text = f"""Make {kind.noun[:-1]}ies what files say.
+
+    Prints what changes as a unified diff. A policy that is as its file says gets no new revision; one that
+    has changed since it was compared is not overwritten (exit code 9). All files are read, and all policies
+    compared, before the first one is written.
+
+    Of a directory the files *.yaml, *.yml and *.json are read. docs/policies.md describes their form.
+    """
+
+    @kind.command("apply", text, "-f policies/ --dry-run", "-f rules.yaml")
+    @click.option(
+        "--file",
+        "-f",
+        "paths",
+        type=click.Path(exists=True, path_type=Path),
+        multiple=True,
+        required=True,
+        metavar="FILE|DIR",
+        help="Policy file, or directory of them; may be repeated.",
+    )
+    @click.option("--dry-run", is_flag=True, help="Show what would change, and write nothing.")
+    @online()
+    def command(session: Session, paths: tuple[Path, ...], dry_run: bool) -> None:
+        steps = _steps(session, kind, read_policy_files(paths, kind.policy))
+        if not session.as_json:
+            for step in steps:
+                _show(step.diff(kind))
+        done = [_done(session, kind, step, dry_run) for step in steps]
+        if session.as_json:
+            write_json(done)
+
+    return command
+
+
+def _steps(session: Session, kind: Kind, files: list[PolicyFile]) -> list[Step]:
+    """Raises `CliError`, also for two files about one policy."""
+    sources: dict[str, str] = {}
+    steps = []
+    for file in files:
+        name = kind.name(file.name, session.tenant)
+        if name in sources:
+            raise file.text.fault("name", f"{file.name} is in {sources[name]} already")
+        sources[name] = file.text.source
+        steps.append(_step(session, kind, file, name))
+    return steps
+
+
+def _step(session: Session, kind: Kind, file: PolicyFile, name: str) -> Step:
+    try:
+        answer = call(session, kind, "Get", {"name": name})
+    except CallNotFound:
+        answer = {}
+    if file.etag and file.etag != answer.get("etag"):
+        raise CliError(f"{name} has changed: its etag is not {file.etag}", code=ExitCode.CONFLICT)
+    if not answer:
+        return Step(file, name, CREATED, None, 0, "")
+    if view(answer)["state"] == "DELETED":
+        raise CliError(f"{name} is deleted; undelete it first", code=ExitCode.CONFLICT)
+    before = content_of(answer, kind)
+    change = UNCHANGED if before == file.content else UPDATED
+    return Step(file, name, change, before, answer["revision"], answer["etag"])
+
+
+def _done(session: Session, kind: Kind, step: Step, dry_run: bool) -> dict[str, Any]:
+    """Do the step. Raises `CallFailed`."""
+    revision = step.revision
+    if step.change != UNCHANGED and not dry_run:
+        if step.change == CREATED:
+            answer = create_policy(session, kind, step.name, step.file.content)
+        else:
+            answer = update_policy(session, kind, step.name, step.file.content, step.etag)
+        revision = answer["revision"]
+    if not session.as_json:
+        words = "dry run, " * dry_run + step.change.lower()
+        click.echo(f"{step.name}: {words}, revision {revision or 'none yet'}", err=True)
+    return {"name": step.name, "change": step.change, "revision": revision, "diff": step.diff(kind)}
+
+
+def _show(diff: str) -> None:
+    for line in diff.splitlines():
+        click.echo(printable(line))
