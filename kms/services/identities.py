@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from kms.errors import InvalidField, Unauthenticated, WrongState
+from kms.errors import InvalidField, NotFound, Unauthenticated, WrongState
 from kms.identity.certificates import Leaf
 from kms.identity.csr import PublicKey, verify_csr
 from kms.identity.grant import Grant
@@ -86,13 +86,24 @@ class Identities:
         for _ in range(ATTEMPTS):
             loaded = self._repository.load(JoinTokenRecord, token.token_id.hex())
             grant = redeem(None if loaded is None else loaded.record, token, now)
-            changes: list[Change] = []
+            changes: list[Change] = self._place_of(grant.identity)
             if loaded is not None:
                 changes += [loaded.put(loaded.record.spent(now)), self._not_revoked_since(loaded.record)]
             call = Call(self._caller(grant, address), request_id, now)
             issued = await self._try_enrol(call, grant, public_key, changes)
             if issued is not None:
                 return issued
+        raise Unauthenticated(TOKEN_REFUSED)
+
+    def _place_of(self, identity: Identity) -> list[Change]:
+        """Its namespace is there still, if it is of one. Raises `Unauthenticated`."""
+        scope = scope_of(identity)
+        if not isinstance(scope, NamespaceName):
+            return []
+        try:
+            return [require_namespace(self._repository, scope)]
+        except NotFound:
+            pass
         raise Unauthenticated(TOKEN_REFUSED)
 
     def _not_revoked_since(self, token: JoinTokenRecord) -> Require:

@@ -12,6 +12,7 @@ from kms.model.labels import check_labels
 from kms.model.names import IdentityName, NamespaceName, TenantName
 from kms.model.records import (
     IdentityRecord,
+    ImportKeyRecord,
     KeyRecord,
     KmsPolicyRecord,
     NamespacePolicyRecord,
@@ -23,8 +24,8 @@ from kms.model.records import (
 from kms.services.call import Call, Outcome, Page
 from kms.services.guard import Action, Guard
 from kms.services.keyring import Keyring
-from kms.services.repository import Loaded, Repository, create, found, page, same_request
-from kms.storage.interface import Change, Require
+from kms.services.repository import Loaded, Repository, Stored, create, found, page, same_request
+from kms.storage.interface import MISSING, Change, Require, RequireNone
 
 MAX_DESCRIPTION = 2048
 SYSTEM = "system"
@@ -129,6 +130,10 @@ class Tenants:
         return await self._guard.perform(call, LIST_TENANTS, None, act)
 
 
+# What keeps a namespace from being deleted.
+_INSIDE: tuple[type[Stored], ...] = (SecretPolicyRecord, KmsPolicyRecord, KeyRecord, IdentityRecord)
+
+
 class Namespaces:
     """Where a tenant's policies and identities live."""
 
@@ -168,16 +173,28 @@ class Namespaces:
         return await self._guard.perform(call, LIST_NAMESPACES, parent, act)
 
     async def delete(self, call: Call, name: NamespaceName, etag: str) -> None:
-        """Raises `NotFound`, `EtagMismatch`, and `WrongState` while anything is in it."""
+        """Raises `NotFound`, `EtagMismatch`, and `WrongState` while anything is in it.
+
+        What is made in it meanwhile is found, or not made: who creates requires the namespace, and who
+        deletes requires that nothing is in it. Import keys go with it: they last a day, and nobody can
+        delete them.
+        """
 
         def act() -> Outcome[None]:
             loaded = found(self._repository.load(NamespaceRecord, str(name)), str(name))
             loaded.check_etag(etag)
-            for kind in (SecretPolicyRecord, KmsPolicyRecord, KeyRecord, IdentityRecord):
+            for kind in _INSIDE:
                 if not self._repository.is_empty(kind, f"{name}/"):
                     raise WrongState(f"{name} still holds {kind.KIND}; move or delete them first")
             choice = self._repository.load(NamespacePolicyRecord, str(name))
-            return Outcome(None, [loaded.delete(), *([choice.delete()] if choice else [])])
+            import_keys = self._repository.all(ImportKeyRecord, f"{name}/")
+            changes: list[Change] = [loaded.delete(), *(key.delete() for key in import_keys)]
+            changes += [RequireNone(kind.KIND, f"{name}/") for kind in _INSIDE]
+            changes.append(RequireNone(ImportKeyRecord.KIND, f"{name}/"))
+            changes.append(
+                Require(NamespacePolicyRecord.KIND, str(name), MISSING) if choice is None else choice.delete()
+            )
+            return Outcome(None, changes)
 
         await self._guard.perform(call, DELETE_NAMESPACE, name, act)
 

@@ -5,7 +5,7 @@ The index is what makes a row that was removed, or replaced by an older valid on
 
 import threading
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import NamedTuple
@@ -98,6 +98,18 @@ class Draft:
     def counter(self, kind: str, name: str) -> int:
         known = self.get(kind, name)
         return MISSING if known is None else known.counter
+
+    def is_empty(self, kind: str, prefix: str, apart_from: Set[str]) -> bool:
+        """Whether no row of the kind has a name that starts with prefix, some names apart."""
+        entries = {
+            name: known
+            for (of_kind, name), known in self._entries.items()
+            if of_kind == kind and name.startswith(prefix)
+        }
+        if any(known is not None for name, known in entries.items() if name not in apart_from):
+            return False
+        decided = entries.keys() | apart_from
+        return set(self._index.names(kind, prefix, "", len(decided) + 1)) <= decided
 
     def remove(self, old: Row) -> None:
         """Account for a verified row that is about to be deleted or overwritten."""

@@ -80,6 +80,16 @@ class Require:
     expected: int
 
 
+@dataclass(frozen=True, slots=True)
+class RequireNone(Require):
+    """Fail the unit unless no row of the kind has a name that starts with `name`.
+
+    Rows that the unit itself deletes do not count.
+    """
+
+    expected: int = MISSING
+
+
 Change = Put | Delete | Require
 
 

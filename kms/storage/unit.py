@@ -19,6 +19,7 @@ from kms.storage.interface import (
     Put,
     Receipt,
     Require,
+    RequireNone,
     Row,
     WriteConflict,
 )
@@ -76,7 +77,7 @@ def apply(
     before it has written or accounted for anything, so that the other units of the transaction stand.
     """
     for change in unit.changes:
-        if draft.counter(change.kind, change.name) != change.expected:
+        if not _holds(draft, unit, change):
             raise WriteConflict(f"{change.kind} {change.name} was written by somebody else in between")
     replaced = [_read(connection, draft, change) for change in unit.changes]
     if unit.writes:
@@ -105,6 +106,16 @@ def chain_events(
         records.append((sequence, body, chain_hash, event_mac(draft.keys, chain_hash)))
     draft.advance(last, chain_hash)
     return records, Receipt(last, chain_hash)
+
+
+def _holds(draft: Draft, unit: Unit, change: Change) -> bool:
+    """Whether the rows are as whoever made the change had read them."""
+    if isinstance(change, RequireNone):
+        deleted = {
+            item.name for item in unit.changes if isinstance(item, Delete) and item.kind == change.kind
+        }
+        return draft.is_empty(change.kind, change.name, deleted)
+    return draft.counter(change.kind, change.name) == change.expected
 
 
 def _check_name(text: str) -> None:

@@ -1,15 +1,28 @@
 """Tenants and namespaces: who makes them, and that nobody reaches into another's."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from services.conftest import ACME, ADMIN, ALLOW_WEB, OPERATOR, PROD, WEB, Kms, caller
+from services.conftest import ACME, ADMIN, ALLOW_WEB, KEY_ADMIN, OPERATOR, PROD, WEB, Kms, caller
 
 from kms.client.credentials import generate_key_pair
-from kms.errors import AlreadyExists, Denied, EtagMismatch, InvalidField, LimitExceeded, NotFound, WrongState
-from kms.model.names import NamespaceName, TenantName
-from kms.model.records import IdentityRecord
-from kms.services.tenants import ADMIN_ROLES, Description
+from kms.errors import (
+    AlreadyExists,
+    Denied,
+    EtagMismatch,
+    InvalidField,
+    LimitExceeded,
+    NotFound,
+    Unauthenticated,
+    WrongState,
+)
+from kms.identity.grant import Grant
+from kms.model.names import IdentityName, NamespaceName, TenantName
+from kms.model.records import IdentityRecord, ImportKeyRecord, KeyRecord
+from kms.services.repository import Repository
+from kms.services.tenants import ADMIN_ROLES, Description, require_namespace
+from kms.storage.interface import MISSING, Put
 
 GLOBEX = TenantName("globex")
 DEV = NamespaceName("acme", "dev")
@@ -85,6 +98,49 @@ def test_namespace_with_anything_in_it_stays(kms: Kms) -> None:
     kms.add_policy(ALLOW_WEB)
     with pytest.raises(WrongState, match="still holds secretPolicies"):
         kms.run(kms.parts.namespaces.delete(kms.call(ADMIN), PROD, ""))
+
+
+def test_what_is_made_in_a_namespace_while_it_is_deleted_keeps_it(
+    kms: Kms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_empty, keys = Repository.is_empty, []
+
+    def then_made(self: Repository, cls: Any, prefix: str) -> bool:
+        answer = is_empty(self, cls, prefix)
+        if cls is IdentityRecord and not keys:
+            keys.append(make_key_row(kms, f"{DEV}/keys/late"))
+        return answer
+
+    create_namespace(kms)
+    monkeypatch.setattr(Repository, "is_empty", then_made)
+    with pytest.raises(WrongState, match="still holds keys"):
+        kms.run(kms.parts.namespaces.delete(kms.call(ADMIN), DEV, ""))
+    assert kms.run(kms.parts.namespaces.get(kms.call(ADMIN), DEV)).name == str(DEV)
+
+
+def make_key_row(kms: Kms, name: str) -> Any:
+    """What another writer commits meanwhile: a row that its maker requires the namespace for."""
+    changes = [require_namespace(kms.parts.repository, DEV), Put(KeyRecord.KIND, name, b"{}", MISSING)]
+    return kms.vault.store.commit(changes, [kms.call(ADMIN).event("CreateKey", name, "ALLOW")]).result()
+
+
+def test_import_keys_go_with_their_namespace(kms: Kms) -> None:
+    create_namespace(kms)
+    kms.run(kms.parts.transfers.create_import_key(kms.call(KEY_ADMIN), DEV))
+    assert not kms.parts.repository.is_empty(ImportKeyRecord, f"{DEV}/")
+    kms.run(kms.parts.namespaces.delete(kms.call(ADMIN), DEV, ""))
+    assert kms.parts.repository.is_empty(ImportKeyRecord, f"{DEV}/")
+
+
+def test_nobody_enrols_into_a_namespace_that_was_deleted(kms: Kms) -> None:
+    create_namespace(kms)
+    grant = Grant(IdentityName("acme", "dev", "late"))
+    token, _ = kms.run(kms.parts.identities.create_join_token(kms.call(ADMIN), grant, timedelta(minutes=5)))
+    kms.run(kms.parts.namespaces.delete(kms.call(ADMIN), DEV, ""))
+    csr = generate_key_pair().csr
+    with pytest.raises(Unauthenticated, match="unknown, used or expired"):
+        kms.run(kms.parts.identities.enrol(token, csr, address="", request_id="", now=kms.now))
+    assert kms.parts.repository.load(IdentityRecord, str(grant.identity)) is None
 
 
 @pytest.mark.parametrize(

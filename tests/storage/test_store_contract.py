@@ -8,7 +8,18 @@ from store_workshop import Workshop, an_event
 
 from kms.errors import InvalidField, Unavailable
 from kms.model.chain import body_digest, genesis, link, parse_object, state_digest_of
-from kms.storage.interface import MISSING, Change, Delete, Put, Receipt, Require, Row, Store, WriteConflict
+from kms.storage.interface import (
+    MISSING,
+    Change,
+    Delete,
+    Put,
+    Receipt,
+    Require,
+    RequireNone,
+    Row,
+    Store,
+    WriteConflict,
+)
 
 
 @pytest.fixture(params=["sqlite"])
@@ -87,6 +98,35 @@ def test_require_that_holds_writes_no_row(store: Store) -> None:
     done(store.commit([Require("thing", "a", 1), Require("thing", "z", MISSING)], [an_event()]))
     assert store.get("thing", "a") == Row("thing", "a", 1, b"first a")
     assert store.get("thing", "z") is None
+
+
+def test_require_none_holds_where_nothing_has_a_name_that_starts_so(store: Store) -> None:
+    done(store.commit([RequireNone("thing", "b/"), RequireNone("other", "a")], [an_event()]))
+    with pytest.raises(WriteConflict):
+        done(store.commit([RequireNone("thing", "b")], [an_event()]))
+
+
+def test_require_none_does_not_count_what_its_own_unit_deletes(store: Store) -> None:
+    made = [Put("thing", name, b"", MISSING) for name in ("house/1", "house/2")]
+    none, first, second = RequireNone("thing", "house/"), *(Delete("thing", put.name, 1) for put in made)
+    done(store.commit(made, [an_event()]))
+    with pytest.raises(WriteConflict):
+        done(store.commit([first, none], [an_event()]))
+    done(store.commit([first, second, none], [an_event()]))
+    done(store.commit([none], [an_event()]))
+
+
+def test_require_none_sees_the_units_before_it_in_its_group(store: Store) -> None:
+    for made in ("house/1", "house/2"):
+        first = store.commit([Put("thing", made, b"", MISSING)], [an_event()])
+        second = store.commit([RequireNone("thing", "house/")], [an_event()])
+        done(first)
+        with pytest.raises(WriteConflict):
+            done(second)
+    first = store.commit([Delete("thing", "house/1", 1), Delete("thing", "house/2", 1)], [an_event()])
+    second = store.commit([RequireNone("thing", "house/")], [an_event()])
+    done(first)
+    done(second)
 
 
 def test_of_two_units_that_read_the_same_counter_one_fails(store: Store) -> None:
