@@ -184,9 +184,19 @@ class RateLimited(KmsError):
     kind = Kind.EXHAUSTED
     reason = "RATE_LIMITED"
 
-    def __init__(self, retry_after_seconds: float) -> None:
-        super().__init__(f"rate limit reached; retry after {retry_after_seconds:.3f} s")
+    def __init__(
+        self, retry_after_seconds: float, message: str = "rate limit reached", **metadata: str
+    ) -> None:
+        super().__init__(message, **metadata)
         self.retry_after_seconds = retry_after_seconds
+
+
+class TooManyUnits(KmsError):
+    """A batch of more units than a rate limit ever lets pass at once; waiting does not help."""
+
+    kind = Kind.EXHAUSTED
+    reason = "TOO_MANY_UNITS"
+    hint = "Split the batch, or ask a tenant administrator for a limiter with a larger burst."
 
 
 class BudgetExhausted(KmsError):

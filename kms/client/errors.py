@@ -153,7 +153,7 @@ def from_status(status: Status, request_id: str = "") -> CallFailed:
 
 def _failure(code: grpc.StatusCode, message: str, status: Status, *, request_id: str) -> CallFailed:
     info = next((info for info in _details(status, ErrorInfo) if info.domain == DOMAIN), ErrorInfo())
-    delays = [retry.retry_delay.ToMilliseconds() / 1000 for retry in _details(status, RetryInfo)]
+    delays = [retry.retry_delay.ToMicroseconds() / 10**6 for retry in _details(status, RetryInfo)]
     kind = _REASONS.get(info.reason) or CLASSES.get(code, CallFailed)
     return kind(
         message or code.name,

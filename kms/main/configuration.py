@@ -11,6 +11,7 @@ from typing import Any, Self
 from kms.errors import ConfigError, InvalidField
 from kms.identity.authority import ServerNames
 from kms.identity.spiffe import SpiffeId
+from kms.model.rate_limit import Limit, parse_limit
 from kms.server.forwarded import ENVOY_HEADER
 from kms.server.interceptors.forwarding import ProxyRules
 
@@ -19,6 +20,7 @@ STORE = "store.sqlite"
 KEYFILE = "root.key"
 PROVIDERS = ("keyfile", "passphrase")
 SERVER_NAME = "kms"
+RATE_LIMITS = ("ENROL 600/minute burst 100 by address",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,8 @@ class Configuration:
     `dns_names` and `addresses` are what clients reach the server by, `trust_domain` what identities are
     named after. `proxy_listen` is "" or the listener of proxies that end TLS: those with one of the SPIFFE
     ids `proxy_identities`, at one of the prefixes `proxy_addresses` if there are any. `monitoring_listen` is
-    "" or where monitors ask, over HTTP. Raises `ConfigError`.
+    "" or where monitors ask, over HTTP. `rate_limits` hold for every tenant (docs/limits.md). Raises
+    `ConfigError`.
     """
 
     directory: Path
@@ -44,6 +47,7 @@ class Configuration:
     proxy_addresses: tuple[str, ...] = ()
     proxy_certificate_header: str = ENVOY_HEADER
     monitoring_listen: str = ""
+    rate_limits: tuple[str, ...] = RATE_LIMITS
 
     def __post_init__(self) -> None:
         if self.root_of_trust not in PROVIDERS:
@@ -54,7 +58,7 @@ class Configuration:
             host, colon, port = getattr(self, name).rpartition(":")
             if not host or not colon or not port.isdecimal() or int(port) > 65535:
                 raise ConfigError(f"{name} has the form host:port, such as 127.0.0.1:7443")
-        _ = self.server_names
+        _ = self.server_names, self.platform_limits
         if not self.proxy_rules.identities and self.proxy_listen:
             raise ConfigError("proxy_listen needs proxy_identities: the SPIFFE ids of the proxies")
 
@@ -84,6 +88,14 @@ class Configuration:
         else:
             return ProxyRules(identities, networks, self.proxy_certificate_header.lower())
         raise ConfigError(f"proxy_identities or proxy_addresses: {problem}")
+
+    @property
+    def platform_limits(self) -> tuple[Limit, ...]:
+        try:
+            return tuple(map(parse_limit, self.rate_limits))
+        except InvalidField as error:
+            problem = str(error)
+        raise ConfigError(f"rate_limits: {problem}")
 
     def to_toml(self) -> str:
         lines = ["# Written by `kms init`. `kms serve` reads it at its start."]
@@ -116,7 +128,7 @@ class Configuration:
 
 
 _PATHS = ("checkpoint_file",)
-_LISTS = ("dns_names", "addresses", "proxy_identities", "proxy_addresses")
+_LISTS = ("dns_names", "addresses", "proxy_identities", "proxy_addresses", "rate_limits")
 _OPTIONAL = ("proxy_listen", "monitoring_listen")
 
 

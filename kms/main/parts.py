@@ -1,8 +1,9 @@
 """The parts of a KMS around one unlocked store, wired together; no listener yet."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from time import monotonic_ns
 
 from blindfold.secret import SecretBytes
 from kms.audit.authenticated_store import AuthenticatedStore
@@ -15,6 +16,7 @@ from kms.identity.certificates import Authenticator
 from kms.identity.issued import Issuer
 from kms.identity.trust import AnchorPolicy, TrustAnchor, TrustBundle, fingerprint
 from kms.main.configuration import Configuration
+from kms.model.rate_limit import Limit
 from kms.model.records import AuthorityRecord
 from kms.services.agenda import Agenda
 from kms.services.audit_log import AuditLog
@@ -37,6 +39,7 @@ from kms.services.kms_policies import KmsPolicies
 from kms.services.operations import Operations
 from kms.services.policy_documents import PolicyDocuments
 from kms.services.randomness import Randomness
+from kms.services.rate_limits import RateLimits
 from kms.services.refusals import Refusals
 from kms.services.repository import Repository
 from kms.services.restores import Restores
@@ -63,6 +66,7 @@ class Parts:
     issuer: Issuer
     authenticator: Authenticator
     refusals: Refusals
+    rate_limits: RateLimits
     tenants: Tenants
     namespaces: Namespaces
     identities: Identities
@@ -97,8 +101,17 @@ def load_issuer(repository: Repository, keyring: Keyring) -> Issuer:
     return Issuer(authority, TrustBundle.parse(record.trust_bundle_pem.encode()))
 
 
-def assemble(vault: AuthenticatedStore, workers: Executor, server_names: Collection[str] = ()) -> Parts:
-    """Wire the parts. `workers` run private operations; `server_names` are the server's DNS names."""
+def assemble(
+    vault: AuthenticatedStore,
+    workers: Executor,
+    server_names: Collection[str] = (),
+    platform_limits: Sequence[Limit] = (),
+    clock: Callable[[], int] = monotonic_ns,
+) -> Parts:
+    """Wire the parts. `workers` run private operations; `server_names` are the server's DNS names.
+
+    `platform_limits` hold for every tenant; `clock`, for limits, is monotonic, in nanoseconds.
+    """
     store = vault.store
     repository, keyring = Repository(store), Keyring(vault)
     handles = KeyHandles(keyring)
@@ -126,6 +139,7 @@ def assemble(vault: AuthenticatedStore, workers: Executor, server_names: Collect
         issuer=issuer,
         authenticator=Authenticator([anchor], deny_lists.current),
         refusals=Refusals(store),
+        rate_limits=RateLimits(platform_limits, lambda tenant: (), clock),
         tenants=Tenants(guard, repository, keyring, fingerprint(issuer.trust.roots[0])),
         namespaces=Namespaces(guard, repository),
         identities=Identities(guard, repository, issuer, deny_lists, server_names),

@@ -28,7 +28,7 @@ from kms.scheduler import Scheduler
 from kms.server.app import App, Listener, Ports
 from kms.server.interceptors.authentication import Authentication, require_tls_1_3
 from kms.server.interceptors.forwarding import Forwarding, UnbelievedHeaders
-from kms.server.interceptors.rate_limit import RateLimit, UnlimitedRateLimiter
+from kms.server.interceptors.rate_limit import RateLimit
 from kms.server.monitoring import Monitoring
 from kms.server.tls import ServerCertificate, enrolment_credentials, main_credentials
 from kms.storage.checkpoint_file import CheckpointFile
@@ -99,7 +99,7 @@ async def _run(
     stop: asyncio.Event,
     on_ready: Callable[[Ports], None],
 ) -> None:
-    parts = assemble(vault, workers, configuration.dns_names)
+    parts = assemble(vault, workers, configuration.dns_names, configuration.platform_limits)
     scheduler = Scheduler(parts.guard, parts.blindfold_keys, parts.refusals, parts.upkeep, utc_now)
     status = StatusReport(parts.guard, configuration, vault, parts.repository, utc_now())
     app, monitoring = build_app(configuration, parts, scheduler, status), Monitoring(lambda: status.ready)
@@ -157,7 +157,7 @@ def build_app(
 ) -> App:
     """All listeners, not started. `now` is the clock of the calls."""
     certificates = ServerCertificates(configuration, parts, utc_now)
-    limit = RateLimit(UnlimitedRateLimiter())
+    limit = RateLimit(parts.rate_limits)
     authentication = Authentication(parts.authenticator.authenticate)
     rules = configuration.proxy_rules
     servicers = main_servicers(parts, scheduler, status)

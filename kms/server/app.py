@@ -1,15 +1,18 @@
 """The listeners: one for callers with a certificate, one that does nothing but enrol, one for proxies."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from time import monotonic_ns
 from typing import cast
 
 import grpc
 
 from kms.errors import ConfigError
 from kms.server.interceptors.call_path import CallPath, Count, Layer
+from kms.server.late_refusals import Lateness, LateRefusals
 from kms.server.methods import Methods
+from kms.server.open_calls import OpenCalls
 from kms.server.servicers import Servicer
 from kms.server.servicers.health import Health
 from kms.server.servicers.reflection import Reflection
@@ -19,13 +22,16 @@ from kms.server.servicers.reflection import Reflection
 class Limits:
     """What a client may take. Sizes are bytes, times seconds.
 
-    A connection is ended gracefully after `connection_age` (varied by a tenth) and calls on it, streams
-    too, after `connection_age_grace` more.
+    `concurrent_calls` are those of a listener, held refusals among them; `calls_of_user` those of one caller,
+    or of one address before anybody is known. A connection is ended gracefully after `connection_age` (varied
+    by a tenth) and calls on it, streams too, after `connection_age_grace` more.
     """
 
     message_size: int = 8 * 2**20
     metadata_size: int = 16 * 2**10
-    concurrent_calls: int = 1000
+    concurrent_calls: int = 5000
+    calls_of_user: int = 256
+    lateness: Lateness = field(default_factory=Lateness)
     streams_per_connection: int = 100
     handshake_time: float = 10
     connection_idle: float = 600
@@ -80,8 +86,8 @@ class App:
 
     Health and reflection are served on the main listener, and on that for proxies if there is one: they need
     a certificate but no permission.
-    `now` is the clock, in UTC; `new_request_id` draws an id that nobody else draws; `count_refused` hears of
-    calls that nobody was authenticated for, or that were too many.
+    `now` is the clock, in UTC; `monotonic` another, in nanoseconds; `new_request_id` draws an id that nobody
+    else draws; `count_refused` hears of calls that nobody was authenticated for, or that were too many.
     """
 
     def __init__(
@@ -93,10 +99,12 @@ class App:
         limits: Limits | None = None,
         count_refused: Count = lambda caller, address, reason: None,
         proxy: Listener | None = None,
+        monotonic: Callable[[], int] = monotonic_ns,
     ) -> None:
         self._main = main
         self._enrolment = enrolment
         self._proxy = proxy
+        self._monotonic = monotonic
         self._now = now
         self._new_request_id = new_request_id
         self._limits = limits or Limits()
@@ -137,7 +145,14 @@ class App:
             options=self._limits.to_options(), maximum_concurrent_rpcs=self._limits.concurrent_calls
         )
         self._servers.append(server)
-        path = CallPath(listener.layers, self._now, self._new_request_id, self._count_refused)
+        path = CallPath(
+            listener.layers,
+            self._now,
+            self._new_request_id,
+            self._count_refused,
+            OpenCalls(self._limits.calls_of_user),
+            LateRefusals(self._limits.lateness, self._monotonic),
+        )
         methods = Methods(path)
         for servicer in (*listener.servicers, *more):
             servicer.add_to(cast(grpc.aio.Server, methods))

@@ -38,14 +38,14 @@ MAX_TEXT = 1024
 _CODE_BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 
 
-def to_status(error: KmsError, request_id: str) -> Status:
-    """The status that tells a refusal to its caller.
+def to_status(error: KmsError, request_id: str, held: float = 0.0) -> Status:
+    """The status that tells a refusal to its caller, so many seconds after it was raised.
 
     Of an error of kind INTERNAL it tells the reason and the request id, nothing else.
     """
     if error.kind is Kind.INTERNAL:
         return internal_status(request_id, error.reason)
-    details = [_packed(detail) for detail in _details(error)]
+    details = [_packed(detail) for detail in _details(error, held)]
     return Status(code=CODES[error.kind].value[0], message=_cut(error.message), details=details)
 
 
@@ -63,7 +63,7 @@ def status_code(status: Status) -> grpc.StatusCode:
     return _CODE_BY_NUMBER[status.code]
 
 
-def _details(error: KmsError) -> Iterator[Message]:
+def _details(error: KmsError, held: float) -> Iterator[Message]:
     metadata = {key: _cut(value) for key, value in error.metadata.items()}
     yield ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)
     if isinstance(error, InvalidField):
@@ -71,7 +71,7 @@ def _details(error: KmsError) -> Iterator[Message]:
         yield BadRequest(field_violations=[violation])
     if isinstance(error, RateLimited):
         delay = Duration()
-        delay.FromMilliseconds(max(1, round(error.retry_after_seconds * 1000)))
+        delay.FromMicroseconds(max(0, round((error.retry_after_seconds - held) * 10**6)))
         yield RetryInfo(retry_delay=delay)
 
 

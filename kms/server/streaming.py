@@ -1,38 +1,11 @@
 """Serving the messages of a client's stream."""
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import contextmanager
 from typing import Any, TypeVar
-
-from kms.errors import RateLimited
 
 Q = TypeVar("Q")
 A = TypeVar("A")
-
-RETRY_AFTER = 1.0
-
-
-class OpenStreams:
-    """Counts the streams that each caller holds open, at most `limit` of them."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._open: Counter[str] = Counter()
-
-    @contextmanager
-    def one_of(self, caller: str) -> Iterator[None]:
-        """While a stream of that SPIFFE id is open. Raises `RateLimited` for one too many."""
-        if self._open[caller] >= self._limit:
-            raise RateLimited(RETRY_AFTER)
-        self._open[caller] += 1
-        try:
-            yield
-        finally:
-            self._open[caller] -= 1
-            if not self._open[caller]:
-                del self._open[caller]
 
 
 async def in_order(

@@ -16,6 +16,7 @@ PAGE = " ".join((ROOT / "SECURITY.md").read_text(encoding="utf-8").split())
 SPEC = (ROOT / "docs/spec/blindfold.md").read_text(encoding="utf-8")
 SERVING = (ROOT / "kms/main/serving.py").read_text(encoding="utf-8")
 # Nobody has this role in a tenant by himself: it says which keys one may use, not who may open.
+ENROLMENTS = "ENROL 600/minute burst 100 by address"
 NOT_AN_ATTACKER = {"key-user"}
 
 
@@ -41,7 +42,7 @@ def test_identity_administrators_do_not_write_policies_and_operators_are_outside
         ("destroy one in less than 24 hours", hours(blindfold_keys.MIN_DELAY) == 24),
         ("A passphrase is the only other", configuration.PROVIDERS == ("keyfile", "passphrase")),
         ("`identity-root.pem`", initialising.IDENTITY_ROOT == "identity-root.pem"),
-        ("Rate limits are not set", "UnlimitedRateLimiter()" in SERVING),
+        ("By default enrolments are limited, by address", configuration.RATE_LIMITS == (ENROLMENTS,)),
         ("switches core files off", "RLIMIT_CORE" in SERVING),
     ],
 )

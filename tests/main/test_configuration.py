@@ -40,6 +40,8 @@ def test_missing_file_says_what_to_do(tmp_path: Path) -> None:
         ("listen = 7", "listen is a string"),
         ('dns_names = "localhost"', "dns_names is a list of strings"),
         ("= broken", "cannot be read"),
+        ('rate_limits = ["USE 0/second"]', "rate_limits"),
+        ('rate_limits = "USE 1/second"', "rate_limits is a list of strings"),
         ('root_of_trust = "hope"', "root_of_trust is one of"),
         ('listen = "localhost"', "host:port"),
         ('listen = "localhost:99999"', "host:port"),

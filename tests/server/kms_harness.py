@@ -34,7 +34,7 @@ from kms.model.chain import timestamp
 from kms.model.names import BlindfoldKeyName, IdentityName, OperatorName, SecretPolicyName, TenantName
 from kms.server.app import App, Listener, Ports
 from kms.server.interceptors.authentication import Authentication, require_tls_1_3
-from kms.server.interceptors.rate_limit import RateLimit, RateLimiter, UnlimitedRateLimiter
+from kms.server.interceptors.rate_limit import RateLimit, RateLimiter
 from kms.server.servicers.audit import AuditServicer
 from kms.server.servicers.backups import BackupServicer
 from kms.server.servicers.blindfold import BlindfoldServicer
@@ -219,7 +219,7 @@ def running_kms(
         contexts.callback(loop.close)
         parts = assemble(vault, contexts.enter_context(ThreadPoolExecutor(2)))
         if make_app is None:
-            app = _app(parts, offset, limiter or UnlimitedRateLimiter())
+            app = _app(parts, offset, limiter or parts.rate_limits)
         else:
             app = make_app(configuration, parts, lambda: datetime.now(UTC) + offset[0])
         contexts.callback(lambda: loop.run(app.stop(0)))

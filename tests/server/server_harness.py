@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic_ns
 from typing import Any, TypeVar
 
 from cryptography import x509
@@ -18,14 +19,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from blindfold.secret import SecretBytes
 from kms.model.caller import Caller
 from kms.model.names import OperatorName
+from kms.model.rate_limit import OperationClass
 from kms.model.server_status import Grade, ServerStatus, StoreStatus
 from kms.server.app import App, Limits, Listener, Ports
 from kms.server.interceptors.authentication import Authentication, require_tls_1_3
-from kms.server.interceptors.rate_limit import RateLimit, RateLimiter, UnlimitedRateLimiter
+from kms.server.interceptors.rate_limit import RateLimit, RateLimiter
 from kms.server.servicers import Servicer
 from kms.server.servicers.status import StatusServicer
 from kms.server.tls import ServerCertificate, enrolment_credentials, main_credentials
 from kms.services.call import Call
+from kms.services.rate_limits import Requester
 
 T = TypeVar("T")
 
@@ -103,6 +106,13 @@ def accept(pem: bytes, address: str, now: datetime.datetime) -> Caller:
     return Caller(OperatorName("olga"), SPIFFE_ID, (SPIFFE_ID,), address=address)
 
 
+class UnlimitedRateLimiter:
+    """Lets every call pass."""
+
+    def take(self, who: Requester, operation_class: OperationClass, units: int) -> None:
+        pass
+
+
 class EventLoop:
     """An event loop in a thread."""
 
@@ -149,6 +159,7 @@ class Options:
     authenticate: Callable[[bytes, str, datetime.datetime], Caller] = accept
     limiter: RateLimiter = field(default_factory=UnlimitedRateLimiter)
     limits: Limits = field(default_factory=Limits)
+    monotonic: Callable[[], int] = monotonic_ns
     address: str = "localhost:0"
     certificate: ServerCertificate | None = None
     request_ids: Iterator[str] = field(default_factory=lambda: map("made-{}".format, range(1, 10_000)))
@@ -177,7 +188,14 @@ def running(authority: Authority, options: Options) -> Iterator[Running]:
         options.enrolment_servicers,
         [require_tls_1_3, limit],
     )
-    app = App(main, enrolment, lambda: NOW, lambda: next(options.request_ids), options.limits)
+    app = App(
+        main,
+        enrolment,
+        lambda: NOW,
+        lambda: next(options.request_ids),
+        options.limits,
+        monotonic=options.monotonic,
+    )
     try:
         ports = loop.run(app.start())
         loop.run(app.set_serving(True))

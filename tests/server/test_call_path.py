@@ -11,9 +11,10 @@ from server_harness import NOW, accept
 from kms.client.channel import open_channel, open_enrolment_channel
 from kms.client.errors import CallExhausted, CallInternal, CallUnauthenticated, from_rpc_error
 from kms.errors import RateLimited, Unauthenticated
+from kms.model.rate_limit import OperationClass
 from kms.server.call import Call, current_call, service_call
 from kms.server.interceptors.authentication import peer_address, require_tls_1_3
-from kms.server.interceptors.rate_limit import OperationClass, RateLimit, operation_class
+from kms.server.interceptors.rate_limit import RateLimit, operation_class
 from protos.kms.v1 import audit_service_pb2 as audit
 from protos.kms.v1 import blindfold_service_pb2 as blindfold
 from protos.kms.v1 import (
@@ -127,8 +128,8 @@ class Recorder:
         self.asked = []
         self.error = error
 
-    async def acquire(self, caller, address, operation_class, units):
-        self.asked.append((caller.spiffe_id if caller else None, address, operation_class, units))
+    def take(self, who, operation_class, units):
+        self.asked.append((who.caller.spiffe_id if who.caller else None, who.address, operation_class, units))
         if self.error:
             raise self.error
 

@@ -19,7 +19,7 @@ from kms.client.errors import (
     from_status,
 )
 from kms.errors import RateLimited
-from kms.server.interceptors.rate_limit import OperationClass
+from kms.model.rate_limit import OperationClass
 from kms.server.servicers.cryptography import SERVED_AT_ONCE, STREAMS_OF_A_CALLER
 from protos.kms.v1 import crypto_batch_pb2 as batch
 from protos.kms.v1 import crypto_pb2 as pb
@@ -42,7 +42,7 @@ class Limiter:
         self.units = []
         self.left = 10**9
 
-    async def acquire(self, caller, address, operation_class, units):
+    def take(self, who, operation_class, units):
         if operation_class is OperationClass.USE:
             self.units.append(units)
             self.left -= units

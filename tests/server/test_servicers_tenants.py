@@ -164,8 +164,8 @@ def test_refused_strangers_are_counted_by_address(kms):
 class Exhausted:
     """A limiter that lets all pass but the auditor."""
 
-    async def acquire(self, caller, address, operation_class, units):
-        if caller.spiffe_id.endswith("/sa/auditor"):
+    def take(self, who, operation_class, units):
+        if who.caller.spiffe_id.endswith("/sa/auditor"):
             raise RateLimited(1.5)
 
 

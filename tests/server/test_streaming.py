@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from kms.errors import RateLimited
-from kms.server.streaming import OpenStreams, in_order
+from kms.server.streaming import in_order
 
 
 async def counting(count, log=None):
@@ -109,12 +109,3 @@ def test_nothing_goes_on_once_the_answers_are_closed():
 
     asyncio.run(run())
     assert sorted(ended) == [0, 1, 2]
-
-
-def test_open_streams_are_counted_for_each_caller():
-    streams = OpenStreams(2)
-    with streams.one_of("a"), streams.one_of("b"):
-        with streams.one_of("a"), pytest.raises(RateLimited), streams.one_of("a"):
-            raise AssertionError("a third stream was opened")
-        with streams.one_of("a"):
-            assert True

@@ -2,18 +2,22 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError, Message
+from google.rpc.status_pb2 import Status
 
-from kms.errors import InvalidField, KmsError, LimitExceeded, RateLimited, Unauthenticated
+from kms.errors import InvalidField, LimitExceeded, RateLimited, TooManyUnits, Unauthenticated
 from kms.server.call import Call, ServicerContext, current_call, enter
 from kms.server.interceptors.authentication import peer_address
 from kms.server.interceptors.error_mapping import abort, refusal
 from kms.server.interceptors.request_id import REQUEST_ID_KEY, request_id
+from kms.server.late_refusals import LateRefusals
+from kms.server.open_calls import OpenCalls
+from kms.services.rate_limits import Requester
 
 MAX_REQUEST = 4 * 2**20
 
@@ -25,7 +29,7 @@ Layer = Callable[[Call], Awaitable[Call]]
 
 # Counts a call that left no audit event of its own: SPIFFE id ("" for a stranger), IP address, error reason.
 Count = Callable[[str, str, str], None]
-_COUNTED = (Unauthenticated, RateLimited)
+_COUNTED = (Unauthenticated, RateLimited, TooManyUnits)
 
 
 class CallPath:
@@ -33,6 +37,8 @@ class CallPath:
 
     Parsing and printing happen inside the error mapping: grpc would tell the client what they raise. Each
     message of a client's stream is a call of its own to the layers, at its own time.
+
+    Refusals that leave no audit event are counted, and told late.
     """
 
     def __init__(
@@ -41,11 +47,15 @@ class CallPath:
         now: Callable[[], datetime],
         new_request_id: Callable[[], str],
         count_refused: Count,
+        open_calls: OpenCalls,
+        late: LateRefusals,
     ) -> None:
         self._layers = tuple(layers)
         self._now = now
         self._new_request_id = new_request_id
         self._count_refused = count_refused
+        self._open = open_calls
+        self._late = late
 
     def before(self, method: str, handler: Handler) -> Handler:
         """The handler of a method, given by its full path, with the path before it."""
@@ -65,13 +75,14 @@ class CallPath:
             try:
                 request = _parse(raw, parse)
                 await self._admit(self._call(method, identifier, context, request))
-                answer: bytes = to_bytes(await act(request, context))
+                with self._open.one_of(_user()):
+                    answer: bytes = to_bytes(await act(request, context))
                 return answer
             except grpc.aio.AbortError:
                 raise
             except Exception as error:
-                status = refusal(error, method, identifier, self._refused)
-            return await abort(context, status, identifier)
+                refused = self._refused(error, method, identifier)
+            return await self._end(refused, context, identifier)
 
         return grpc.unary_unary_rpc_method_handler(serve)
 
@@ -80,7 +91,8 @@ class CallPath:
             async def answer(identifier: str) -> None:
                 request = _parse(raw, handler.request_deserializer)
                 await self._admit(self._call(method, identifier, context, request))
-                await _send(handler.unary_stream(request, context), context)
+                with self._open.one_of(_user()):
+                    await _send(handler.unary_stream(request, context), context)
 
             await self._stream(method, context, answer)
 
@@ -92,7 +104,8 @@ class CallPath:
                 call = self._call(method, identifier, context)
                 await self._admit(call)
                 messages = self._messages(call, incoming, handler.request_deserializer)
-                await _send(handler.stream_stream(messages, context), context)
+                with self._open.one_of(_user()):
+                    await _send(handler.stream_stream(messages, context), context)
 
             await self._stream(method, context, answer)
 
@@ -109,8 +122,8 @@ class CallPath:
         except grpc.aio.AbortError:
             raise
         except Exception as error:
-            status = refusal(error, method, identifier, self._refused)
-        await abort(context, status, identifier)
+            refused = self._refused(error, method, identifier)
+        await self._end(refused, context, identifier)
 
     async def _messages(
         self, call: Call, incoming: AsyncIterator[bytes], parse: Callable[[bytes], Message]
@@ -138,11 +151,34 @@ class CallPath:
             call = await layer(call)
             enter(call)
 
-    def _refused(self, error: KmsError) -> None:
+    def _refused(self, error: Exception, method: str, identifier: str) -> "_Refused":
+        user, held = "", 0.0
         if isinstance(error, _COUNTED):
-            call = current_call()
+            call, user = current_call(), _user()
             caller = call.caller.spiffe_id if call.caller is not None else ""
             self._count_refused(caller, call.address, error.reason)
+            held = self._late.delay(user)
+        return _Refused(refusal(error, method, identifier, held), user, held)
+
+    async def _end(self, refused: "_Refused", context: ServicerContext, identifier: str) -> NoReturn:
+        if refused.held:
+            await self._late.hold(refused.user, refused.held)
+        await abort(context, refused.status, identifier)
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """How a call ends: with that status, after so many seconds."""
+
+    status: Status
+    user: str
+    held: float
+
+
+def _user() -> str:
+    """Whoever makes the current call, as limits tell users apart."""
+    call = current_call()
+    return Requester(call.caller, call.address).user
 
 
 def _parse(raw: bytes, parse: Callable[[bytes], Message]) -> Message:

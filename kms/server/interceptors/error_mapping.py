@@ -2,7 +2,6 @@
 
 import logging
 import traceback
-from collections.abc import Callable
 from typing import NoReturn
 
 from google.rpc.status_pb2 import Status
@@ -15,8 +14,8 @@ from kms.server.status import DETAILS_KEY, internal_status, status_code, to_stat
 _log = logging.getLogger(__name__)
 
 
-def refusal(error: Exception, method: str, request_id: str, on_refusal: Callable[[KmsError], None]) -> Status:
-    """The status that ends a call in which error was raised. `on_refusal` hears of every `KmsError`.
+def refusal(error: Exception, method: str, request_id: str, held: float = 0.0) -> Status:
+    """The status that ends a call in which error was raised, so many seconds later.
 
     An exception that is no `KmsError` may quote a secret, and grpc would send its text to the client: only
     its type and where it was raised are logged, and the client is told the request id.
@@ -24,10 +23,9 @@ def refusal(error: Exception, method: str, request_id: str, on_refusal: Callable
     if not isinstance(error, KmsError):
         _log_failure(error, method, request_id)
         return internal_status(request_id)
-    on_refusal(error)
     if error.kind is Kind.INTERNAL or isinstance(error, StoreTampered):
         _log_failure(error, method, request_id)
-    return to_status(error, request_id)
+    return to_status(error, request_id, held)
 
 
 async def abort(context: ServicerContext, status: Status, request_id: str) -> NoReturn:

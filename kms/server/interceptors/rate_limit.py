@@ -1,11 +1,11 @@
 """How many calls a caller may make."""
 
-from enum import Enum
 from functools import cache
 from typing import Protocol
 
-from kms.model.caller import Caller
+from kms.model.rate_limit import OperationClass
 from kms.server.call import Call
+from kms.services.rate_limits import Requester
 from protos.kms.v1 import crypto_service_pb2
 
 _READ_VERBS = ("Check", "Explain", "ExportAuditEvents", "Get", "List", "Server", "Validate", "Watch")
@@ -15,36 +15,12 @@ _ITEMS = {"EvaluateBlinded": "elements"}
 _ITEMS_OF_BATCH = "requests"
 
 
-class OperationClass(Enum):
-    """Calls that are counted together."""
-
-    ENROL = "enrol"
-    OPEN = "open"
-    READ = "read"
-    USE = "use"
-    WRITE = "write"
-
-
 class RateLimiter(Protocol):
-    """See `acquire`."""
+    """See `take`."""
 
-    async def acquire(
-        self, caller: Caller | None, address: str, operation_class: OperationClass, units: int
-    ) -> None:
-        """Take units from whoever calls: the caller, or at enrolment, where it is None, the address.
-
-        May wait before it refuses, so that a flood does not starve others. Raises `RateLimited`.
-        """
+    def take(self, who: Requester, operation_class: OperationClass, units: int) -> None:
+        """Take units from whoever calls. Raises `RateLimited`."""
         ...
-
-
-class UnlimitedRateLimiter:
-    """Lets every call pass."""
-
-    async def acquire(
-        self, caller: Caller | None, address: str, operation_class: OperationClass, units: int
-    ) -> None:
-        """Never raises."""
 
 
 class RateLimit:
@@ -57,7 +33,7 @@ class RateLimit:
         """Raises `RateLimited`."""
         kind, items = _charge(call.method)
         units = max(1, len(getattr(call.request, items))) if items and call.request is not None else 1
-        await self._limiter.acquire(call.caller, call.address, kind, units)
+        self._limiter.take(Requester(call.caller, call.address, call.metadata), kind, units)
         return call
 
 

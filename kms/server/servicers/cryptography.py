@@ -8,10 +8,11 @@ import grpc
 
 from kms.errors import InvalidField, KmsError
 from kms.server.call import ServicerContext, service_call
+from kms.server.open_calls import OpenCalls
 from kms.server.servicers.crypto_conversions import CryptoOperations
 from kms.server.servicers.crypto_operation import Operation
 from kms.server.status import to_status
-from kms.server.streaming import OpenStreams, in_order
+from kms.server.streaming import in_order
 from kms.services.cryptography import Cryptography
 from kms.services.randomness import Randomness
 from protos.kms.v1 import crypto_batch_pb2 as batch
@@ -28,7 +29,7 @@ class CryptoServicer(CryptoServiceServicer):
 
     def __init__(self, use: Cryptography, randomness: Randomness) -> None:
         self._operations = CryptoOperations(use, randomness)
-        self._streams = OpenStreams(STREAMS_OF_A_CALLER)
+        self._streams = OpenCalls(STREAMS_OF_A_CALLER)
 
     def add_to(self, server: grpc.aio.Server) -> None:
         add_CryptoServiceServicer_to_server(self, server)
