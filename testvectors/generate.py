@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from testvectors import (
+    backup_vectors,
     blindfold_documents,
     blindfold_opening,
     blindfold_sealing,
@@ -28,6 +29,7 @@ BLINDFOLD: dict[str, Callable[[], VectorFile]] = {
 def generate() -> dict[Path, str]:
     """The text of every file."""
     files = {ROOT / "blindfold" / name: make().text() for name, make in BLINDFOLD.items()}
+    files |= {ROOT / "backup" / name: file.text() for name, file in backup_vectors.generate().items()}
     files |= {ROOT / "kms" / name: file.text() for name, file in kms_vectors.generate().items()}
     return files | {ROOT.parent / name: text for name, text in identity_vectors.generate().items()}
 

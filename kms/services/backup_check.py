@@ -7,6 +7,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -44,6 +45,7 @@ from kms.model.records import (
     TenantRecord,
     UseRecord,
 )
+from kms.services.agenda import DESTROY, ROTATE
 from kms.services.backup_kinds import KINDS, is_within, namespace_of
 from kms.services.blindfold_keys import key_row
 from kms.services.keys import version_row
@@ -61,7 +63,8 @@ class Facts:
     `counts` are the rows of each kind; `counted` the rows of the versions whose nonces are counted, and
     `usable` those of them that make something new here; `rotating` the keys whose primary is one of these;
     `evaluating` the rows of Blindfold keys that open, and `bindings` the digests of what they open under;
-    `devices` how many versions are in which device, by its serial number.
+    `due` are rotations and destructions as `Agenda.entry` takes them; `devices` says how many versions are in
+    which device, by its serial number.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -70,6 +73,7 @@ class Facts:
     rotating: list[KeyName] = field(default_factory=list)
     evaluating: set[str] = field(default_factory=set)
     bindings: set[str] = field(default_factory=set)
+    due: list[tuple[str, str, datetime]] = field(default_factory=list)
     devices: Counter[str] = field(default_factory=Counter)
 
 
@@ -192,6 +196,8 @@ class BackupCheck:
                 raise BackupInvalid("does not have its public key")
         elif record.public_key:
             load_public(algorithm, record.public_key)
+        if record.destroy_time is not None:
+            self._facts.due.append((DESTROY, row, record.destroy_time))
         if record.handle:
             self._facts.devices[DeviceHandle.parse(record.handle).serial] += 1
         if record.holds_private and algorithm.counts_nonces:
@@ -205,6 +211,8 @@ class BackupCheck:
             self._refer(KeyVersionRecord, version_row(name, version))
         if record.policy:
             self._refer(KmsPolicyRecord, record.policy)
+        if record.next_rotation_time is not None:
+            self._facts.due.append((ROTATE, row, record.next_rotation_time))
         if version_row(name, record.primary) in self._facts.usable:
             self._facts.rotating.append(name)
 

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain, product
 from typing import BinaryIO
@@ -27,8 +27,8 @@ from kms.errors import (
 from kms.model.backup_header import BackupHeader
 from kms.model.backup_rows import BackupRow, read_rows
 from kms.model.names import KeyName, TenantName
-from kms.model.records import KeyRecord, KeyVersionRecord, SettingsRecord, UseRecord
-from kms.services.agenda import DESTROY, ROTATE, Agenda
+from kms.model.records import SettingsRecord, UseRecord
+from kms.services.agenda import Agenda
 from kms.services.backup_check import BackupCheck, Facts
 from kms.services.backup_kinds import KINDS, LEFT_OUT
 from kms.services.backups import SETTINGS
@@ -37,7 +37,7 @@ from kms.services.evaluation import MAX_EVALUATIONS
 from kms.services.guard import Action, Guard
 from kms.services.key_versions import MAX_INVOCATIONS
 from kms.services.keyring import Keyring
-from kms.services.repository import Repository, create
+from kms.services.repository import Repository
 from kms.services.tenant_key import TenantKey
 from kms.services.use_budget import day_of
 from kms.storage.interface import MISSING, Creations, Put, Require
@@ -205,39 +205,26 @@ class Restores:
         return Creations(read, sum(1 for _ in read()))
 
     def _changes(self, rows: Iterator[BackupRow], facts: Facts, day: datetime) -> Iterator[Put]:
-        """Every row as it was, its uses raised; what is due; and uses that were not counted yet."""
+        """Every row as it was, its uses raised; uses that were not counted yet; and what is due."""
+        used_up = UseRecord(MAX_INVOCATIONS, day).to_bytes()
+        half = UseRecord(COUNTED_EVALUATIONS, day).to_bytes()
+        evaluated = {"/".join(parts) for parts in product(facts.evaluating, facts.bindings)}
         counted: set[str] = set()
         for row in rows:
+            body = row.body
             if row.kind == UseRecord.KIND:
                 counted.add(row.name)
-                row = _raised(row, facts, day)
-            yield Put(row.kind, row.name, row.body, MISSING)
-            yield from self._due(row)
-        for name in facts.counted - counted:
-            yield create(name, UseRecord(MAX_INVOCATIONS, day))
-        for parts in product(facts.evaluating, facts.bindings):
-            if (name := "/".join(parts)) not in counted:
-                yield create(name, UseRecord(COUNTED_EVALUATIONS, day))
-
-    def _due(self, row: BackupRow) -> Iterator[Put]:
-        if row.kind == KeyRecord.KIND:
-            time = KeyRecord.from_bytes(row.body).next_rotation_time
-            if time is not None:
-                yield self._agenda.entry(ROTATE, row.name, time)
-        elif row.kind == KeyVersionRecord.KIND:
-            time = KeyVersionRecord.from_bytes(row.body).destroy_time
-            if time is not None:
-                yield self._agenda.entry(DESTROY, row.name, time)
-
-
-def _raised(row: BackupRow, facts: Facts, day: datetime) -> BackupRow:
-    """The count of uses, with as many more as may have been made since the backup."""
-    record = UseRecord.from_bytes(row.body)
-    if row.name in facts.counted:
-        record = UseRecord(MAX_INVOCATIONS, day)
-    elif row.name.rpartition("/")[0] in facts.evaluating:
-        record = UseRecord(max(record.reserved, COUNTED_EVALUATIONS), day)
-    return replace(row, body=record.to_bytes())
+                if row.name in facts.counted:
+                    body = used_up
+                elif row.name.rpartition("/")[0] in facts.evaluating:
+                    reserved = max(UseRecord.from_bytes(body).reserved, COUNTED_EVALUATIONS)
+                    body = UseRecord(reserved, day).to_bytes()
+            yield Put(row.kind, row.name, body, MISSING)
+        for names, body in ((facts.counted, used_up), (evaluated, half)):
+            for name in names - counted:
+                yield Put(UseRecord.KIND, name, body, MISSING)
+        for due in facts.due:
+            yield self._agenda.entry(*due)
 
 
 def _digest(file: BinaryIO) -> str:
