@@ -19,7 +19,7 @@ from cli.output import printable, warn, write_json
 from cli.progress import Progress
 from kms.client.errors import CallFailed
 from kms.client.vectors.case import VectorsUnreadable
-from kms.client.vectors.files import PACKAGES, VectorFile, read_files, read_packages
+from kms.client.vectors.files import PACKAGES, VectorFile, find_below, find_in_packages
 from kms.client.vectors.running import Report, report_of, run
 from kms.client.vectors.tenant import Target, VectorTenant, vector_tenant
 
@@ -90,11 +90,27 @@ def verify(
 
 
 def _read(paths: Sequence[Path]) -> list[VectorFile]:
+    found = find_below(paths) if paths else find_in_packages()
+    files = []
     try:
-        return read_files(paths) if paths else read_packages()
+        with _progress(len(found), "files") as progress:
+            for file in found:
+                files.append(file.read())
+                progress.advance(1)
     except VectorsUnreadable as error:
         problem = str(error)
+    else:
+        return files
     raise CliError(problem, hint="Get the file anew, or leave it out.", code=ExitCode.DAMAGED)
+
+
+@contextmanager
+def _progress(total: int, things: str) -> Iterator[Progress]:
+    progress = Progress(total, text=lambda count: f"{count} {things}")
+    try:
+        yield progress
+    finally:
+        progress.close()
 
 
 def _nothing(paths: Sequence[Path], files: Sequence[VectorFile]) -> str:
@@ -138,11 +154,9 @@ def _tenant(operator: Connection, target: Target, directory: Path) -> Iterator[V
 
 
 def _run(files: Sequence[VectorFile], tenant: VectorTenant) -> list[Report]:
-    progress = Progress(sum(len(file.parsed.cases) for file in files), text=lambda count: f"{count} cases")
-    try:
-        return run(files, tenant.bench, progress.advance)
-    finally:
-        progress.close()
+    bench = tenant.set_up()
+    with _progress(sum(len(file.parsed.cases) for file in files), "cases") as progress:
+        return run(files, bench, progress.advance)
 
 
 def _retire(tenant: VectorTenant) -> None:

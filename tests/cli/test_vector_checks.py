@@ -32,10 +32,10 @@ from kms.client.vectors.case import (
     Reason,
 )
 from kms.client.vectors.checks import _encrypts, _makes
-from kms.client.vectors.files import VectorFile, read_files
+from kms.client.vectors.files import VectorFile, find_below
 from kms.client.vectors.own_checks import _edited
 from kms.client.vectors.running import run
-from kms.client.vectors.tenant import Target, VectorTenant, vector_tenant
+from kms.client.vectors.tenant import Target, vector_tenant
 from kms.crypto.aead import AeadKey
 from kms.model.algorithms import ALGORITHMS
 from protos.kms.v1 import crypto_pb2 as pb
@@ -57,9 +57,9 @@ def target(house: House) -> Target:
 
 
 @pytest.fixture(scope="module")
-def tenant(house: House, operator: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VectorTenant]:
+def bench(house: House, operator: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     with vector_tenant(operator, target(house), "vectors-checks", tmp_path_factory.mktemp("who")) as tenant:
-        yield tenant
+        yield tenant.set_up()
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def cases(pair: rsa.RSAPrivateKey) -> dict[str, Case]:
     pkcs8 = pair.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     spki = pair.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     common: dict[str, Any] = {"case_id": "tcId 1", "expect": Expect.VALID}
-    own = {file.title: file.parsed.cases for file in read_files([ROOT / "testvectors" / "kms"])}
+    own = {file.title: file.parsed.cases for file in read_own()}
     first = {Path(title).stem: found[0] for title, found in own.items()}
     return first | {
         "raw": RawCase(
@@ -95,9 +95,13 @@ def cases(pair: rsa.RSAPrivateKey) -> dict[str, Case]:
     }  # fmt: skip
 
 
-def problems(tenant: VectorTenant, cases: Sequence[Case]) -> list[str]:
+def read_own() -> list[VectorFile]:
+    return [found.read() for found in find_below([ROOT / "testvectors" / "kms"])]
+
+
+def problems(bench: Bench, cases: Sequence[Case]) -> list[str]:
     file = VectorFile("made", Parsed(tuple(cases), {}))
-    [report] = run([file], tenant.bench, lambda count: None)
+    [report] = run([file], bench, lambda count: None)
     assert report.passed + len(report.failures) == len(cases)
     return [failure.problem for failure in report.failures]
 
@@ -106,18 +110,16 @@ KINDS = ("raw", "oaep", "pss", "mac", "ciphertext", "key_wrapping", "public_key"
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_valid_case_passes(tenant: VectorTenant, cases: dict[str, Case], kind: str) -> None:
-    assert problems(tenant, [cases[kind]]) == []
+def test_valid_case_passes(bench: Bench, cases: dict[str, Case], kind: str) -> None:
+    assert problems(bench, [cases[kind]]) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_valid_case_that_is_called_invalid_fails(
-    tenant: VectorTenant, cases: dict[str, Case], kind: str
-) -> None:
+def test_valid_case_that_is_called_invalid_fails(bench: Bench, cases: dict[str, Case], kind: str) -> None:
     case = replace(cases[kind], expect=Expect.INVALID)
     if isinstance(case, CiphertextCase):
         case = replace(case, origin=cases[kind])
-    assert problems(tenant, [case]) == ["not refused"]
+    assert problems(bench, [case]) == ["not refused"]
 
 
 @dataclass(frozen=True)
@@ -147,28 +149,28 @@ FALSIFIED = [
 
 
 @pytest.mark.parametrize("case", FALSIFIED, ids=lambda case: f"{case.kind}: {case.found}")
-def test_falsified_case_is_found(tenant: VectorTenant, cases: dict[str, Case], case: Falsified) -> None:
-    [problem] = problems(tenant, [case.change(cases[case.kind])])
+def test_falsified_case_is_found(bench: Bench, cases: dict[str, Case], case: Falsified) -> None:
+    [problem] = problems(bench, [case.change(cases[case.kind])])
     assert problem.startswith(case.found)
 
 
-def test_refusal_for_another_reason_proves_nothing(tenant: VectorTenant, cases: dict[str, Case]) -> None:
+def test_refusal_for_another_reason_proves_nothing(bench: Bench, cases: dict[str, Case]) -> None:
     refused = {"expect": Expect.INVALID, "refusal": "DECRYPTION_FAILED"}
-    assert problems(tenant, [replace(cases["public_key"], key=b"x", **refused)]) == [
+    assert problems(bench, [replace(cases["public_key"], key=b"x", **refused)]) == [
         "refused with INVALID_FIELD, not DECRYPTION_FAILED"
     ]
 
 
 def test_acceptable_case_may_be_refused_but_not_become_something_else(
-    tenant: VectorTenant, cases: dict[str, Case]
+    bench: Bench, cases: dict[str, Case]
 ) -> None:
     raw = replace(cases["raw"], expect=Expect.ACCEPTABLE)
-    assert problems(tenant, [raw, replace(raw, case_id="2", tag=bytes(16))]) == []
-    assert problems(tenant, [replace(raw, message=b"other")]) == ["another plaintext"]
+    assert problems(bench, [raw, replace(raw, case_id="2", tag=bytes(16))]) == []
+    assert problems(bench, [replace(raw, message=b"other")]) == ["another plaintext"]
 
 
-def test_key_that_cannot_be_imported_fails_its_cases(tenant: VectorTenant, cases: dict[str, Case]) -> None:
-    [problem] = problems(tenant, [replace(cases["oaep"], key=b"no key")])
+def test_key_that_cannot_be_imported_fails_its_cases(bench: Bench, cases: dict[str, Case]) -> None:
+    [problem] = problems(bench, [replace(cases["oaep"], key=b"no key")])
     assert problem.startswith("its key cannot be imported or used: ")
 
 
@@ -208,17 +210,16 @@ def test_what_an_invalid_ciphertext_breaks_is_broken_at_another_place(
     assert _edited(b"\xcc" * 40, bytes.fromhex(before), bytes.fromhex(after)).hex() == moved
 
 
-def test_batches_hold_what_a_request_takes(tenant: VectorTenant, cases: dict[str, Any]) -> None:
+def test_batches_hold_what_a_request_takes(bench: Bench, cases: dict[str, Any]) -> None:
     raw, message = cases["raw"], bytes(60_000)
     sealed = AESGCM(KEY).encrypt(NONCE, message, b"aad")
     large = replace(raw, message=message, ciphertext=sealed[:-16], tag=sealed[-16:])
     many = [replace(large, case_id=str(number)) for number in range(110)]
     many += [replace(raw, case_id=str(number)) for number in range(110, 1300)]
-    assert problems(tenant, many) == []
+    assert problems(bench, many) == []
 
 
-def test_neither_identity_may_do_what_the_other_does(tenant: VectorTenant) -> None:
-    bench = tenant.bench
+def test_neither_identity_may_do_what_the_other_does(bench: Bench) -> None:
     version = bench.imported("AES_256_GCM", KEY)
     with pytest.raises(CallDenied):
         swapped(bench).batch("Encrypt", version.key_name, [pb.EncryptRequest()])
@@ -230,14 +231,14 @@ def swapped(bench: Bench) -> Bench:
     return replace(bench, keeper=bench.verifier, verifier=bench.keeper)
 
 
-def test_server_that_is_gone_ends_the_run(tenant: VectorTenant, cases: dict[str, Case]) -> None:
+def test_server_that_is_gone_ends_the_run(bench: Bench, cases: dict[str, Case]) -> None:
     with grpc.insecure_channel(NOWHERE) as channel:
-        bench = replace(tenant.bench, keeper=Api(channel, 5), verifier=Api(channel, 5))
+        gone = replace(bench, keeper=Api(channel, 5), verifier=Api(channel, 5))
         with pytest.raises(CallUnavailable):
-            run([VectorFile("made", Parsed((cases["raw"],), {}))], bench, lambda count: None)
+            run([VectorFile("made", Parsed((cases["raw"],), {}))], gone, lambda count: None)
 
 
-def test_reports_keep_files_and_reasons_apart(tenant: VectorTenant, cases: dict[str, Any]) -> None:
+def test_reports_keep_files_and_reasons_apart(bench: Bench, cases: dict[str, Any]) -> None:
     raw = cases["raw"]
     files = [
         VectorFile("good", Parsed((raw, replace(raw, case_id="tcId 2")), {Reason.IV_SIZE: 3})),
@@ -245,7 +246,7 @@ def test_reports_keep_files_and_reasons_apart(tenant: VectorTenant, cases: dict[
         VectorFile("none", Parsed((), {Reason.ALGORITHM: 1})),
     ]
     told: list[int] = []
-    good, bad, none = run(files, tenant.bench, told.append)
+    good, bad, none = run(files, bench, told.append)
     assert (good.cases, good.passed, good.failures, good.skipped) == (5, 2, (), 3)
     assert (bad.cases, bad.passed, [item.case_id for item in bad.failures]) == (1, 0, ["tcId 1"])
     assert (none.cases, none.passed, none.skipped) == (1, 0, 1)
@@ -256,17 +257,41 @@ def test_retired_tenant_has_its_keys_destroyed_and_nobody_in_it(
     house: House, operator: Api, cases: dict[str, Any], tmp_path: Path
 ) -> None:
     with vector_tenant(operator, target(house), "vectors-retired", tmp_path) as tenant:
+        bench = tenant.set_up()
         refused = replace(cases["public_key"], key=b"x")
-        assert problems(tenant, [cases["raw"], refused]) == ["refused with INVALID_FIELD"]
-        assert tenant.retire() == 1
-        for api in (tenant.bench.keeper, tenant.bench.verifier, tenant.admin):
-            with pytest.raises(CallUnauthenticated):
-                api.call("NamespaceService", "ListNamespaces", {"parent": str(tenant.name)})
+        held = [cases["raw"], cases["pss"], cases["ciphertext"]]
+        assert problems(bench, [*held, refused]) == ["refused with INVALID_FIELD"]
+        # Of these the ciphertext needs two.
+        assert tenant.retire() == 4
+        for api in (bench.keeper, bench.verifier, tenant.admin):
+            assert is_refused(api)
 
 
-def test_ciphertext_that_was_bound_elsewhere_is_refused_under_this_header(tenant: VectorTenant) -> None:
-    [file] = read_files([ROOT / "testvectors" / "kms" / "ciphertext.json"])
+def test_tenant_is_retired_wherever_its_setting_up_ended(
+    house: House, operator: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with vector_tenant(operator, target(house), "vectors-bare", tmp_path / "bare") as tenant:
+        assert (tenant.retire(), is_refused(tenant.admin)) == (0, True)
+    monkeypatch.setattr("kms.client.vectors.tenant._allow", interrupted)
+    with vector_tenant(operator, target(house), "vectors-half", tmp_path / "half") as tenant:
+        with pytest.raises(KeyboardInterrupt):
+            tenant.set_up()
+        assert (tenant.retire(), is_refused(tenant.admin)) == (0, True)
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def is_refused(api: Api) -> bool:
+    with pytest.raises(CallUnauthenticated):
+        api.call("NamespaceService", "ListNamespaces", {"parent": "tenants/vectors"})
+    return True
+
+
+def test_ciphertext_that_was_bound_elsewhere_is_refused_under_this_header(bench: Bench) -> None:
+    file = read_own()[0]
     elsewhere = [case for case in file.parsed.cases if isinstance(case, CiphertextCase) and not case.origin]
     elsewhere = [case for case in elsewhere if case.expect is Expect.INVALID]
     assert len(elsewhere) == 11
-    assert problems(tenant, elsewhere) == []
+    assert problems(bench, elsewhere) == []

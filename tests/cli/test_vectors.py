@@ -152,6 +152,14 @@ def test_running_server_needs_its_enrolment_address_and_an_operator(house: House
     assert gone.code == ExitCode.UNAVAILABLE
 
 
+def test_nothing_is_made_where_nobody_can_enrol(house: House, tmp_path: Path) -> None:
+    path = tmp_path / "good.json"
+    path.write_text(GOOD)
+    before = tenants(house)
+    ended = running(house, "--enrolment-server", NOWHERE, path)
+    assert (ended.code, tenants(house)) == (ExitCode.UNAVAILABLE, before)
+
+
 def test_nothing_that_can_run_is_a_failure(house: House, tmp_path: Path) -> None:
     path = tmp_path / "unsupported.json"
     path.write_text(UNSUPPORTED)
@@ -191,10 +199,12 @@ def test_damaged_and_missing_files_have_their_own_codes(
 
 
 @contextmanager
-def under_way(temporary: Path, path: Path) -> Iterator["subprocess.Popen[bytes]"]:
+def under_way(temporary: Path, *arguments: object) -> Iterator["subprocess.Popen[bytes]"]:
     """A run that has begun to import keys."""
-    settings = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command(path), cwd=ROOT, env=environment(temporary), **settings) as process:
+    run, variables = command(*arguments), environment(temporary)
+    with subprocess.Popen(
+        run, cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         try:
             end = time.monotonic() + DEADLINE
             while not any(temporary.glob("kms-vectors-*/verifier/cert.pem")):
@@ -206,15 +216,19 @@ def under_way(temporary: Path, path: Path) -> Iterator["subprocess.Popen[bytes]"
             process.kill()
 
 
+def many(path: Path) -> Path:
+    """A file that takes longer than a test."""
+    path.write_text(aead_file(*(aead_test(number, os.urandom(16)) for number in range(1, 500))))
+    return path
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, 128 + signal.SIGTERM)]
 )
 def test_interrupted_run_leaves_no_process_and_no_directory(
     tmp_path: Path, temporary: Path, number: signal.Signals, code: int
 ) -> None:
-    path = tmp_path / "many.json"
-    path.write_text(aead_file(*(aead_test(number, os.urandom(16)) for number in range(1, 500))))
-    with under_way(temporary, path) as process:
+    with under_way(temporary, many(tmp_path / "many.json")) as process:
         assert len(processes_of(temporary)) > 0
         process.send_signal(number)
         out, words = process.communicate(timeout=DEADLINE)
@@ -222,6 +236,19 @@ def test_interrupted_run_leaves_no_process_and_no_directory(
     assert b"Traceback" not in words
     assert list(temporary.iterdir()) == []
     assert processes_of(temporary) == []
+
+
+def test_interrupted_run_retires_its_tenant_of_a_running_server(
+    house: House, tmp_path: Path, temporary: Path
+) -> None:
+    server = ("--server", house.addresses["listen"], "--credentials", house.made["operator_credentials"])
+    enrolment = ("--enrolment-server", house.addresses["enrolment_listen"])
+    with under_way(temporary, *server, *enrolment, many(tmp_path / "many.json")) as process:
+        process.send_signal(signal.SIGINT)
+        out, words = process.communicate(timeout=DEADLINE)
+    assert (process.returncode, out) == (ExitCode.INTERRUPTED, b"")
+    assert b"stays, without access: " in words
+    assert list(temporary.iterdir()) == []
 
 
 def test_own_vectors_hold(temporary: Path) -> None:

@@ -25,7 +25,7 @@ from kms.client.vectors.case import (
     VectorsUnreadable,
     WrappingCase,
 )
-from kms.client.vectors.files import parse, read_files, read_packages
+from kms.client.vectors.files import VectorFile, find_below, find_in_packages, parse
 
 OWN = Path(__file__).parents[2] / "testvectors"
 
@@ -61,6 +61,10 @@ S = {s}
 SaltVal = {salt}
 Result = {result}
 """
+
+
+def read_files(paths: list[Path]) -> list[VectorFile]:
+    return [found.read() for found in find_below(paths)]
 
 
 def gcm(verb: str = "Decrypt", iv_bits: int = 96, tag_bits: int = 128, result: str = "PT = ") -> str:
@@ -202,7 +206,7 @@ def test_invalid_ciphertexts_know_what_they_were_made_from() -> None:
 
 
 def test_installed_packages_hold_vectors_of_each_published_form() -> None:
-    files = read_packages()
+    files = [found.read() for found in find_in_packages()]
     cases = [case for file in files for case in file.parsed.cases]
     assert {type(case) for case in cases} == {RawCase, OaepCase, PssCase}
     assert {Path(file.title).suffix for file in files if file.parsed.cases} == {".json", ".rsp"}
@@ -210,7 +214,7 @@ def test_installed_packages_hold_vectors_of_each_published_form() -> None:
 
 
 def test_packages_that_are_not_installed_hold_nothing() -> None:
-    assert read_packages(["no_vectors_of_this_name"]) == []
+    assert find_in_packages(["no_vectors_of_this_name"]) == []
 
 
 BROKEN: list[tuple[str, Callable[[dict[str, Any]], object]]] = [

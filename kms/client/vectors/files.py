@@ -14,37 +14,43 @@ SUFFIXES = (".json", ".rsp")
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """A file that may hold vectors. `title` is how reports call it."""
+
+    path: Path
+    title: str
+
+    def read(self) -> "VectorFile":
+        """Raises `VectorsUnreadable`, with the title in its message, and `OSError`."""
+        text = self.path.read_text(encoding="utf-8", errors="replace")
+        try:
+            return VectorFile(self.title, parse(text, self.path.suffix))
+        except VectorsUnreadable as error:
+            problem = str(error)
+        raise VectorsUnreadable(f"{self.title}: {problem}")
+
+
+@dataclass(frozen=True, slots=True)
 class VectorFile:
-    """`title` is how reports call the file."""
+    """What a file states."""
 
     title: str
     parsed: Parsed
 
 
-def read_files(paths: Sequence[Path]) -> list[VectorFile]:
-    """The vectors of files, and of the `.json` and `.rsp` files below directories, in order.
-
-    Raises `VectorsUnreadable`, with the file in its message, and `OSError`.
-    """
-    return [read_file(file, str(file)) for path in paths for file in _below(path)]
+def find_below(paths: Sequence[Path]) -> list[Found]:
+    """The files, and the `.json` and `.rsp` files below the directories, in order."""
+    return [Found(file, str(file)) for path in paths for file in _below(path)]
 
 
-def read_packages(packages: Sequence[str] = PACKAGES) -> list[VectorFile]:
-    """The vectors of those packages that are installed. Raises as `read_files`."""
+def find_in_packages(packages: Sequence[str] = PACKAGES) -> list[Found]:
+    """The `.json` and `.rsp` files of those packages that are installed."""
     return [
-        read_file(file, f"{name}/{file.relative_to(place).as_posix()}")
+        Found(file, f"{name}/{file.relative_to(place).as_posix()}")
         for name in packages
         for place in _places(name)
         for file in _below(place)
     ]
-
-
-def read_file(path: Path, title: str) -> VectorFile:
-    try:
-        return VectorFile(title, parse(path.read_text(encoding="utf-8", errors="replace"), path.suffix))
-    except VectorsUnreadable as error:
-        problem = str(error)
-    raise VectorsUnreadable(f"{title}: {problem}")
 
 
 def parse(text: str, suffix: str) -> Parsed:
