@@ -30,10 +30,11 @@ from kms.client.vectors.case import (
     PssCase,
     RawCase,
     Reason,
+    WrappingCase,
 )
 from kms.client.vectors.checks import _encrypts, _makes
 from kms.client.vectors.files import VectorFile, find_below
-from kms.client.vectors.own_checks import _edited
+from kms.client.vectors.own_checks import _edited, _holds
 from kms.client.vectors.running import run
 from kms.client.vectors.tenant import Target, vector_tenant
 from kms.crypto.aead import AeadKey
@@ -208,6 +209,27 @@ def test_what_an_invalid_ciphertext_breaks_is_broken_at_another_place(
     before: str, after: str, moved: str
 ) -> None:
     assert _edited(b"\xcc" * 40, bytes.fromhex(before), bytes.fromhex(after)).hex() == moved
+
+
+VALID_WRAPPINGS = [
+    case
+    for file in read_own()
+    for case in file.parsed.cases
+    if isinstance(case, WrappingCase) and case.expect is Expect.VALID
+]
+
+
+@pytest.mark.parametrize("case", VALID_WRAPPINGS, ids=lambda case: f"{case.case_id} {case.algorithm}")
+def test_version_with_other_material_is_found(
+    bench: Bench, pair: rsa.RSAPrivateKey, case: WrappingCase
+) -> None:
+    same = bench.imported(case.algorithm, case.material)
+    assert _holds(bench, same, case) == ""
+    other = bytes(len(case.material))
+    if case.algorithm.startswith("RSA"):
+        other = pair.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    version = bench.imported(case.algorithm, other)
+    assert _holds(bench, version, case) == "the version works with other material"
 
 
 def test_batches_hold_what_a_request_takes(bench: Bench, cases: dict[str, Any]) -> None:

@@ -17,7 +17,10 @@ from desk import ROOT
 from house import NOWHERE, House
 
 from cli.exit_codes import ExitCode
+from cli.local import throwaway_server
+from kms.client.errors import CallFailed
 from kms.client.vectors import files
+from kms.client.vectors.tenant import VectorTenant
 
 SHARED = ROOT.parent / "shared" / "vectors" / "wycheproof"
 NONCE = bytes(12)
@@ -158,6 +161,30 @@ def test_nothing_is_made_where_nobody_can_enrol(house: House, tmp_path: Path) ->
     before = tenants(house)
     ended = running(house, "--enrolment-server", NOWHERE, path)
     assert (ended.code, tenants(house)) == (ExitCode.UNAVAILABLE, before)
+
+
+def test_tenant_that_cannot_be_retired_is_a_warning(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(tenant: VectorTenant) -> int:
+        raise CallFailed("no more")
+
+    path = tmp_path / "good.json"
+    path.write_text(GOOD)
+    monkeypatch.setattr(VectorTenant, "retire", fails)
+    ended = running(house, path)
+    assert (ended.code, "could not be retired: no more" in ended.words) == (ExitCode.OK, True)
+
+
+def test_server_that_does_not_start_says_why(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "good.json"
+    path.write_text(GOOD)
+    monkeypatch.setattr(throwaway_server, "COMMAND", "import sys; sys.exit('out of ports')")
+    ended = house.kms("vectors", "verify", path)
+    assert (ended.code, ended.out) == (ExitCode.UNAVAILABLE, b"")
+    assert "did not start: out of ports" in ended.words
 
 
 def test_nothing_that_can_run_is_a_failure(house: House, tmp_path: Path) -> None:
