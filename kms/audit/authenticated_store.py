@@ -52,6 +52,7 @@ class AuthenticatedStore:
         self._environment = settings.environment
         self._provider = provider
         self._changing_root = threading.Lock()
+        self._unlocking = threading.Lock()
 
     def exchange_provider(self, old: RootOfTrust, new: RootOfTrust, caller: str) -> Receipt:
         """Protect the same root key by another provider, or by new material of the same one.
@@ -97,9 +98,9 @@ class AuthenticatedStore:
     def keys_under(self, record: RootKeyRecord) -> KeyHierarchy:
         """The keys of another root key that the same root of trust protects. May take some seconds.
 
-        Raises what `RootOfTrust.unlock` raises.
+        One at a time, for a passphrase takes a gigabyte of memory. Raises what `RootOfTrust.unlock` raises.
         """
-        with self._provider.unlock(record) as root_key:
+        with self._unlocking, self._provider.unlock(record) as root_key:
             return KeyHierarchy.derive(root_key)
 
     def close(self) -> None:

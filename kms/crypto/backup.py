@@ -20,8 +20,8 @@ from kms.model.backup_header import ROOT_KEY_ID_SIZE, BackupHeader
 BACKUP_KEY_SIZE = 32
 
 _ALGORITHM = "AES_256_GCM"
-_PURPOSE = "BACKUP"
-_TENANT_PURPOSE = "BACKUP_TENANT_KEY"
+_BACKUP = "BACKUP"
+_TENANT_KEY = "BACKUP_TENANT_KEY"
 
 
 def root_key_id(keys: KeyHierarchy) -> bytes:
@@ -45,47 +45,22 @@ class BackupKey:
     def unwrap(cls, keys: KeyHierarchy, header: BackupHeader) -> Self:
         """The key of the backup with that header. Raises `BackupInvalid` for every failure alike."""
         try:
-            return cls(
-                unwrap(
-                    keys.backup_wrapping,
-                    header.wrapped_key,
-                    resource=header.scope,
-                    version=1,
-                    algorithm=_ALGORITHM,
-                    purpose=_PURPOSE,
-                )
-            )
+            return cls(_unwrap(keys.backup_wrapping, header.wrapped_key, header.scope, _BACKUP))
         except UnwrapFailed:
             pass
         raise BackupInvalid("its key does not open")
 
     def wrap(self, keys: KeyHierarchy, scope: str) -> bytes:
         """What `unwrap` opens, for a header with that scope."""
-        return wrap(
-            keys.backup_wrapping, self._key, resource=scope, version=1, algorithm=_ALGORITHM, purpose=_PURPOSE
-        )
+        return _wrap(keys.backup_wrapping, self._key, scope, _BACKUP)
 
     def wrap_tenant_key(self, name: str, key: SecretBytes) -> bytes:
         """The form in which the tenant key of that resource name is in the payload."""
-        return wrap(
-            self._tenant_wrapping(),
-            key,
-            resource=name,
-            version=1,
-            algorithm=_ALGORITHM,
-            purpose=_TENANT_PURPOSE,
-        )
+        return _wrap(self._tenant_wrapping(), key, name, _TENANT_KEY)
 
     def unwrap_tenant_key(self, name: str, wrapped: bytes) -> SecretBytes:
         """The inverse. Raises `UnwrapFailed`."""
-        return unwrap(
-            self._tenant_wrapping(),
-            wrapped,
-            resource=name,
-            version=1,
-            algorithm=_ALGORITHM,
-            purpose=_TENANT_PURPOSE,
-        )
+        return _unwrap(self._tenant_wrapping(), wrapped, name, _TENANT_KEY)
 
     def encrypt(self, header: BackupHeader, plain: Source) -> Iterator[bytes]:
         """The payload of the backup with that header, in chunks."""
@@ -110,3 +85,11 @@ class BackupKey:
 
     def _tenant_wrapping(self) -> SecretBytes:
         return derive(self._key, b"kms/v1 backup tenant key")
+
+
+def _wrap(kek: SecretBytes, key: SecretBytes, resource: str, purpose: str) -> bytes:
+    return wrap(kek, key, resource=resource, version=1, algorithm=_ALGORITHM, purpose=purpose)
+
+
+def _unwrap(kek: SecretBytes, wrapped: bytes, resource: str, purpose: str) -> SecretBytes:
+    return unwrap(kek, wrapped, resource=resource, version=1, algorithm=_ALGORITHM, purpose=purpose)

@@ -95,6 +95,23 @@ def test_what_was_wrapped_unwraps_after_reopening(place: Place) -> None:
         assert tenant_key(opened) == b"the tenant's key, 32 bytes long."
 
 
+@pytest.mark.parametrize("kind", ["keyfile", "passphrase"])
+def test_root_key_of_another_store_comes_back_under_the_same_root_of_trust(tmp_path: Path, kind: str) -> None:
+    places = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        places.append(Place(tmp_path / name))
+    shared = places[0].keyfile if kind == "keyfile" else passphrase(b"correct horse battery")
+    one, two = (create_store(place.path, place.settings, shared) for place in places)
+    keys, record = one.recorded_keys()
+    assert store_keys(two.keys_under(record)) == store_keys(keys) == store_keys(one.root.keys)
+    two.exchange_provider(shared, passphrase(b"another passphrase"), CALLER)
+    with pytest.raises(ConfigError if kind == "keyfile" else WrongRootMaterial):
+        two.keys_under(record)
+    one.close()
+    two.close()
+
+
 def test_two_stores_share_nothing(tmp_path: Path) -> None:
     stores = []
     for name in ("one", "two"):
