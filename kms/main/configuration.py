@@ -30,7 +30,9 @@ class Configuration:
     `dns_names` and `addresses` are what clients reach the server by, `trust_domain` what identities are
     named after. `proxy_listen` is "" or the listener of proxies that end TLS: those with one of the SPIFFE
     ids `proxy_identities`, at one of the prefixes `proxy_addresses` if there are any. `monitoring_listen` is
-    "" or where monitors ask, over HTTP. `rate_limits` hold for every tenant (docs/limits.md). Raises
+    "" or where monitors ask, over HTTP; `trace_endpoint` "" or a collector that takes OTLP over HTTP. So many
+    denials of a caller in so many seconds are an alert. Alerts go to the log and to `alert_webhook`: "", or
+    an https URL on one of `alert_webhook_hosts`. `rate_limits` hold for every tenant (docs/limits.md). Raises
     `ConfigError`.
     """
 
@@ -48,6 +50,13 @@ class Configuration:
     proxy_certificate_header: str = ENVOY_HEADER
     monitoring_listen: str = ""
     rate_limits: tuple[str, ...] = RATE_LIMITS
+    trace_endpoint: str = ""
+    alert_denials: int = 20
+    alert_denials_seconds: int = 60
+    alert_webhook: str = ""
+    alert_webhook_hosts: tuple[str, ...] = ()
+    alert_webhook_key_file: str = ""
+    alert_webhook_ca_file: str = ""
 
     def __post_init__(self) -> None:
         if self.root_of_trust not in PROVIDERS:
@@ -59,6 +68,8 @@ class Configuration:
             if not host or not colon or not port.isdecimal() or int(port) > 65535:
                 raise ConfigError(f"{name} has the form host:port, such as 127.0.0.1:7443")
         _ = self.server_names, self.platform_limits
+        if min(self.alert_denials, self.alert_denials_seconds) < 1:
+            raise ConfigError("alert_denials and alert_denials_seconds are 1 or more")
         if not self.proxy_rules.identities and self.proxy_listen:
             raise ConfigError("proxy_listen needs proxy_identities: the SPIFFE ids of the proxies")
 
@@ -128,7 +139,15 @@ class Configuration:
 
 
 _PATHS = ("checkpoint_file",)
-_LISTS = ("dns_names", "addresses", "proxy_identities", "proxy_addresses", "rate_limits")
+_LISTS = (
+    "dns_names",
+    "addresses",
+    "proxy_identities",
+    "proxy_addresses",
+    "rate_limits",
+    "alert_webhook_hosts",
+)
+_NUMBERS = ("alert_denials", "alert_denials_seconds")
 _OPTIONAL = ("proxy_listen", "monitoring_listen")
 
 
@@ -137,6 +156,10 @@ def _typed(path: Path, name: str, value: object) -> object:
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
             return tuple(value)
         raise ConfigError(f"{path}: {name} is a list of strings")
+    if name in _NUMBERS:
+        if type(value) is int:
+            return value
+        raise ConfigError(f"{path}: {name} is a whole number")
     if not isinstance(value, str):
         raise ConfigError(f"{path}: {name} is a string")
     return Path(value) if name in _PATHS else value
@@ -146,4 +169,4 @@ def _toml(value: object) -> str:
     """A basic string, or an array of them; JSON's escapes are TOML's."""
     if isinstance(value, tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
-    return json.dumps(str(value))
+    return str(value) if isinstance(value, int) else json.dumps(str(value))

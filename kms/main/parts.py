@@ -1,5 +1,6 @@
 """The parts of a KMS around one unlocked store, wired together; no listener yet."""
 
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from kms.identity.certificates import Authenticator
 from kms.identity.issued import Issuer
 from kms.identity.trust import AnchorPolicy, TrustAnchor, TrustBundle, fingerprint
 from kms.main.configuration import Configuration
+from kms.model.audit_event import AuditEvent
 from kms.model.rate_limit import Limit
 from kms.model.records import AuthorityRecord
 from kms.services.agenda import Agenda
@@ -50,13 +52,15 @@ from kms.services.upkeep import Upkeep
 from kms.services.use_budget import UseBudget
 
 ONLINE = "online"
+# Events that wait to be looked at for alerts. Above it the oldest are passed over: the audit trail has them.
+MAX_OBSERVED = 20_000
 
 ReadPassphrase = Callable[[], SecretBytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Everything that servicers, the scheduler and the local commands call."""
+    """Everything that servicers, the scheduler and the local commands call. `observed`: see `Alerting`."""
 
     vault: AuthenticatedStore
     guard: Guard
@@ -84,6 +88,7 @@ class Parts:
     audit_log: AuditLog
     backups: Backups
     restores: Restores
+    observed: deque[AuditEvent]
 
 
 def root_of_trust(configuration: Configuration, read_passphrase: ReadPassphrase) -> RootOfTrust:
@@ -115,7 +120,8 @@ def assemble(
     store = vault.store
     repository, keyring = Repository(store), Keyring(vault)
     handles = KeyHandles(keyring)
-    guard = Guard(store, forget_in(repository, keyring, handles))
+    observed: deque[AuditEvent] = deque(maxlen=MAX_OBSERVED)
+    guard = Guard(store, forget_in(repository, keyring, handles), observed.extend)
     issuer = load_issuer(repository, keyring)
     deny_lists, documents = DenyLists(repository), PolicyDocuments()
     signing = DocumentSigning(repository, keyring)
@@ -157,4 +163,5 @@ def assemble(
         audit_log=AuditLog(guard, store, vault.audit_public_key),
         backups=Backups(guard, vault, repository, keyring),
         restores=Restores(guard, vault, repository, keyring, agenda, upkeep.wanted.add),
+        observed=observed,
     )

@@ -6,7 +6,7 @@ import logging
 import os
 import resource
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from kms.main.configuration import Configuration
 from kms.main.parts import Parts, ReadPassphrase, assemble, root_of_trust
 from kms.main.servicers import enrolment_servicers, main_servicers
 from kms.main.status import StatusReport
+from kms.main.watching import Watch
 from kms.model.audit_event import AuditEvent
 from kms.model.chain import timestamp
 from kms.model.random_ids import RandomIds
@@ -27,9 +28,9 @@ from kms.model.validity import Validity
 from kms.scheduler import Scheduler
 from kms.server.app import App, Listener, Ports
 from kms.server.interceptors.authentication import Authentication, require_tls_1_3
+from kms.server.interceptors.call_path import Begin
 from kms.server.interceptors.forwarding import Forwarding, UnbelievedHeaders
 from kms.server.interceptors.rate_limit import RateLimit
-from kms.server.monitoring import Monitoring
 from kms.server.tls import ServerCertificate, enrolment_credentials, main_credentials
 from kms.storage.checkpoint_file import CheckpointFile
 from kms.storage.sqlite import Settings
@@ -102,17 +103,17 @@ async def _run(
     parts = assemble(vault, workers, configuration.dns_names, configuration.platform_limits)
     scheduler = Scheduler(parts.guard, parts.blindfold_keys, parts.refusals, parts.upkeep, utc_now)
     status = StatusReport(parts.guard, configuration, vault, parts.repository, utc_now())
-    app, monitoring = build_app(configuration, parts, scheduler, status), Monitoring(lambda: status.ready)
+    watch = Watch(configuration, parts, lambda: status.ready)
+    app = build_app(configuration, parts, scheduler, status, watch.observers)
     await _record(parts, "Kms.Start")
     ports = await app.start()
     _spare_the_collector()
-    background = asyncio.create_task(scheduler.run())
+    background = asyncio.create_task(_in_background(scheduler, watch))
     stopping = asyncio.create_task(stop.wait())
     try:
         status.ready = True
         await app.set_serving(True)
-        if configuration.monitoring_listen:
-            ports = replace(ports, monitoring=await monitoring.start(configuration.monitoring_listen))
+        ports = replace(ports, monitoring=await watch.start())
         _log.info("serving on port %d, enrolling on port %d", ports.main, ports.enrolment)
         on_ready(ports)
         await asyncio.wait({background, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -120,13 +121,17 @@ async def _run(
         status.ready = False
         _log.info("stopping; calls in flight have %g s to end", STOP_GRACE)
         await app.stop(STOP_GRACE)
-        await monitoring.stop()
         for task in (background, stopping):
             task.cancel()
         await asyncio.gather(stopping, return_exceptions=True)
         await _end(background)
         await parts.refusals.flush(timestamp(utc_now()))
+        await watch.stop()
         await _record(parts, "Kms.Stop")
+
+
+async def _in_background(scheduler: Scheduler, watch: Watch) -> None:
+    await asyncio.gather(scheduler.run(), watch.run())
 
 
 def _spare_the_collector() -> None:
@@ -153,6 +158,7 @@ def build_app(
     parts: Parts,
     scheduler: Scheduler,
     status: StatusReport,
+    observers: Sequence[Begin] = (),
     now: Callable[[], datetime] = utc_now,
 ) -> App:
     """All listeners, not started. `now` is the clock of the calls."""
@@ -187,6 +193,7 @@ def build_app(
         RandomIds(),
         count_refused=parts.refusals.count,
         proxy=proxy if configuration.proxy_listen else None,
+        observers=observers,
     )
 
 

@@ -225,6 +225,14 @@ class UseRecord(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class KeyUsersRecord(Record):
+    """Who has used a key: of each caller's SPIFFE id the first 16 bytes of its SHA-256. Named as the key."""
+
+    KIND: ClassVar[str] = "keyUsers"
+    users: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class KmsPolicyRecord(Record):
     """The head of a KMS policy; its revisions are rows of kind `kmsPolicyRevisions`."""
 

@@ -9,7 +9,7 @@ from typing import cast
 import grpc
 
 from kms.errors import ConfigError
-from kms.server.interceptors.call_path import CallPath, Count, Layer
+from kms.server.interceptors.call_path import Begin, CallPath, Count, Layer
 from kms.server.late_refusals import Lateness, LateRefusals
 from kms.server.methods import Methods
 from kms.server.open_calls import OpenCalls
@@ -87,7 +87,8 @@ class App:
     Health and reflection are served on the main listener, and on that for proxies if there is one: they need
     a certificate but no permission.
     `now` is the clock, in UTC; `monotonic` another, in nanoseconds; `new_request_id` draws an id that nobody
-    else draws; `count_refused` hears of calls that nobody was authenticated for, or that were too many.
+    else draws; `count_refused` hears of calls that nobody was authenticated for, or that were too many;
+    `observers` of every call's begin and end.
     """
 
     def __init__(
@@ -100,11 +101,13 @@ class App:
         count_refused: Count = lambda caller, address, reason: None,
         proxy: Listener | None = None,
         monotonic: Callable[[], int] = monotonic_ns,
+        observers: Sequence[Begin] = (),
     ) -> None:
         self._main = main
         self._enrolment = enrolment
         self._proxy = proxy
         self._monotonic = monotonic
+        self._observers = observers
         self._now = now
         self._new_request_id = new_request_id
         self._limits = limits or Limits()
@@ -152,6 +155,7 @@ class App:
             self._count_refused,
             OpenCalls(self._limits.calls_of_user),
             LateRefusals(self._limits.lateness, self._monotonic),
+            self._observers,
         )
         methods = Methods(path)
         for servicer in (*listener.servicers, *more):

@@ -1,7 +1,8 @@
-"""What monitors ask over plain HTTP: whether the server lives, and whether it serves. Nothing else is there.
+"""What monitors ask over plain HTTP: whether the server lives, whether it serves, and its metrics.
 
 `GET /livez` is 200 as long as the process answers; `GET /readyz` and `GET /healthz` are 200 while calls are
-served and 503 otherwise. HEAD is answered alike, anything else is 404 or 405.
+served and 503 otherwise; `GET /metrics` is in Prometheus's form. HEAD is answered alike, anything else is 404
+or 405.
 """
 
 import asyncio
@@ -18,6 +19,10 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 IsReady = Callable[[], bool]
+ReadMetrics = Callable[[], bytes]
+
+# As Prometheus's text form wants it, and good for the other pages too.
+CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 CONNECTIONS = 100
 IDLE_SECONDS = 5
@@ -27,27 +32,29 @@ STOP_SECONDS = 2
 class Pages:
     """The ASGI application."""
 
-    def __init__(self, is_ready: IsReady) -> None:
+    def __init__(self, is_ready: IsReady, metrics: ReadMetrics) -> None:
         self._pages: dict[str, IsReady] = {"/livez": lambda: True, "/readyz": is_ready, "/healthz": is_ready}
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        status, text = self._answer(scope["method"], scope["path"])
-        body = text.encode() + b"\n"
+        status, body = self._answer(scope["method"], scope["path"])
         headers = [
-            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"content-type", CONTENT_TYPE),
             (b"content-length", str(len(body)).encode()),
             (b"cache-control", b"no-store"),
         ]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
-    def _answer(self, method: str, path: str) -> tuple[int, str]:
+    def _answer(self, method: str, path: str) -> tuple[int, bytes]:
         page = self._pages.get(path)
-        if page is None:
-            return 404, "not found"
+        if page is None and path != "/metrics":
+            return 404, b"not found\n"
         if method not in ("GET", "HEAD"):
-            return 405, "method not allowed"
-        return (200, "ok") if page() else (503, "not serving")
+            return 405, b"method not allowed\n"
+        if page is None:
+            return 200, self._metrics()
+        return (200, b"ok\n") if page() else (503, b"not serving\n")
 
 
 class _Server(uvicorn.Server):
@@ -61,8 +68,8 @@ class _Server(uvicorn.Server):
 class Monitoring:
     """A listener, started and stopped once, in the loop that serves."""
 
-    def __init__(self, is_ready: IsReady) -> None:
-        self._pages = Pages(is_ready)
+    def __init__(self, is_ready: IsReady, metrics: ReadMetrics) -> None:
+        self._pages = Pages(is_ready, metrics)
         self._server: _Server | None = None
         self._task: asyncio.Task[None] | None = None
 

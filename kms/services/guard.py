@@ -28,6 +28,7 @@ from kms.storage.interface import (
 
 T = TypeVar("T")
 Forget = Callable[[Put | Delete], None]
+Observe = Callable[[Sequence[AuditEvent]], None]
 
 ATTEMPTS = 5
 ALLOW, DENY, FAIL = "ALLOW", "DENY", "FAIL"
@@ -50,7 +51,8 @@ def refusal_event(call: Call, action: str, resource: str, error: Exception) -> A
         return call.event(action, resource, FAIL, KmsError.reason)
     if isinstance(error, Denied):
         return call.event(action, resource, DENY, error.because or error.reason)
-    return call.event(action, resource, FAIL, error.reason)
+    state = error.metadata.get("state")
+    return call.event(action, resource, FAIL, error.reason, {"state": state} if state else None)
 
 
 def check_tenant(call: Call, resource: ResourceName | None) -> None:
@@ -65,14 +67,19 @@ def check_tenant(call: Call, resource: ResourceName | None) -> None:
 class Guard:
     """Authorises, runs and records calls against one store."""
 
-    def __init__(self, store: Store, forget: Forget = lambda write: None) -> None:
-        """`forget` drops what is kept in memory of the row that a write is of.
+    def __init__(
+        self, store: Store, forget: Forget = lambda write: None, observe: Observe = lambda events: None
+    ) -> None:
+        """`observe` hears of events that are durable, in any thread; it must not wait, nor raise.
+
+        `forget` drops what is kept in memory of the row that a write is of.
 
         It is called before the write, and again when its outcome is known: whatever that is, and also where
         the call was cancelled meanwhile.
         """
         self._store = store
         self._forget = forget
+        self._observe = observe
 
     async def authorise(self, call: Call, action: Action, resource: ResourceName | None) -> None:
         """Before work that comes ahead of `perform`: refuse, and record, who may not. Raises `Denied`."""
@@ -135,8 +142,13 @@ class Guard:
         done = self._store.commit(changes, events)
         if changes:
             done.add_done_callback(lambda _: self._forget_what(changes))
+        done.add_done_callback(partial(self._observe_durable, events))
         done.add_done_callback(partial(_hand_over, waiter, loop))
         return await waiter
+
+    def _observe_durable(self, events: Sequence[AuditEvent], done: "Future[Receipt]") -> None:
+        if done.exception() is None:
+            self._observe(events)
 
     def _forget_what(self, changes: Changes) -> None:
         if isinstance(changes, Creations):

@@ -67,9 +67,13 @@ class Item(NamedTuple, Generic[T]):
 
 @dataclass(slots=True)
 class _Plan(Generic[T]):
-    """What is known of the call's items: the uses of those that may run, the errors of the others."""
+    """What is known of the call's items: the uses of those that may run, the errors of the others.
+
+    `states` are those of the versions asked for that are not ENABLED.
+    """
 
     rules: list[str] = field(default_factory=list)
+    states: set[str] = field(default_factory=set)
     uses: dict[int, KeyUse] = field(default_factory=dict)
     errors: dict[int, KmsError] = field(default_factory=dict)
 
@@ -155,7 +159,7 @@ class Operations:
     ) -> _Plan[T]:
         plan: _Plan[T] = _Plan()
         decided: str | KmsError | None = None
-        served: dict[tuple[int, bool], KeyUse | KmsError] = {}
+        served: dict[tuple[int, bool], tuple[KeyUse | KmsError, str]] = {}
         for number, item in enumerate(items):
             if decided is None or rules.depends_on_aad:
                 decided = _decide(rules, call, operation, item.aad)
@@ -164,9 +168,11 @@ class Operations:
                 continue
             plan.rules.append(decided)
             wanted = (item.version, item.allow_compromised)
-            use = served.get(wanted)
-            if use is None:
-                use = served[wanted] = self._use(key, record, operation, *wanted)
+            if wanted not in served:
+                served[wanted] = self._use(key, record, operation, *wanted)
+            use, state = served[wanted]
+            if state:
+                plan.states.add(state)
             if isinstance(use, KmsError):
                 plan.errors[number] = use
             else:
@@ -175,12 +181,12 @@ class Operations:
 
     def _use(
         self, key: KeyName, record: KeyRecord, operation: Operation, version: int, allow_compromised: bool
-    ) -> KeyUse | KmsError:
-        """The version that serves such items, or why none does."""
+    ) -> tuple[KeyUse | KmsError, str]:
+        """The version that serves such items, or why none does; and its state if it is not ENABLED."""
         try:
             return self._loaded(key, record, operation, version, allow_compromised=allow_compromised)
         except KmsError as error:
-            return error
+            return error, error.metadata.get("state", "")
 
     def _loaded(
         self,
@@ -190,7 +196,7 @@ class Operations:
         version: int,
         *,
         allow_compromised: bool,
-    ) -> KeyUse:
+    ) -> tuple[KeyUse, str]:
         """Raises `WrongState`, `DeviceAbsent`."""
         if record.purpose not in operation.purposes:
             raise WrongState(f"{key} is for {record.purpose}, which does not {operation.action}")
@@ -204,7 +210,8 @@ class Operations:
             raise WrongState(f"{key} allows version {minimum} and later here, not {number}")
         _check_state(row, operation, allow_compromised=allow_compromised)
         name = KeyVersionName(key.tenant, key.namespace, key.key, number)
-        return self._handles.get(name, record.uid, row.record, begun)
+        state = "" if row.record.state == VersionState.ENABLED else row.record.state
+        return self._handles.get(name, record.uid, row.record, begun), state
 
     async def _spend(self, call: Call, key: KeyName, operation: Operation, plan: _Plan[T]) -> None:
         """Take a nonce for each item that draws one, and note the day for all."""
@@ -250,6 +257,8 @@ class Operations:
         errors = [result for result in results if isinstance(result, KmsError)]
         versions = sorted({use.name.version for use in plan.uses.values()})
         details = {"versions": " ".join(map(str, versions))}
+        if plan.states:
+            details["state"] = " ".join(sorted(plan.states))
         if len(results) > 1:
             details |= {"items": str(len(results)), "failed": str(len(errors))}
         if len(errors) < len(results):

@@ -137,7 +137,7 @@ def test_the_client_s_identity_survives(
 def test_monitors_ask_over_http(site: Site) -> None:
     """curl plays the monitor."""
     with served(site) as kms:
-        for path, code in (("healthz", "200"), ("readyz", "200"), ("livez", "200"), ("metrics", "404")):
+        for path, code in (("healthz", "200"), ("readyz", "200"), ("livez", "200"), ("other", "404")):
             url = f"http://{kms.monitoring}/{path}"
             asked = subprocess.run(
                 ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", url],
@@ -146,6 +146,17 @@ def test_monitors_ask_over_http(site: Site) -> None:
                 timeout=20,
             )
             assert asked.stdout.decode() == code
+
+
+def test_a_monitor_reads_the_metrics(site: Site) -> None:
+    with served(site) as kms:
+        list_keys(site, kms.main, "web")
+        page = subprocess.run(
+            ["curl", "-sf", f"http://{kms.monitoring}/metrics"], capture_output=True, check=True, timeout=20
+        )
+    text = page.stdout.decode()
+    assert 'kms_calls_total{code="OK",method="/kms.v1.KeyService/ListKeys"} 1.0' in text
+    assert "acme" not in text
 
 
 def test_the_documented_server_serves(site: Site, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from kms.model.rate_limit import OperationClass
 from kms.model.server_status import Grade, ServerStatus, StoreStatus
 from kms.server.app import App, Limits, Listener, Ports
 from kms.server.interceptors.authentication import Authentication, require_tls_1_3
+from kms.server.interceptors.call_path import Begin
 from kms.server.interceptors.rate_limit import RateLimit, RateLimiter
 from kms.server.servicers import Servicer
 from kms.server.servicers.status import StatusServicer
@@ -162,6 +163,7 @@ class Options:
     monotonic: Callable[[], int] = monotonic_ns
     address: str = "localhost:0"
     certificate: ServerCertificate | None = None
+    observers: Sequence[Begin] = ()
     request_ids: Iterator[str] = field(default_factory=lambda: map("made-{}".format, range(1, 10_000)))
 
 
@@ -195,6 +197,7 @@ def running(authority: Authority, options: Options) -> Iterator[Running]:
         lambda: next(options.request_ids),
         options.limits,
         monotonic=options.monotonic,
+        observers=options.observers,
     )
     try:
         ports = loop.run(app.start())

@@ -13,7 +13,7 @@ from kms.server.monitoring import Monitoring
 
 def ask(ready: bool, act: Callable[[int], Any]) -> Any:
     async def run() -> Any:
-        monitoring = Monitoring(lambda: ready)
+        monitoring = Monitoring(lambda: ready, lambda: b"numbers\n")
         port = await monitoring.start("127.0.0.1:0")
         try:
             return await asyncio.to_thread(act, port)
@@ -44,6 +44,7 @@ def get(path: str, method: str = "GET") -> Callable[[int], tuple[int, bytes, str
         ("/readyz", False, 503, b"not serving\n"),
         ("/healthz", True, 200, b"ok\n"),
         ("/healthz", False, 503, b"not serving\n"),
+        ("/metrics", False, 200, b"numbers\n"),
         ("/", True, 404, b"not found\n"),
         ("/healthz/../metrics", True, 404, b"not found\n"),
     ],
@@ -59,11 +60,11 @@ def test_only_reading_is_possible() -> None:
 
 def test_a_taken_address_is_a_clear_error() -> None:
     def again(port: int) -> None:
-        asyncio.run(Monitoring(lambda: True).start(f"127.0.0.1:{port}"))
+        asyncio.run(Monitoring(lambda: True, bytes).start(f"127.0.0.1:{port}"))
 
     with pytest.raises(ConfigError, match="is it taken"):
         ask(True, again)
 
 
 def test_stopping_what_never_started_is_nothing() -> None:
-    asyncio.run(Monitoring(lambda: True).stop())
+    asyncio.run(Monitoring(lambda: True, bytes).stop())

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc.status_pb2 import Status
 
 from kms.errors import InvalidField, LimitExceeded, RateLimited, TooManyUnits, Unauthenticated
-from kms.server.call import Call, ServicerContext, current_call, enter
+from kms.server.call import Call, Metadata, ServicerContext, current_call, enter
 from kms.server.interceptors.authentication import peer_address
 from kms.server.interceptors.error_mapping import abort, refusal
 from kms.server.interceptors.request_id import REQUEST_ID_KEY, request_id
@@ -19,16 +19,24 @@ from kms.server.late_refusals import LateRefusals
 from kms.server.open_calls import OpenCalls
 from kms.services.rate_limits import Requester
 
+# A context tells its code as a number, or as the code.
+_CODES = {key: code.name for code in grpc.StatusCode for key in (code, code.value[0])}
+
 MAX_REQUEST = 4 * 2**20
 
 # The stubs know the handlers of the synchronous server only.
 Handler: TypeAlias = Any
+
+Serve: TypeAlias = Callable[[Any, ServicerContext], Awaitable[Any]]
 
 # Looks at a call before its servicer, and returns it with what it learned; refuses it by raising.
 Layer = Callable[[Call], Awaitable[Call]]
 
 # Counts a call that left no audit event of its own: SPIFFE id ("" for a stranger), IP address, error reason.
 Count = Callable[[str, str, str], None]
+
+# Hears of a call's begin: its method and metadata. What it returns hears of the end: the name of the code.
+Begin = Callable[[str, Metadata], Callable[[str], None]]
 _COUNTED = (Unauthenticated, RateLimited, TooManyUnits)
 
 
@@ -49,6 +57,7 @@ class CallPath:
         count_refused: Count,
         open_calls: OpenCalls,
         late: LateRefusals,
+        observers: Sequence[Begin] = (),
     ) -> None:
         self._layers = tuple(layers)
         self._now = now
@@ -56,6 +65,7 @@ class CallPath:
         self._count_refused = count_refused
         self._open = open_calls
         self._late = late
+        self._observers = tuple(observers)
 
     def before(self, method: str, handler: Handler) -> Handler:
         """The handler of a method, given by its full path, with the path before it."""
@@ -84,7 +94,7 @@ class CallPath:
                 refused = self._refused(error, method, identifier)
             return await self._end(refused, context, identifier)
 
-        return grpc.unary_unary_rpc_method_handler(serve)
+        return grpc.unary_unary_rpc_method_handler(self._observed(method, serve))
 
     def _streaming(self, method: str, handler: Handler) -> Handler:
         async def serve(raw: bytes, context: ServicerContext) -> None:
@@ -96,7 +106,8 @@ class CallPath:
 
             await self._stream(method, context, answer)
 
-        return grpc.unary_stream_rpc_method_handler(serve, None, handler.response_serializer)
+        serve_observed = self._observed(method, serve)
+        return grpc.unary_stream_rpc_method_handler(serve_observed, None, handler.response_serializer)
 
     def _both_streaming(self, method: str, handler: Handler) -> Handler:
         async def serve(incoming: AsyncIterator[bytes], context: ServicerContext) -> None:
@@ -109,7 +120,30 @@ class CallPath:
 
             await self._stream(method, context, answer)
 
-        return grpc.stream_stream_rpc_method_handler(serve, None, handler.response_serializer)
+        serve_observed = self._observed(method, serve)
+        return grpc.stream_stream_rpc_method_handler(serve_observed, None, handler.response_serializer)
+
+    def _observed(self, method: str, serve: Serve) -> Serve:
+        """Serve, and tell the observers if there are any."""
+        if not self._observers:
+            return serve
+
+        async def observed(incoming: Any, context: ServicerContext) -> Any:
+            metadata = tuple(context.invocation_metadata() or ())
+            ends = [begin(method, metadata) for begin in self._observers]
+            code = grpc.StatusCode.CANCELLED.name
+            try:
+                answer = await serve(incoming, context)
+                code = grpc.StatusCode.OK.name
+                return answer
+            except grpc.aio.AbortError:
+                code = _CODES.get(context.code(), grpc.StatusCode.UNKNOWN.name)
+                raise
+            finally:
+                for end in ends:
+                    end(code)
+
+        return observed
 
     async def _stream(
         self, method: str, context: ServicerContext, answer: Callable[[str], Awaitable[None]]

@@ -1,0 +1,141 @@
+"""Notices to a webhook: signed, repeated while it fails, bounded in every direction.
+
+The form is that of Standard Webhooks: the headers `webhook-id`, `webhook-timestamp` and `webhook-signature`,
+which is `v1,` and the base64 of HMAC-SHA256 over `{id}.{timestamp}.{body}`.
+"""
+
+import asyncio
+import base64
+import hmac
+import http.client
+import logging
+import ssl
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import tenacity
+
+from blindfold.secret import SecretBytes
+from kms.errors import ConfigError, Unavailable
+
+TIMEOUT = 10.0
+ATTEMPTS = 8
+LONGEST_PAUSE = 300.0
+MAX_WAITING = 1000
+MAX_ANSWER = 64 << 10
+MIN_KEY = 24
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What is sent. Repeats have the same `id`, by which a receiver knows them. `time` in Unix seconds."""
+
+    id: str
+    time: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where notices go: an https URL on one of the hosts that the operator allows. Raises `ConfigError`."""
+
+    host: str
+    port: int
+    path: str
+
+    @classmethod
+    def parse(cls, url: str, allowed_hosts: Collection[str]) -> "Endpoint":
+        parts = urlsplit(url)
+        try:
+            port = 443 if parts.port is None else parts.port
+        except ValueError:
+            port = 0
+        if parts.scheme != "https" or not parts.hostname or not port or parts.username or parts.fragment:
+            raise ConfigError("the webhook is an https URL without user and fragment")
+        if parts.hostname not in allowed_hosts:
+            raise ConfigError(f"the webhook's host {parts.hostname} is not among the allowed ones")
+        query = f"?{parts.query}" if parts.query else ""
+        return cls(parts.hostname, port, (parts.path or "/") + query)
+
+
+def signature(key: SecretBytes, notice: Notice) -> str:
+    """The value of `webhook-signature`."""
+    signed = f"{notice.id}.{notice.time}.".encode() + notice.body
+    return "v1," + base64.b64encode(hmac.digest(key.reveal(), signed, "sha256")).decode()
+
+
+class Webhook:
+    """Sends notices one after the other. `count` hears of each outcome: delivered, failed or dropped."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        key: SecretBytes,
+        context: ssl.SSLContext,
+        count: Callable[[str], None] = lambda outcome: None,
+        *,
+        first_pause: float = 1.0,
+    ) -> None:
+        if len(key) < MIN_KEY:
+            raise ConfigError(f"the webhook's key has {MIN_KEY} bytes or more")
+        self._endpoint = endpoint
+        self._key = key
+        self._context = context
+        self._count = count
+        self._first_pause = first_pause
+        self._waiting: asyncio.Queue[Notice] = asyncio.Queue(MAX_WAITING)
+
+    def offer(self, notice: Notice) -> None:
+        """Have it sent soon; dropped, and counted, where 1,000 wait already. In the event loop."""
+        try:
+            self._waiting.put_nowait(notice)
+        except asyncio.QueueFull:
+            self._count("dropped")
+
+    async def run(self) -> None:
+        """Send what is offered, until cancelled."""
+        while True:
+            notice = await self._waiting.get()
+            try:
+                await self._deliver(notice)
+            except Unavailable as error:
+                self._count("failed")
+                _log.error("notice %s was not delivered: %s", notice.id, error)
+            else:
+                self._count("delivered")
+
+    async def _deliver(self, notice: Notice) -> None:
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(Unavailable),
+            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            wait=tenacity.wait_random_exponential(self._first_pause, LONGEST_PAUSE),
+            reraise=True,
+        )
+        async for attempt in retrying:
+            with attempt:
+                await asyncio.to_thread(self._send, notice)
+
+    def _send(self, notice: Notice) -> None:
+        """One attempt. Raises `Unavailable` for anything but a 2xx; a redirect is none."""
+        at = self._endpoint
+        connection = http.client.HTTPSConnection(at.host, at.port, timeout=TIMEOUT, context=self._context)
+        headers = {
+            "content-type": "application/json",
+            "webhook-id": notice.id,
+            "webhook-timestamp": str(notice.time),
+            "webhook-signature": signature(self._key, notice),
+        }
+        try:
+            connection.request("POST", at.path, notice.body, headers)
+            response = connection.getresponse()
+            response.read(MAX_ANSWER)
+            problem = "" if 200 <= response.status < 300 else f"it answers {response.status}"
+        except (OSError, http.client.HTTPException) as error:
+            problem = type(error).__name__
+        finally:
+            connection.close()
+        if problem:
+            raise Unavailable(f"the webhook at {at.host} cannot take it: {problem}")
