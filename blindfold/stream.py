@@ -35,19 +35,31 @@ def chunks(source: Source, first: bytes) -> Iterator[bytes]:
         current = following
 
 
+class ChunkEncryptor:
+    """Encrypts the chunks of one payload, in their order and each as `chunks` yields them."""
+
+    def __init__(self, payload_key: bytes) -> None:
+        self._aead = _primitives.AESGCM(payload_key)
+        self._counter = 0
+
+    def encrypt(self, chunk: bytes, *, last: bool) -> bytes:
+        """Raises `InputInvalid` above 2^26 chunks."""
+        if self._counter == MAX_CHUNKS:
+            raise InputInvalid("more than 4 TiB in one secret")
+        encrypted = self._aead.encrypt(nonce(self._counter, last=last), chunk, None)
+        self._counter += 1
+        return encrypted
+
+
 def encrypt(payload_key: bytes, plain: Iterable[bytes]) -> Iterator[bytes]:
     """Sealed chunks for plain ones as `chunks` yields them. Raises `InputInvalid` above 2^26 chunks."""
-    aead = _primitives.AESGCM(payload_key)
-    counter = 0
+    encryptor = ChunkEncryptor(payload_key)
     iterator = iter(plain)
     current = next(iterator)
     for following in iterator:
-        yield aead.encrypt(nonce(counter, last=False), current, None)
-        counter += 1
-        if counter == MAX_CHUNKS:
-            raise InputInvalid("more than 4 TiB in one secret")
+        yield encryptor.encrypt(current, last=False)
         current = following
-    yield aead.encrypt(nonce(counter, last=True), current, None)
+    yield encryptor.encrypt(current, last=True)
 
 
 def decrypt(payload_key: bytes, source: Source) -> Iterator[bytes]:

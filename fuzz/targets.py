@@ -16,8 +16,10 @@ from blindfold.errors import BlindfoldError
 from blindfold.forms import from_any, to_location, to_text
 from blindfold.private_key import PrivateKey
 from blindfold.seen import Seen
+from kms.crypto.envelope import Header
+from kms.errors import InvalidField
 
-VECTORS = Path(__file__).parents[1] / "testvectors" / "blindfold"
+VECTORS = Path(__file__).parents[1] / "testvectors"
 
 
 class PropertyBroken(AssertionError):
@@ -30,12 +32,13 @@ class Target:
 
     reprint: Callable[[bytes], bytes]
     seeds: Callable[[], list[bytes]]
+    refusal: type[Exception] = BlindfoldError
 
     def check(self, data: bytes) -> bool:
         """Whether data was accepted. Raises `PropertyBroken`, or whatever the parser must not raise."""
         try:
             printed = self.reprint(data)
-        except BlindfoldError:
+        except self.refusal:
             return False
         if printed != data:
             raise PropertyBroken(f"{data!r} was printed as {printed!r}")
@@ -69,8 +72,13 @@ def reprint_private_key(data: bytes) -> bytes:
     return PrivateKey.from_bytes(data, test_only=True).to_bytes().reveal()
 
 
-def vectors(name: str) -> list[dict[str, Any]]:
-    tests: list[dict[str, Any]] = json.loads((VECTORS / name).read_text())["tests"]
+def reprint_envelope(data: bytes) -> bytes:
+    source = io.BytesIO(data)
+    return Header.read(source).to_bytes() + source.read()
+
+
+def vectors(name: str, directory: str = "blindfold") -> list[dict[str, Any]]:
+    tests: list[dict[str, Any]] = json.loads((VECTORS / directory / name).read_text())["tests"]
     return tests
 
 
@@ -96,6 +104,10 @@ def private_key_seeds() -> list[bytes]:
     return [PrivateKey(p, q, test_only=True).to_bytes().reveal() for p, q in sorted(primes)]
 
 
+def envelope_seeds() -> list[bytes]:
+    return [bytes.fromhex(test["envelope"]) for test in vectors("envelope.json", "kms")]
+
+
 def seen_seeds() -> list[bytes]:
     policy = PolicyDocument.parse(document_seeds(PolicyDocument.TYPE)[0])
     root = f"sha256:{'0' * 64}"
@@ -119,6 +131,7 @@ TARGETS = MappingProxyType(
         "bundle": Target(reprint_bundle, bundle_seeds),
         "form": Target(reprint_form, form_seeds),
         "private_key": Target(reprint_private_key, private_key_seeds),
+        "envelope": Target(reprint_envelope, envelope_seeds, InvalidField),
         "seen": Target(lambda data: Seen.parse(data).to_bytes(), seen_seeds),
     }
 )

@@ -10,8 +10,10 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
-from blindfold._encoding import u32
+from blindfold._encoding import lp, u8, u32
+from blindfold._primitives import AESGCM
 from testvectors.identity_vectors import INTEGER, SEQUENCE, tlv
+from testvectors.material import seeded
 
 KEYS_FILE = Path(__file__).parent / "rsa_keys.json"
 BIT_STRING, OCTET_STRING, OBJECT_IDENTIFIER = 0x03, 0x04, 0x06
@@ -25,6 +27,48 @@ EC_POINT = bytes.fromhex(
     "046b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296"
     "4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5"
 )
+
+
+PLAINTEXT = b"a plaintext of the vectors"
+AAD = b"order 1729"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A key version, and what its ciphertexts bind."""
+
+    algorithm: str = "AES_256_GCM"
+    key: bytes = seeded("kms key", 32)
+    uid: bytes = seeded("kms uid", 16)
+    key_name: str = "tenants/acme/namespaces/prod/keys/orders"
+    version: int = 3
+
+    @property
+    def name(self) -> str:
+        return f"{self.key_name}/versions/{self.version}"
+
+    def bound(self, aad: bytes) -> bytes:
+        head = u8(1) + lp(self.key_name.encode()) + u32(self.version) + lp(self.algorithm.encode())
+        return head + u32(len(aad)) + aad
+
+    def encrypt(self, plaintext: bytes, aad: bytes, *, bound: bytes | None = None) -> bytes:
+        """`bound` replaces what is bound."""
+        nonce = seeded("kms nonce", 12)
+        sealed = AESGCM(self.key).encrypt(nonce, plaintext, self.bound(aad) if bound is None else bound)
+        return u8(1) + self.uid + u32(self.version) + nonce + sealed
+
+    def fields(self, aad: bytes, ciphertext: bytes) -> dict[str, str]:
+        return {
+            "algorithm": self.algorithm,
+            "key": self.key.hex(),
+            "uid": self.uid.hex(),
+            "name": self.name,
+            "aad": aad.hex(),
+            "ciphertext": ciphertext.hex(),
+        }
+
+
+HERE = Place()
 
 
 def integer(value: int) -> bytes:

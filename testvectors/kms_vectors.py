@@ -1,17 +1,24 @@
-"""Vectors of the KMS's own formats: self-describing ciphertexts, wrapped keys, imported public keys."""
+"""Vectors of the KMS's own formats: self-describing ciphertexts and imported public keys; and all files."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from blindfold._encoding import lp, u8, u32
-from blindfold._primitives import AESGCM
 from testvectors.identity_vectors import SEQUENCE, tlv
-from testvectors.kms_material import EC_ALGORITHM, EC_POINT, NULL, RSASSA_PSS, RsaKey, flip
+from testvectors.kms_envelopes import envelopes
+from testvectors.kms_material import (
+    AAD,
+    EC_ALGORITHM,
+    EC_POINT,
+    HERE,
+    NULL,
+    PLAINTEXT,
+    RSASSA_PSS,
+    RsaKey,
+    flip,
+)
 from testvectors.kms_wrapping import recipient, wrapped_keys
 from testvectors.material import seeded
 from testvectors.vectorfile import VectorFile
-
-PLAINTEXT = b"a plaintext of the vectors"
-AAD = b"order 1729"
 
 
 def generate() -> dict[str, VectorFile]:
@@ -20,41 +27,8 @@ def generate() -> dict[str, VectorFile]:
         "ciphertext.json": ciphertexts(),
         "key_wrapping.json": wrapped_keys(),
         "public_key.json": public_keys(),
+        "envelope.json": envelopes(),
     }
-
-
-@dataclass(frozen=True)
-class Place:
-    """A key version, and what its ciphertexts bind."""
-
-    algorithm: str = "AES_256_GCM"
-    key: bytes = seeded("kms key", 32)
-    uid: bytes = seeded("kms uid", 16)
-    key_name: str = "tenants/acme/namespaces/prod/keys/orders"
-    version: int = 3
-
-    def bound(self, aad: bytes) -> bytes:
-        head = u8(1) + lp(self.key_name.encode()) + u32(self.version) + lp(self.algorithm.encode())
-        return head + u32(len(aad)) + aad
-
-    def encrypt(self, plaintext: bytes, aad: bytes, *, bound: bytes | None = None) -> bytes:
-        """`bound` replaces what is bound."""
-        nonce = seeded("kms nonce", 12)
-        sealed = AESGCM(self.key).encrypt(nonce, plaintext, self.bound(aad) if bound is None else bound)
-        return u8(1) + self.uid + u32(self.version) + nonce + sealed
-
-    def fields(self, aad: bytes, ciphertext: bytes) -> dict[str, str]:
-        return {
-            "algorithm": self.algorithm,
-            "key": self.key.hex(),
-            "uid": self.uid.hex(),
-            "name": f"{self.key_name}/versions/{self.version}",
-            "aad": aad.hex(),
-            "ciphertext": ciphertext.hex(),
-        }
-
-
-HERE = Place()
 
 
 def ciphertexts() -> VectorFile:

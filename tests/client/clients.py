@@ -12,12 +12,12 @@ class Waiting:
     """An asyncio client whose methods are waited for."""
 
     def __init__(self, runner: asyncio.Runner, client: AsyncKmsClient) -> None:
-        self._runner = runner
-        self._client = client
+        self.wait_for = runner.run
+        self.inner = client
 
     def __getattr__(self, name: str) -> Any:
-        method = getattr(self._client, name)
-        return lambda *args, **kwargs: self._runner.run(method(*args, **kwargs))
+        method = getattr(self.inner, name)
+        return lambda *args, **kwargs: self.wait_for(method(*args, **kwargs))
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """Every case of testvectors/kms."""
 
+import io
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ import pytest
 
 from blindfold.secret import SecretBytes
 from kms import errors
+from kms.client.envelope_cipher import EnvelopeCipher, _begin_with
+from kms.client.operations import DataKey, Decrypted
 from kms.crypto.aead import AeadKey
 from kms.crypto.ciphertext import VersionCipher, parse
 from kms.crypto.key_handle import accept_private, accept_public, expect, load
@@ -98,3 +102,36 @@ def test_public_key(case: Case) -> None:
         refused(case, accept)
     else:
         assert accept() == octets(case, "public_key")
+
+
+@dataclass(frozen=True)
+class Unwrapping:
+    """The KMS, as far as it decrypts data keys."""
+
+    data_key: bytes
+    version: str
+
+    def run(self, name: str, request: Any) -> Any:
+        assert self.version.startswith(f"{name}/versions/")
+        return Decrypted(self.version, SecretBytes(self.data_key))
+
+
+@pytest.mark.parametrize("case", cases("envelope.json"))
+def test_envelope(case: Case) -> None:
+    aad, data_key = octets(case, "aad"), octets(case, "data_key")
+    client: Any = Unwrapping(data_key, case.get("name", f"{case['key']}/versions/3"))
+    cipher = EnvelopeCipher(client, case["key"])
+
+    def decrypt() -> bytes:
+        return cipher.decrypt(octets(case, "envelope"), aad).reveal()
+
+    if case["result"] == "invalid":
+        refused(case, decrypt)
+    else:
+        plaintext = octets(case, "plaintext")
+        assert decrypt() == plaintext
+        made = DataKey(case["name"], octets(case, "wrapped"), SecretBytes(data_key))
+        sink = io.BytesIO()
+        with _begin_with(made, sink, aad, charge=lambda _: None, salt=octets(case, "salt")) as writer:
+            writer.write(plaintext)
+        assert sink.getvalue() == octets(case, "envelope")

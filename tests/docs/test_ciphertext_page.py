@@ -4,7 +4,6 @@
 """
 
 import json
-import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -20,16 +19,16 @@ from kms.crypto.key_handle import accept_private, expect, load
 from kms.crypto.key_wrapping import Unwrapper
 from kms.model.algorithms import ALGORITHMS, MAX_AAD, MAX_PLAINTEXT, Family
 from kms.model.names import KeyVersionName
-from testvectors.kms_material import kwp
-from testvectors.kms_vectors import AAD, HERE, PLAINTEXT
+from tests.docs.pages import assert_rules_are_numbered, example, limits, render
+from testvectors.kms_material import AAD, HERE, PLAINTEXT, kwp
 from testvectors.kms_wrapping import MATERIAL, ephemeral, recipient
 from testvectors.material import seeded
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/spec/ciphertext.md").read_text(encoding="utf-8")
 TEXT = " ".join(PAGE.split())
-LIMITS = dict(re.findall(r"^\| (.+?) \| (.+?) \|$", PAGE[PAGE.index("## Limits") :], re.MULTILINE))
-NAME_WIDTH, LINE_WIDTH = 15, 96
+LIMITS = limits(PAGE)
+NAME_WIDTH = 15
 NONCE = seeded("kms nonce", 12)
 
 
@@ -58,19 +57,8 @@ def fields() -> Iterator[tuple[str, str]]:
     yield "AES-KWP part", kwp(ephemeral(), MATERIAL).hex()
 
 
-def render() -> str:
-    lines = []
-    for name, value in fields():
-        label = name
-        for start in range(0, len(value), LINE_WIDTH):
-            lines.append(f"{label:{NAME_WIDTH}}{value[start : start + LINE_WIDTH]}\n")
-            label = ""
-    return "".join(lines)
-
-
 def test_page_holds_the_example_that_the_library_computes() -> None:
-    [block] = re.findall(r"^```example\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    assert block == render()
+    assert example(PAGE) == render(fields(), NAME_WIDTH)
 
 
 def test_the_formulas_of_the_page_give_the_same_bytes() -> None:
@@ -135,8 +123,7 @@ def test_every_algorithm_is_on_the_page() -> None:
 
 
 def test_rules_are_numbered_in_their_order() -> None:
-    numbers = [int(number) for number in re.findall(r"^(\d+)\. ", PAGE, re.MULTILINE)]
-    assert numbers == list(range(1, len(numbers) + 1))
+    assert_rules_are_numbered(PAGE)
 
 
 def test_the_commands_of_the_page_wrap_a_key(tmp_path: Path) -> None:
@@ -152,4 +139,4 @@ def test_the_commands_of_the_page_wrap_a_key(tmp_path: Path) -> None:
 
 
 if __name__ == "__main__":
-    print(render(), end="")  # noqa: T201
+    print(render(fields(), NAME_WIDTH), end="")  # noqa: T201
