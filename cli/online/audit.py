@@ -21,6 +21,10 @@ COLUMNS = ("sequence", "time", "decision", "action", "caller", "resource", "reas
 DECISIONS = ("ALLOW", "DENY", "FAIL")
 PAGE = 1000
 
+_platform_option = click.option(
+    "--platform", is_flag=True, help="The platform's own events, which operators read, not a tenant's."
+)
+
 
 @click.command(
     "list",
@@ -38,12 +42,15 @@ Example:
 @click.option(
     "--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many, the oldest."
 )
+@_platform_option
 @online()
-def list_events(session: Session, limit: int, decision: str | None, **filters: str | None) -> None:
+def list_events(
+    session: Session, limit: int, decision: str | None, platform: bool, **filters: str | None
+) -> None:
     """List the events of the tenant, oldest first."""
     chosen = filters | {"decision": f"DECISION_{decision}" if decision else None}
     request = {
-        "parent": session.parent,
+        "parent": "" if platform else session.parent,
         "page_size": min(limit, PAGE),
         "filter": {name: value for name, value in chosen.items() if value},
     }
@@ -64,17 +71,18 @@ Example:
     show_default=True,
     help="Go on behind this event, at which there is a checkpoint, such as the one that ended an export.",
 )
+@_platform_option
 @out_option
 @online()
-def export(session: Session, after: int, out: Path | None) -> None:
+def export(session: Session, after: int, platform: bool, out: Path | None) -> None:
     """Export the whole chain as JSON lines, for `kms audit verify`.
 
     Events of other tenants are in it as digests, without which the chain could not be verified. It ends with
     a fresh checkpoint.
     """
-    count = 0
+    tenant, count = None if platform else TenantName.parse(session.parent), 0
     with public_sink(out, binary=False) as sink:
-        for line in export_lines(session.api, TenantName.parse(session.parent), after):
+        for line in export_lines(session.api, tenant, after):
             sink.write(line.encode() + b"\n")
             count += 1
     if out is not None:

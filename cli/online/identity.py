@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from blindfold.bundle import print_time
+from cli.errors import UsageError
 from cli.online.names import identity_parent, resolve, resolve_identity
 from cli.online.parameters import comment_option, labels_option, span
 from cli.online.renewal import renew_now
@@ -25,7 +26,8 @@ Example:
   kms identity create-token prod/web --label app=web --out web.token
   kms identity create-token system/author --role policy-author --role key-admin --ttl 1h
   kms identity create-token tenants/acme/sites/lisbon --role enroller@prod --label zone=pt
-  kms identity create-token prod/lisbon/camera --label zone=pt""",
+  kms identity create-token prod/lisbon/camera --label zone=pt
+  kms identity create-token operators/olga --role operator""",
 )
 @_identity_argument
 @click.option("--dns-name", "dns_names", multiple=True, metavar="NAME", help="A DNS name; may be repeated.")
@@ -111,10 +113,16 @@ Example:
   kms identity list prod""",
 )
 @click.argument("namespace", required=False)
+@click.option("--operators", is_flag=True, help="The platform's operators, not a tenant's identities.")
 @online()
-def list_identities(session: Session, namespace: str | None) -> None:
+def list_identities(session: Session, namespace: str | None, operators: bool) -> None:
     """List the identities of a namespace, or of the whole tenant."""
-    parent = str(resolve(NamespaceName, namespace, session.tenant)) if namespace else session.parent
+    if operators and namespace:
+        raise UsageError("operators are of no namespace")
+    if operators:
+        parent = ""
+    else:
+        parent = str(resolve(NamespaceName, namespace, session.tenant)) if namespace else session.parent
     found = session.all_of(SERVICE, "ListIdentities", {"parent": parent}, "identities")
     session.table(found, ("name", "state", "roles", "labels"))
 

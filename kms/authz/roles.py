@@ -3,7 +3,8 @@
 A caller's certificate holds `role`, which counts in its whole tenant, or `role@namespace`. Life cycle and
 use of keys are apart: no single role grants both. The tenant's administrator manages namespaces and
 identities, reads the rest, chooses the KMS policy of a namespace, and may take access away at once, but
-neither writes policies nor handles keys; whoever should do so as well is given that role too.
+neither writes policies nor handles keys; whoever should do so as well is given that role too. Operators make
+tenants, invite operators and read the platform's own events; of what is in a tenant they read nothing.
 """
 
 from collections.abc import Mapping
@@ -59,7 +60,7 @@ ROLES: Mapping[str, frozenset[str]] = MappingProxyType(
         "tenant-admin": _permissions("tenants", "get backup")
         | _permissions("namespaces", "create delete")
         | _NAMESPACE_READ
-        | _permissions("identities", "createJoinToken get list revoke renew")
+        | _permissions("identities", "createJoinToken get list revoke")
         | _POLICY_READ
         | _POLICY_STOP
         | _POLICY_CHECK
@@ -80,6 +81,8 @@ ROLES: Mapping[str, frozenset[str]] = MappingProxyType(
         "auditor": _AUDIT | _POLICY_READ,
         ENROLLER: _permissions("identities", "createJoinToken"),
         OPERATOR: _permissions("tenants", "create get list backup restore")
+        | _permissions("identities", "createJoinToken get list revoke")
+        | _AUDIT
         | _permissions("status", "get")
         | _permissions("server", "lock unlock"),
     }
@@ -103,23 +106,26 @@ def require_permission(caller: Caller, permission: str, namespace: str | None = 
 
     `namespace` is the one that the resource is in, None for what belongs to the tenant or the platform.
     The caller's tenant is not looked at: whoever loads the resource compares it. `operator` counts for
-    platform identities alone, and nothing else counts for them, `enroller` for sites alone, whatever the
-    certificate says.
+    platform identities alone, bound to no namespace, and nothing else counts for them, `enroller` for sites
+    alone, whatever the certificate says.
     Raises `Denied`, and `ValueError` for a permission that no role grants.
     """
     granting = _granting(permission)
     for bound in sorted(caller.roles, key=lambda text: ("@" in text, text)):
         role, at, where = bound.partition("@")
         in_scope = not at or _is_in_scope(permission, where, namespace)
-        if role in granting and in_scope and _counts_for(caller.identity, role):
+        if role in granting and in_scope and _counts_for(caller.identity, bound):
             return bound
     raise Denied
 
 
-def _counts_for(identity: Identity, role: str) -> bool:
+def _counts_for(identity: Identity, bound: str) -> bool:
+    role = bound.partition("@")[0]
     if role == ENROLLER:
         return isinstance(identity, SiteName)
-    return (role == OPERATOR) is isinstance(identity, OperatorName)
+    if role == OPERATOR or isinstance(identity, OperatorName):
+        return bound == OPERATOR and isinstance(identity, OperatorName)
+    return True
 
 
 @cache

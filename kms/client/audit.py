@@ -8,13 +8,15 @@ from kms.model.names import TenantName
 from protos.kms.v1 import audit_service_pb2 as pb
 
 
-def export_lines(api: Api, tenant: TenantName, after: int = 0) -> Iterator[str]:
+def export_lines(api: Api, tenant: TenantName | None, after: int = 0) -> Iterator[str]:
     """The chain as JSON lines without newlines, the bodies of others' events hidden.
+
+    None is for operators: the events of the platform are shown.
 
     `after` is 0 or the sequence number of a checkpoint, with which the lines then begin. Nothing is
     verified here. Raises `CallFailed`.
     """
-    request = pb.ExportAuditEventsRequest(parent=str(tenant), after_sequence=after)
+    request = pb.ExportAuditEventsRequest(parent=str(tenant or ""), after_sequence=after)
     for link in api.messages("AuditService", "ExportAuditEvents", request):
         yield _checkpoint_line(link.checkpoint) if link.HasField("checkpoint") else _event_line(link.event)
 

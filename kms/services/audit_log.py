@@ -73,10 +73,12 @@ class AuditLog:
         self._store = store
         self.public_key = public_key
 
-    async def list(self, call: Call, parent: TenantName, wanted: Filter, after: int, limit: int) -> EventPage:
-        """The tenant's events in order, oldest first."""
+    async def list(
+        self, call: Call, parent: TenantName | None, wanted: Filter, after: int, limit: int
+    ) -> EventPage:
+        """The events of a tenant, or of the platform (None), oldest first."""
         await self._guard.perform(call, LIST, parent, lambda: Outcome(None))
-        return await asyncio.to_thread(self._page, parent.tenant, wanted, after, limit)
+        return await asyncio.to_thread(self._page, _owner(parent), wanted, after, limit)
 
     def _page(self, tenant: str, wanted: Filter, after: int, limit: int) -> EventPage:
         found: list[dict[str, Any]] = []
@@ -96,15 +98,17 @@ class AuditLog:
         return EventPage(tuple(found), after)
 
     async def export(
-        self, call: Call, parent: TenantName, after: int
+        self, call: Call, parent: TenantName | None, after: int
     ) -> Iterator[ExportedEvent | SignedCheckpoint]:
         """The chain above `after` as `kms.audit.export.links` gives it; a fresh checkpoint ends it.
+
+        Visible are the events of the tenant, or of the platform (None).
 
         Raises `InvalidField` unless `after` is 0 or the sequence number of a checkpoint.
         """
         await self._guard.perform(call, EXPORT, parent, lambda: Outcome(None))
         await asyncio.wrap_future(self._store.checkpoint())
-        return self._links(parent.tenant, after)
+        return self._links(_owner(parent), after)
 
     def _links(self, tenant: str, after: int) -> Iterator[ExportedEvent | SignedCheckpoint]:
         for link in links(self._store, after):
@@ -113,7 +117,12 @@ class AuditLog:
             )
 
     async def checkpoint(self, call: Call) -> SignedCheckpoint:
-        """A checkpoint made now. It names no tenant, so an auditor of any tenant may have it."""
+        """A checkpoint made now. It names no tenant, so operators and auditors of any tenant may have it."""
         scope = None if call.caller.tenant is None else TenantName(call.caller.tenant)
         await self._guard.perform(call, CHECKPOINT, scope, lambda: Outcome(None))
         return await asyncio.wrap_future(self._store.checkpoint())
+
+
+def _owner(parent: TenantName | None) -> str:
+    """Whose events: what an event's `tenant` is."""
+    return "" if parent is None else parent.tenant

@@ -8,7 +8,9 @@ import asyncio
 import threading
 from collections import Counter
 
+from kms.identity.spiffe import SpiffeId
 from kms.model.audit_event import AuditEvent
+from kms.model.names import OperatorName
 from kms.services.guard import FAIL
 from kms.storage.interface import Store
 
@@ -45,7 +47,7 @@ class Refusals:
                 time=time,
                 action=_ACTIONS.get(reason, REFUSED),
                 caller=caller,
-                tenant="",
+                tenant=_tenant_of(caller),
                 resource="",
                 decision=FAIL,
                 reason=reason,
@@ -55,3 +57,11 @@ class Refusals:
         ]
         if events:
             await asyncio.wrap_future(self._store.commit([], events))
+
+
+def _tenant_of(caller: str) -> str:
+    """Whose event it is: the caller's tenant's, or the platform's for operators and strangers."""
+    if not caller:
+        return ""
+    identity = SpiffeId.parse(caller).identity
+    return "" if isinstance(identity, OperatorName) else identity.tenant

@@ -49,9 +49,9 @@ GRID = {
     "tenants.get tenants.backup": "operator tenant-admin",
     "namespaces.create namespaces.delete": "tenant-admin",
     "namespaces.get namespaces.list namespaces.getPolicy": "tenant-admin policy-author key-admin",
-    "identities.createJoinToken": "tenant-admin enroller",
-    "identities.get identities.list identities.revoke identities.renew": "tenant-admin",
-    "audit.list audit.export audit.getCheckpoint": "tenant-admin auditor",
+    "identities.createJoinToken": "operator tenant-admin enroller",
+    "identities.get identities.list identities.revoke": "operator tenant-admin",
+    "audit.list audit.export audit.getCheckpoint": "operator tenant-admin auditor",
     "status.get server.lock server.unlock": "operator",
 }
 GRANTED = {

@@ -1,15 +1,20 @@
 """SECURITY.md: what it states of roles, lives and limits is what the code has."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from kms.authz.roles import ROLES
+from kms.errors import Denied
 from kms.identity.authority import MAX_LEAF_LIFE
 from kms.main import configuration, initialising
+from kms.model.caller import Caller
+from kms.model.names import OperatorName, TenantName
 from kms.services import blindfold_keys, document_signing, evaluation
+from kms.services.call import Call
+from kms.services.guard import check_tenant
 
 ROOT = Path(__file__).parents[2]
 PAGE = " ".join((ROOT / "SECURITY.md").read_text(encoding="utf-8").split())
@@ -18,6 +23,8 @@ SERVING = (ROOT / "kms/main/serving.py").read_text(encoding="utf-8")
 # Nobody has this role in a tenant by himself: it says which keys one may use, not who may open.
 ENROLMENTS = "ENROL 600/minute burst 100 by address"
 NOT_AN_ATTACKER = {"key-user"}
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+OPERATOR = Caller(OperatorName("olga"), "spiffe://kms.test/operator/olga", (), roles=frozenset({"operator"}))
 
 
 def hours(life: timedelta) -> float:
@@ -31,7 +38,10 @@ def test_every_role_has_its_line() -> None:
 def test_identity_administrators_do_not_write_policies_and_operators_are_outside_of_tenants() -> None:
     assert not ROLES["tenant-admin"] & {"secretPolicies.create", "secretPolicies.update"}
     assert not ROLES["tenant-admin"] & {"blindfoldKeys.generate", "blindfoldKeys.scheduleDestroy"}
-    assert not any(item.startswith(("secret", "blindfold", "audit", "ident")) for item in ROLES["operator"])
+    of_tenants = ("secret", "kms", "blindfold", "keys", "namespaces")
+    assert not any(item.startswith(of_tenants) for item in ROLES["operator"])
+    with pytest.raises(Denied):
+        check_tenant(Call(OPERATOR, "", NOW), TenantName("acme"))
 
 
 @pytest.mark.parametrize(

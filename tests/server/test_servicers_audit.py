@@ -137,6 +137,40 @@ def test_checkpoint_is_signed_by_the_audit_key(kms):
     assert key == kms.vault.audit_public_key
     assert str(signed.checkpoint.sequence) == answer["sequence"]
     assert base64.b64decode(answer["chain_hash"]) == signed.checkpoint.chain_hash
-    for who in ("web", "operator"):
-        with pytest.raises(CallDenied):
-            kms.as_(who).call(SERVICE, "GetCheckpoint", {})
+    with pytest.raises(CallDenied):
+        kms.as_("web").call(SERVICE, "GetCheckpoint", {})
+
+
+def test_operators_read_the_platform_s_events_and_no_tenant_s(kms):
+    events = listed(kms, "operator", parent="", page_size=1000)["audit_events"]
+    assert {event.get("tenant", "") for event in events} == {""}
+    assert {"Kms.Init", "CreateTenant"} <= {event["action"] for event in events}
+    page = listed(kms, "operator", parent="", page_size=1)
+    [second] = listed(kms, "operator", parent="", page_size=1, page_token=page["next_page_token"])[
+        "audit_events"
+    ]
+    assert second == events[1]
+    lines = list(export_lines(kms.as_("operator"), None))
+    assert verify(lines, kms.vault.audit_public_key).first == 1
+    bodies = [item["body"] for item in map(json.loads, lines) if "body" in item]
+    assert {body["tenant"] for body in bodies} == {""}
+    assert kms.as_("operator").call(SERVICE, "GetCheckpoint", {})["signature"]
+
+
+@pytest.mark.parametrize("who", ["auditor", "admin", "stranger"])
+def test_platform_s_events_are_for_operators_alone(kms, who):
+    with pytest.raises(CallDenied):
+        listed(kms, who, parent="")
+    with pytest.raises(CallDenied):
+        list(export_lines(kms.as_(who), None))
+
+
+def test_tenant_reads_of_its_callers_that_were_held_back_for_their_rate(kms):
+    kms.parts.refusals.count(kms.spiffe_id("web"), "192.0.2.1", "RATE_LIMITED")
+    kms.parts.refusals.count("", "192.0.2.2", "UNAUTHENTICATED")
+    kms.loop.run(kms.parts.refusals.flush("2026-01-01T00:00:00.000000Z"))
+    refused = {"filter": {"action": "Kms.RefusedCalls"}}
+    [event] = listed(kms, **refused)["audit_events"]
+    assert (event["caller"], event["tenant"]) == (kms.spiffe_id("web"), "acme")
+    [event] = listed(kms, "operator", parent="", **refused)["audit_events"]
+    assert event["reason"] == "UNAUTHENTICATED"

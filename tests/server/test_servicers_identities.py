@@ -205,3 +205,32 @@ def test_identities_are_read_by_those_who_may(kms):
             kms.as_(who).call(SERVICE, "ListIdentities", {"parent": PROD})
     with pytest.raises(CallNotFound):
         kms.as_("admin").call(SERVICE, "GetIdentity", {"name": f"{PROD}/identities/nobody"})
+
+
+def test_operator_invites_another_who_may_be_revoked(kms, tmp_path):
+    pair = generate_key_pair()
+    name, roles = "operators/olga", ["operator"]
+    bundle = enrol(kms, invite(kms, name, "operator", "", roles=roles)["token"], pair.csr)
+    chain, roots = bundle.certificate_chain_pem.encode(), bundle.trust_bundle_pem.encode()
+    write_credentials(tmp_path / "olga", parse_credentials(pair.key_pem, chain, roots))
+    operator = kms.as_("operator")
+    with open_channel(kms.target, tmp_path / "olga") as channel:
+        olga = Api(channel)
+        assert olga.call("TenantService", "GetTenant", {"name": ACME})["name"] == ACME
+        listed = operator.call(SERVICE, "ListIdentities", {"parent": ""})["identities"]
+        assert name in [item["name"] for item in listed]
+        assert operator.call(SERVICE, "GetIdentity", {"name": name})["roles"] == roles
+        operator.call(SERVICE, "RevokeIdentity", {"name": name})
+        with pytest.raises(CallUnauthenticated):
+            olga.call("TenantService", "GetTenant", {"name": ACME})
+
+
+@pytest.mark.parametrize("who", ["admin", "stranger", "web"])
+def test_operators_are_invited_by_operators_alone(kms, who):
+    with pytest.raises(CallDenied):
+        invite(kms, "operators/mallory", who, "", roles=["operator"])
+
+
+def test_operator_is_granted_nothing_but_operator(kms):
+    with pytest.raises(CallInvalid):
+        invite(kms, "operators/olga", "operator", "", roles=["operator", "auditor"])

@@ -45,7 +45,7 @@ class AuditServicer(AuditServiceServicer):
     async def ListAuditEvents(
         self, request: pb.ListAuditEventsRequest, context: ServicerContext
     ) -> pb.ListAuditEventsResponse:
-        parent = TenantName.parse(request.parent, "parent")
+        parent = _to_parent(request.parent)
         wanted, after = _to_filter(request.filter), _to_after(request.page_token, parent)
         limit = to_page_size(request.page_size)
         page = await self._audit_log.list(service_call(), parent, wanted, after, limit)
@@ -55,7 +55,7 @@ class AuditServicer(AuditServiceServicer):
     async def ExportAuditEvents(
         self, request: pb.ExportAuditEventsRequest, context: ServicerContext
     ) -> AsyncGenerator[pb.ExportAuditEventsResponse]:
-        parent, after = TenantName.parse(request.parent, "parent"), request.after_sequence
+        parent, after = _to_parent(request.parent), request.after_sequence
         if not 0 <= after <= MAX_SEQUENCE:
             raise InvalidField("after_sequence", "is not a sequence number")
         links = await self._audit_log.export(service_call(), parent, after)
@@ -97,11 +97,15 @@ def _take(links: Iterator[Link]) -> list[Link]:
     return list(islice(links, BATCH))
 
 
-def _prefix(parent: TenantName) -> str:
-    return f"{parent}/auditEvents/"
+def _to_parent(text: str) -> TenantName | None:
+    return TenantName.parse(text, "parent") if text else None
 
 
-def _to_after(token: str, parent: TenantName) -> int:
+def _prefix(parent: TenantName | None) -> str:
+    return "auditEvents/" if parent is None else f"{parent}/auditEvents/"
+
+
+def _to_after(token: str, parent: TenantName | None) -> int:
     number = to_last_name(token, _prefix(parent)).removeprefix(_prefix(parent))
     if not number:
         return 0

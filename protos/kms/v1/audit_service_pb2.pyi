@@ -140,7 +140,7 @@ class ListAuditEventsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
-    """`tenants/{tenant}`."""
+    """`tenants/{tenant}`; empty for the platform's own events, which operators read."""
     page_size: _builtins.int
     """At most so many: 1 to 1,000, more is cut to 1,000, 0 stands for 100."""
     page_token: _builtins.str
@@ -248,7 +248,9 @@ class ExportAuditEventsRequest(_message.Message):
     PARENT_FIELD_NUMBER: _builtins.int
     AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
-    """`tenants/{tenant}`. An export is of the whole chain, but shows the events of others as hashes only."""
+    """`tenants/{tenant}`; empty for the platform's own events, which operators read. An export is of the whole
+    chain, but shows the events of others as hashes only.
+    """
     after_sequence: _builtins.int
     """0, or the sequence number of a checkpoint: the export then begins with it, and goes on behind it."""
     def __init__(

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AuditServiceStub:
-    """Reads the audit trail of a tenant. The trail is written by the KMS alone.
+    """Reads the audit trail of a tenant, or the platform's own. The trail is written by the KMS alone.
     """
 
     def __init__(self, channel):
@@ -53,7 +53,7 @@ class AuditServiceStub:
 
 
 class AuditServiceServicer:
-    """Reads the audit trail of a tenant. The trail is written by the KMS alone.
+    """Reads the audit trail of a tenant, or the platform's own. The trail is written by the KMS alone.
     """
 
     def ListAuditEvents(self, request, context):
@@ -105,7 +105,7 @@ def add_AuditServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AuditService:
-    """Reads the audit trail of a tenant. The trail is written by the KMS alone.
+    """Reads the audit trail of a tenant, or the platform's own. The trail is written by the KMS alone.
     """
 
     @staticmethod

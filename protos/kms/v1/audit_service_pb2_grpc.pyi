@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AuditServiceStub:
-    """Reads the audit trail of a tenant. The trail is written by the KMS alone."""
+    """Reads the audit trail of a tenant, or the platform's own. The trail is written by the KMS alone."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -44,7 +44,7 @@ class AuditServiceStub:
 
 @_typing.type_check_only
 class AuditServiceAsyncStub(AuditServiceStub):
-    """Reads the audit trail of a tenant. The trail is written by the KMS alone."""
+    """Reads the audit trail of a tenant, or the platform's own. The trail is written by the KMS alone."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListAuditEvents: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ListAuditEventsRequest, _audit_service_pb2.ListAuditEventsResponse]  # type: ignore[assignment]
@@ -57,7 +57,7 @@ class AuditServiceAsyncStub(AuditServiceStub):
     """Makes a checkpoint of the chain as it stands, and returns it."""
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Reads the audit trail of a tenant. The trail is written by the KMS alone."""
+    """Reads the audit trail of a tenant, or the platform's own. The trail is written by the KMS alone."""
 
     @_abc_1.abstractmethod
     def ListAuditEvents(
