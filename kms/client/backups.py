@@ -13,7 +13,8 @@ from kms.model.names import TenantName
 from protos.kms.v1 import backup_service_pb2 as pb
 
 SERVICE = "BackupService"
-PIECE = 1 << 20
+# Of the 4 MiB that a request may have.
+PIECE = 3 << 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,12 @@ import json
 import threading
 
 import pytest
-from server.backup_harness import MESSAGE, Made, lose, put_back, rows, take, use
+from server.backup_harness import MESSAGE, NAME, Made, lose, put_back, rows, take, use
 from server.kms_harness import ACME, running_kms
 
 from blindfold.pieces import PieceSource
 from blindfold.stream import CHUNK, TAG
+from kms.client.backups import backup_tenant
 from kms.client.errors import CallInvalid, CallWrongState
 from kms.crypto.backup import BackupKey
 from kms.model.backup_header import MAGIC, BackupHeader
@@ -68,6 +69,8 @@ def flipped(data, at):
 
 def test_backup_is_of_several_chunks_and_messages(kms, backup):
     assert len(backup) > 3 << 20
+    sizes = {len(piece) for piece in backup_tenant(kms.as_("operator"), NAME)}
+    assert max(sizes) == 256 << 10
     assert put_back(kms, backup, verify_only=True).rows > LARGE
 
 
