@@ -74,10 +74,6 @@ class Batch(Generic[F]):
         for _, future in self.items:
             _fail(future, copy.copy(error))
 
-    def break_off(self) -> None:
-        """Whoever saw to the batch was interrupted; nobody waits for it any more."""
-        self.fail(CallFailed("the call was broken off before its answer"))
-
 
 def _fail(future: asyncio.Future[Any] | concurrent.futures.Future[Any], error: Exception) -> None:
     if not future.done():
@@ -96,6 +92,7 @@ class Gathering(Generic[F]):
         self._signal = signal
         self._lock = threading.Lock()
         self._open: dict[_Group, Batch[F]] = {}
+        self._unanswered: set[Batch[F]] = set()
         self._is_closed = False
 
     def join(self, name: str, request: Request[Any], *, checksums: bool) -> tuple[F, Batch[F] | None]:
@@ -118,6 +115,7 @@ class Gathering(Generic[F]):
                     group, self._signal(), sum(FIELD + len(part.encode()) for part in group[1:])
                 )
                 self._open[group] = batch
+                self._unanswered.add(batch)
             batch.items.append((message, future))
             batch.size += size
             if len(batch.items) == self._max_items:
@@ -131,13 +129,21 @@ class Gathering(Generic[F]):
             if self._open.get(batch.group) is batch:
                 del self._open[batch.group]
 
-    def close(self) -> None:
-        """Nobody joins any more, and nobody waits for others."""
+    def end(self, batch: Batch[F]) -> None:
+        """Whoever was left without an answer, because who saw to the batch was interrupted, gets an error."""
+        self.leave(batch)
+        batch.fail(CallFailed("the call was broken off before its answer"))
+        with self._lock:
+            self._unanswered.discard(batch)
+
+    def close(self) -> list[F]:
+        """Nobody joins any more, and nobody waits for others. What is waited for still."""
         with self._lock:
             self._is_closed = True
             for batch in self._open.values():
                 batch.ready.set()
             self._open.clear()
+            return [future for batch in self._unanswered for _, future in batch.items]
 
 
 class Coalescer(Operations):
@@ -151,7 +157,6 @@ class Coalescer(Operations):
         self._client = client
         self._max_wait = max_wait
         self._gathering = Gathering(max_items, future=concurrent.futures.Future[Any], signal=threading.Event)
-        self._sending: set[Batch[concurrent.futures.Future[Any]]] = set()
 
     def run(self, name: str, request: Request[R], /) -> R:
         """Raises as `KmsClient.run`, and `ValueError` once it is closed."""
@@ -162,7 +167,6 @@ class Coalescer(Operations):
         return answer
 
     def _see_to(self, batch: Batch[concurrent.futures.Future[Any]]) -> None:
-        self._sending.add(batch)
         try:
             batch.ready.wait(self._max_wait)
             self._gathering.leave(batch)
@@ -173,14 +177,11 @@ class Coalescer(Operations):
         except Exception as error:
             batch.fail(error)
         finally:
-            self._gathering.leave(batch)
-            batch.break_off()
-            self._sending.discard(batch)
+            self._gathering.end(batch)
 
     def close(self) -> None:
         """Sends what waits, and returns when all is answered. Later requests raise `ValueError`."""
-        self._gathering.close()
-        concurrent.futures.wait([future for batch in [*self._sending] for _, future in batch.items])
+        concurrent.futures.wait(self._gathering.close())
 
     def __enter__(self) -> Self:
         return self
@@ -229,8 +230,7 @@ class AsyncCoalescer(AsyncOperations):
             batch.fail(error)
         finally:
             timer.cancel()
-            self._gathering.leave(batch)
-            batch.break_off()
+            self._gathering.end(batch)
 
     async def close(self) -> None:
         """Sends what waits, and returns when all is answered. Later requests raise `ValueError`."""

@@ -39,8 +39,7 @@ class EnvelopeWriter(io.RawIOBase):
 
     def write(self, data: "ReadableBuffer", /) -> int:
         """All of data, always. Raises what the sink raises, and `ValueError` after that or `close`."""
-        if self.closed or self._is_broken:
-            raise ValueError("the envelope is closed, or an error has left it unfinished")
+        self._check_usable()
         view = memoryview(data).cast("B")
         for start in range(0, len(view), CHUNK):
             self._waiting += view[start : start + CHUNK]
@@ -51,12 +50,12 @@ class EnvelopeWriter(io.RawIOBase):
         return len(view)
 
     def close(self) -> None:
-        """Writes the end. Raises what the sink raises."""
+        """Writes the end. Raises what the sink raises, and `ValueError` where it has raised before."""
         if self.closed:
             return
         try:
-            if not self._is_broken:
-                self._encrypt(bytes(self._waiting), last=True)
+            self._check_usable()
+            self._encrypt(bytes(self._waiting), last=True)
         finally:
             self.abandon()
 
@@ -77,6 +76,10 @@ class EnvelopeWriter(io.RawIOBase):
         # That of the base would close, and make a whole of what was broken off.
         if not self.closed:
             self.abandon()
+
+    def _check_usable(self) -> None:
+        if self.closed or self._is_broken:
+            raise ValueError("the envelope is closed, or an error has left it unfinished")
 
     def _encrypt(self, chunk: bytes, *, last: bool) -> None:
         self._is_broken = True

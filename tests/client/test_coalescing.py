@@ -235,7 +235,7 @@ def test_batch_has_a_limit(max_items):
 
 def joined(together, count):
     """Until so many threads wait in its batches."""
-    while sum(len(batch.items) for batch in list(together._sending)) < count:
+    while sum(len(batch.items) for batch in list(together._gathering._unanswered)) < count:
         threading.Event().wait(0.001)
 
 

@@ -107,7 +107,9 @@ def test_writer_whose_sink_failed_makes_no_envelope(cipher):
     sink.full = False
     with pytest.raises(ValueError, match="unfinished"):
         writer.write(b"more")
-    writer.close()
+    with pytest.raises(ValueError, match="unfinished"):
+        writer.close()
+    assert writer.closed
     with pytest.raises(DecryptionFailed):
         cipher.decrypt(sink.getvalue())
 
