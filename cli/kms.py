@@ -170,7 +170,7 @@ policy = LazyGroup(
         "test": Entry("cli.offline.kms_policy:test", "Check what a policy file decides, offline."),
         "schema": Entry("cli.offline.kms_policy:schema", "Print the JSON Schema of policy files."),
         "set-namespace": Entry(
-            "cli.online.kms_policy:set_namespace", "Ask a policy for every key of a namespace."
+            "cli.online.kms_policy:set_namespace", "Ask a set of policies for every key of a namespace."
         ),
     },
     help="KMS policies: who may do which operation with which key.",

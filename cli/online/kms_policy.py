@@ -26,18 +26,21 @@ apply = make_apply(KMS)
     "set-namespace",
     epilog="""\b
 Example:
-  kms policy set-namespace prod prod/all-keys
-  kms policy set-namespace prod ''""",
+  kms policy set-namespace prod shared/baseline prod/all-keys
+  kms policy set-namespace prod""",
 )
 @namespace_argument
-@click.argument("policy", metavar="POLICY")
+@click.argument("policies", metavar="[POLICY]...", nargs=-1)
 @etag_option
 @online()
-def set_namespace(session: Session, namespace: str, policy: str, etag: str) -> None:
-    """Ask a policy for every key of a namespace, besides the key's own; '' for none."""
+def set_namespace(session: Session, namespace: str, policies: tuple[str, ...], etag: str) -> None:
+    """Ask a set of policies for every key of a namespace, besides the key's own; none for no set.
+
+    They are asked in this order, and the first that has a rule which matches decides.
+    """
     request = {
         "name": namespace_name(session, namespace),
-        "kms_policy": KMS.name(policy, session.tenant) if policy else "",
+        "kms_policies": [KMS.name(policy, session.tenant) for policy in policies],
         "etag": etag,
     }
     session.show(session.call(KMS.service, "SetNamespacePolicy", {"namespace_policy": request}))

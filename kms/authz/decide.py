@@ -7,7 +7,7 @@ has matched and decided. A rule of which one predicate plainly fails cannot matc
 count.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -61,6 +61,20 @@ def decide(policy: CompiledPolicy, request: AccessRequest) -> Decision:
     if trace.fault:
         return Decision(Action.DENY, None, Reason.EVALUATION_ERROR, trace)
     return _COMBINE[policy.content.rule_combining](policy, trace)
+
+
+def decide_first(
+    policies: Sequence[CompiledPolicy], request: AccessRequest
+) -> tuple[CompiledPolicy, Decision]:
+    """Of the policies in order, the first that decides otherwise than by matching no rule; else the last.
+
+    There is at least one. Never raises.
+    """
+    for policy in policies:
+        decision = decide(policy, request)
+        if decision.reason is not Reason.NO_RULE_MATCHED:
+            break
+    return policy, decision
 
 
 def _trace(policy: CompiledPolicy, request: AccessRequest) -> Trace:

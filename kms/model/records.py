@@ -258,10 +258,13 @@ class KmsPolicyRevisionRecord(Record):
 
 @dataclass(frozen=True, slots=True)
 class NamespacePolicyRecord(Record):
-    """Which KMS policy, by resource name, is asked for every key of a namespace. Named as the namespace."""
+    """The KMS policies, by resource name and in order, that are asked together for every key of a namespace.
+
+    Named as the namespace.
+    """
 
     KIND: ClassVar[str] = "namespacePolicies"
-    policy: str
+    policies: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

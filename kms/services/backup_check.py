@@ -165,8 +165,8 @@ class BackupCheck:
 
     def _check_choice(self, row: str, name: ResourceName, record: NamespacePolicyRecord) -> None:
         self._refer(NamespaceRecord, row)
-        if record.policy:
-            self._refer(KmsPolicyRecord, record.policy)
+        for policy in record.policies:
+            self._refer(KmsPolicyRecord, policy)
 
     def _check_revision(self, row: str, name: SecretPolicyRevisionName, record: RevisionRecord) -> None:
         if hashlib.sha256(record.document).digest() != record.digest:

@@ -1,4 +1,4 @@
-"""The decision for keys: the key's policy and its namespace's, both if both exist, must allow.
+"""The decision for keys: the key's policy and its namespace's set of policies, if both exist, must allow.
 
 Asked once or more in every cryptographic call; on the event loop where `at_hand` finds the rules, for then
 rows come from memory and nothing waits.
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from kms.authz.decide import decide
+from kms.authz.decide import decide_first
 from kms.errors import Denied
 from kms.model.access_request import AccessRequest
 from kms.model.caller import Caller
@@ -23,22 +23,28 @@ POLICY_DELETED = "POLICY_DELETED"
 
 @dataclass(frozen=True, slots=True)
 class KeyRules:
-    """The policies of one key as they are now, one or two of them, the key's own first.
+    """The policies of one key as they are now: the key's own, if it has one, and its namespace's in order.
 
-    `depends_on_aad` is false if one answer holds for all additional authenticated data.
+    Each set must allow; of a set the first policy decides that has a rule which matches. `depends_on_aad` is
+    false if one answer holds for all additional authenticated data.
     """
 
     key: str
     labels: Mapping[str, str]
-    policies: tuple[StoredKmsPolicy, ...]
+    sets: tuple[tuple[StoredKmsPolicy, ...], ...]
     depends_on_aad: bool
 
     def require(self, caller: Caller, operation: str, aad: bytes | None, time: datetime) -> str:
-        """The names of the rules that allow it, joined by " + ".
+        """The names of the rules that allow it, one of each set, joined by " + ".
 
         `operation` is one of `kms.model.policy.OPERATIONS`, `time` in UTC. Raises `Denied`, `InvalidField`.
         """
-        request = AccessRequest(
+        request = self.request(caller, operation, aad, time)
+        return " + ".join([_allowing_rule(policies, request) for policies in self.sets])
+
+    def request(self, caller: Caller, operation: str, aad: bytes | None, time: datetime) -> AccessRequest:
+        """What is asked of the policies. Arguments and errors as of `require`."""
+        return AccessRequest(
             caller=caller,
             time=time,
             operation=operation,
@@ -46,7 +52,6 @@ class KeyRules:
             key_name=self.key,
             aad=aad,
         )
-        return " + ".join([_allowing_rule(policy, request) for policy in self.policies])
 
 
 class KeyPolicies:
@@ -57,7 +62,7 @@ class KeyPolicies:
         self._contents = KmsPolicyContents()
 
     def resolve(self, key: KeyName, record: KeyRecord) -> KeyRules:
-        """The rules of a key. A policy that is both the key's and the namespace's is asked once.
+        """The rules of a key. A policy that is the key's, and the namespace's only one, is asked once.
 
         Raises `Denied` because of `NO_POLICY` or `POLICY_DELETED`, and `StoreTampered`.
         """
@@ -66,32 +71,39 @@ class KeyPolicies:
 
     def at_hand(self, key: KeyName, record: KeyRecord, caller: Caller, items: int) -> KeyRules | None:
         """As `resolve`; None if that, or deciding about so many items of a caller's, is work for a thread."""
-        names = self._names(f"tenants/{key.tenant}/namespaces/{key.namespace}", record.policy)
-        policies = []
-        for name in names:
-            policy = self._contents.at_hand(self._revision(key.tenant, name))
-            if policy is None or policy.compiled.may_take_long(caller, items if policy.reads_aad else 1):
-                return None
-            policies.append(policy)
-        return _key_rules(key.key, record.labels, policies)
+        sets = []
+        for names in self._sets(f"tenants/{key.tenant}/namespaces/{key.namespace}", record.policy):
+            policies = []
+            for name in names:
+                policy = self._contents.at_hand(self._revision(key.tenant, name))
+                if policy is None:
+                    return None
+                decisions = len(names) * (items if policy.reads_aad else 1)
+                if policy.compiled.may_take_long(caller, decisions):
+                    return None
+                policies.append(policy)
+            sets.append(tuple(policies))
+        return _key_rules(key.key, record.labels, sets)
 
     def resolve_namespace(self, name: NamespaceName) -> KeyRules:
         """The rules of a namespace alone, for what names no key. Raises as `resolve`."""
         return self._rules(name.tenant, str(name), "", "", {})
 
     def _rules(self, tenant: str, namespace: str, key: str, own: str, labels: Mapping[str, str]) -> KeyRules:
-        names = self._names(namespace, own)
-        policies = [self._contents.read(self._revision(tenant, name)) for name in names]
-        return _key_rules(key, labels, policies)
+        sets = [
+            tuple([self._contents.read(self._revision(tenant, name)) for name in names])
+            for names in self._sets(namespace, own)
+        ]
+        return _key_rules(key, labels, sets)
 
-    def _names(self, namespace: str, own: str) -> list[str]:
+    def _sets(self, namespace: str, own: str) -> list[tuple[str, ...]]:
         of_namespace = self._repository.load(NamespacePolicyRecord, namespace)
-        names = [own] if own else []
-        if of_namespace is not None and of_namespace.record.policy not in ("", own):
-            names.append(of_namespace.record.policy)
-        if not names:
+        sets: list[tuple[str, ...]] = [(own,)] if own else []
+        if of_namespace is not None and of_namespace.record.policies not in ((), (own,)):
+            sets.append(of_namespace.record.policies)
+        if not sets:
             raise Denied(NO_POLICY)
-        return names
+        return sets
 
     def _revision(self, tenant: str, name: str) -> KmsPolicyRevisionRecord:
         """The current revision of a policy of that tenant."""
@@ -103,12 +115,13 @@ class KeyPolicies:
         return self._repository.require(KmsPolicyRevisionRecord, row).record
 
 
-def _key_rules(key: str, labels: Mapping[str, str], policies: Sequence[StoredKmsPolicy]) -> KeyRules:
-    return KeyRules(key, labels, tuple(policies), any(policy.reads_aad for policy in policies))
+def _key_rules(key: str, labels: Mapping[str, str], sets: Sequence[tuple[StoredKmsPolicy, ...]]) -> KeyRules:
+    reads_aad = any(policy.reads_aad for policies in sets for policy in policies)
+    return KeyRules(key, labels, tuple(sets), reads_aad)
 
 
-def _allowing_rule(policy: StoredKmsPolicy, request: AccessRequest) -> str:
-    decision = decide(policy.compiled, request)
+def _allowing_rule(policies: tuple[StoredKmsPolicy, ...], request: AccessRequest) -> str:
+    policy, decision = decide_first([policy.compiled for policy in policies], request)
     if not decision.is_allowed or decision.rule_index is None:
         raise Denied(decision.reason)
-    return policy.rule_name(decision.rule_index)
+    return policy.content.rules[decision.rule_index].name

@@ -5,14 +5,14 @@ A policy counts for a key that names it, and for every key of a namespace that n
 
 import hashlib
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from blindfold.exponent import UID_SIZE
 from kms.authz.compile import compile_policy, read_policy, validate_policy
 from kms.authz.explain import Explanation, explain
 from kms.authz.lint import LintWarning
-from kms.errors import NotFound
+from kms.errors import InvalidField, LimitExceeded, NotFound
 from kms.model.access_request import AccessRequest
 from kms.model.names import KmsPolicyName, KmsPolicyRevisionName, NamespaceName
 from kms.model.policy import PolicyKind
@@ -39,6 +39,8 @@ VALIDATE = Action("ValidateKmsPolicy", "kmsPolicies.validate")
 EXPLAIN = Action("ExplainKmsPolicy", "kmsPolicies.explain")
 SET_NAMESPACE_POLICY = Action("SetNamespacePolicy", "namespaces.setPolicy")
 GET_NAMESPACE_POLICY = Action("GetNamespacePolicy", "namespaces.getPolicy")
+
+MAX_SET = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,39 +208,45 @@ class KmsPolicies:
 
         return await self._guard.perform(call, EXPLAIN, name, act, in_thread=True)
 
-    async def set_namespace_policy(
-        self, call: Call, namespace: NamespaceName, policy: KmsPolicyName | None, etag: str
+    async def set_namespace_policies(
+        self, call: Call, namespace: NamespaceName, policies: Sequence[KmsPolicyName], etag: str
     ) -> Loaded[NamespacePolicyRecord]:
-        """Ask this policy, of the same tenant, for every key of the namespace; None for no such policy.
+        """Ask these policies, of the same tenant and in this order, for every key of the namespace.
 
-        Raises `NotFound` for the namespace or the policy, `WrongState` for a deleted one, `EtagMismatch`.
+        Raises `NotFound` for the namespace or a policy, `WrongState` for a deleted one, `EtagMismatch`,
+        `InvalidField`, `LimitExceeded`.
         """
+        if len(policies) > MAX_SET:
+            raise LimitExceeded("kms_policies", f"a set has at most {MAX_SET} policies")
+        if len(set(policies)) < len(policies):
+            raise InvalidField("kms_policies", "a policy is listed twice")
 
         def act() -> Outcome[Loaded[NamespacePolicyRecord]]:
             exists = require_namespace(self._repository, namespace)
-            row = self._namespace_policy(namespace)
+            row = self._namespace_policies(namespace)
             row.check_etag(etag)
-            requirements = [exists] if policy is None else [exists, self._attachable(policy, namespace)]
-            record = NamespacePolicyRecord("" if policy is None else str(policy))
+            requirements = [self._attachable(policy, namespace) for policy in policies]
+            record = NamespacePolicyRecord(tuple(map(str, policies)))
             changed = Loaded(row.name, record, row.counter + 1)
-            return Outcome(changed, [*requirements, row.put(record)], {"policy": record.policy})
+            details = {"policies": " ".join(record.policies)}
+            return Outcome(changed, [exists, *requirements, row.put(record)], details)
 
         return await self._guard.perform(call, SET_NAMESPACE_POLICY, namespace, act)
 
-    async def get_namespace_policy(
+    async def get_namespace_policies(
         self, call: Call, namespace: NamespaceName
     ) -> Loaded[NamespacePolicyRecord]:
-        """Its `policy` is "" where none is asked. Raises `NotFound` for the namespace."""
+        """It has no policies where none is asked. Raises `NotFound` for the namespace."""
 
         def act() -> Outcome[Loaded[NamespacePolicyRecord]]:
             require_namespace(self._repository, namespace)
-            return Outcome(self._namespace_policy(namespace))
+            return Outcome(self._namespace_policies(namespace))
 
         return await self._guard.perform(call, GET_NAMESPACE_POLICY, namespace, act)
 
-    def _namespace_policy(self, namespace: NamespaceName) -> Loaded[NamespacePolicyRecord]:
+    def _namespace_policies(self, namespace: NamespaceName) -> Loaded[NamespacePolicyRecord]:
         loaded = self._repository.load(NamespacePolicyRecord, str(namespace))
-        return loaded or Loaded(str(namespace), NamespacePolicyRecord(""), MISSING)
+        return loaded or Loaded(str(namespace), NamespacePolicyRecord(()), MISSING)
 
     def _attachable(self, policy: KmsPolicyName, namespace: NamespaceName) -> Require:
         """The policy is as it was read until the unit is written."""

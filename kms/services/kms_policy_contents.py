@@ -23,9 +23,6 @@ class StoredKmsPolicy:
     compiled: CompiledPolicy
     reads_aad: bool
 
-    def rule_name(self, index: int) -> str:
-        return self.compiled.content.rules[index].name
-
 
 class KmsPolicyContents:
     """Reads contents out of revisions. Safe for calls from several threads."""

@@ -171,7 +171,7 @@ class RunningKms:
         author = self.as_("author")
         request = {"parent": PROD, "kms_policy_id": policy_id, "kms_policy": {"content": content}}
         name = author.call("KmsPolicyService", "CreateKmsPolicy", request)["name"]
-        attached = {"namespace_policy": {"name": PROD, "kms_policy": name}}
+        attached = {"namespace_policy": {"name": PROD, "kms_policies": [name]}}
         author.call("KmsPolicyService", "SetNamespacePolicy", attached)
         return str(name)
 

@@ -187,14 +187,14 @@ def test_namespace_gets_a_policy_and_loses_it(kms, policy):
     kms.as_("admin").call("NamespaceService", "CreateNamespace", {"parent": ACME, "namespace_id": "spare"})
     name = f"{ACME}/namespaces/spare"
     assert call(kms, "GetNamespacePolicy", "key-admin", name=name) == {"name": name, "etag": "0"}
-    wanted = {"name": name, "kms_policy": policy, "etag": "0"}
+    wanted = {"name": name, "kms_policies": [policy], "etag": "0"}
     given = call(kms, "SetNamespacePolicy", namespace_policy=wanted)
-    assert given["kms_policy"] == policy
+    assert given["kms_policies"] == [policy]
     with pytest.raises(CallConflict):
         call(kms, "SetNamespacePolicy", namespace_policy=wanted)
     assert call(kms, "GetNamespacePolicy", "admin", name=name) == given
     with pytest.raises(CallNotFound):
-        call(kms, "SetNamespacePolicy", namespace_policy={"name": name, "kms_policy": f"{policy}-none"})
+        call(kms, "SetNamespacePolicy", namespace_policy={"name": name, "kms_policies": [f"{policy}-none"]})
     with pytest.raises(CallDenied):
         call(kms, "SetNamespacePolicy", "key-admin", namespace_policy={"name": name})
-    assert "kms_policy" not in call(kms, "SetNamespacePolicy", namespace_policy={"name": name})
+    assert "kms_policies" not in call(kms, "SetNamespacePolicy", namespace_policy={"name": name})

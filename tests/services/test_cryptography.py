@@ -379,13 +379,13 @@ def test_policy_with_large_expressions_decides_in_a_thread(
     ready.run(ready.parts.kms_policies.update(ready.call(AUTHOR), POLICY, {"rules": [by_name]}, ""))
     add_key(ready)
     threads = []
-    decide = key_policies.decide
+    decide = key_policies.decide_first
 
     def watched(*arguments: Any) -> Any:
         threads.append(threading.current_thread())
         return decide(*arguments)
 
-    monkeypatch.setattr(key_policies, "decide", watched)
+    monkeypatch.setattr(key_policies, "decide_first", watched)
     for _ in range(2):
         assert one(ready, "encrypt", Plain(b"secret")).data
     with pytest.raises(Denied):

@@ -67,8 +67,8 @@ class Desk:
         self.kms.run(self.author.create(self.kms.call(AUTHOR), name, content, ""))
         return name
 
-    def choose(self, policy: KmsPolicyName | None) -> None:
-        self.kms.run(self.author.set_namespace_policy(self.kms.call(AUTHOR), PROD, policy, ""))
+    def choose(self, *policies: KmsPolicyName) -> None:
+        self.kms.run(self.author.set_namespace_policies(self.kms.call(AUTHOR), PROD, policies, ""))
 
     def require(
         self,
@@ -96,7 +96,7 @@ def desk(kms: Kms) -> Desk:
 def test_key_without_any_policy_denies(desk: Desk) -> None:
     assert desk.reason(None) == "NO_POLICY"
     desk.choose(desk.add(WEB_ONLY))
-    desk.choose(None)
+    desk.choose()
     assert desk.reason(None) == "NO_POLICY"
 
 
@@ -125,6 +125,36 @@ def test_explicit_denial_of_either_denies(desk: Desk) -> None:
         assert desk.reason(own) == "RULE_MATCHED"
 
 
+def test_of_a_set_the_first_policy_with_a_matching_rule_decides(desk: Desk) -> None:
+    stop = desk.add(rule("no signatures", "DENY", operations=["SIGN"]))
+    everybody, web = desk.add(rule("all")), desk.add(WEB_ONLY)
+    desk.choose(stop, web, everybody)
+    assert desk.require(None) == "web only"
+    assert desk.require(None, BATCH) == "all"
+    assert desk.reason(None, operation="SIGN") == "RULE_MATCHED"
+    desk.choose(everybody, stop)
+    assert desk.require(None, operation="SIGN") == "all"
+    desk.choose(stop, web)
+    assert desk.reason(None, BATCH) == "NO_RULE_MATCHED"
+    assert desk.require(web) == "web only + web only"
+
+
+def test_rule_of_a_set_that_cannot_be_evaluated_denies_though_a_later_policy_allows(desk: Desk) -> None:
+    lost = desk.add(rule("office", ip_prefixes=["10.0.0.0/8"]))
+    desk.choose(lost, desk.add(rule("all")))
+    assert desk.reason(None, replace(WEB, address="")) == "EVALUATION_ERROR"
+    assert desk.require(None, WEB) == "all"
+
+
+def test_deleted_policy_of_a_set_denies_wherever_it_stands(desk: Desk) -> None:
+    gone, all_ = desk.add(WEB_ONLY), desk.add(rule("all"))
+    for order in ((gone, all_), (all_, gone)):
+        desk.choose(*order)
+        assert desk.require(None) in ("web only", "all")
+    desk.kms.run(desk.author.delete(desk.kms.call(AUTHOR), gone, ""))
+    assert desk.reason(None) == "POLICY_DELETED"
+
+
 def test_policy_that_is_both_is_asked_once(desk: Desk) -> None:
     policy = desk.add(WEB_ONLY)
     desk.choose(policy)
@@ -136,8 +166,8 @@ def test_two_policies_of_equal_content_are_two_policies(desk: Desk) -> None:
     desk.choose(of_namespace)
     assert desk.require(own) == "web only + web only"
     assert (
-        desk.asked.resolve(KEY, key_record(own)).policies[0]
-        is (desk.asked.resolve(KEY, key_record(of_namespace)).policies[0])
+        desk.asked.resolve(KEY, key_record(own)).sets[0][0]
+        is (desk.asked.resolve(KEY, key_record(of_namespace)).sets[0][0])
     )
     desk.kms.run(desk.author.delete(desk.kms.call(AUTHOR), of_namespace, ""))
     assert desk.reason(own) == "POLICY_DELETED"
@@ -231,7 +261,7 @@ def test_both_allow_if_and_only_if_each_alone_allows(
         return _allowed(rules, request, request.aad)
 
     own_policy, namespace_policy = desk.add(own), desk.add(of_namespace)
-    desk.choose(None)
+    desk.choose()
     each = (allows(own_policy), allows(namespace_policy))
     desk.choose(namespace_policy)
     assert allows(None) == each[1]

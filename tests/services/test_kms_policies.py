@@ -73,14 +73,14 @@ def test_update_makes_a_revision_and_keeps_the_old_one(kms: Kms) -> None:
 
 
 def test_update_of_some_fields_keeps_the_others_and_unsets_what_is_not_sent(kms: Kms) -> None:
-    add(kms, WEB_ENCRYPTS | {"description": "orders", "labels": {"team": "a"}})
-    changes = {"description": "changed", "labels": {"team": "b"}}
+    add(kms, WEB_ENCRYPTS | {"description": "orders", "rule_combining": "DENY_OVERRIDES"})
+    changes = {"description": "changed", "rule_combining": "ALLOW_OVERRIDES"}
     view = kms.run(policies(kms).update(kms.call(AUTHOR), ORDERS, changes, "", ["description"]))
     content = view.current.content
-    assert (content["description"], content["labels"]) == ("changed", {"team": "a"})
+    assert (content["description"], content["rule_combining"]) == ("changed", "DENY_OVERRIDES")
     assert content["rules"] == WEB_ENCRYPTS["rules"]
-    view = kms.run(policies(kms).update(kms.call(AUTHOR), ORDERS, {}, "", ["labels"]))
-    assert "labels" not in view.current.content
+    view = kms.run(policies(kms).update(kms.call(AUTHOR), ORDERS, {}, "", ["description"]))
+    assert "description" not in view.current.content
 
 
 def test_update_with_an_old_etag_is_refused(kms: Kms) -> None:
@@ -155,7 +155,7 @@ def test_deleted_policy_is_listed_on_request_only_and_comes_back_whole(kms: Kms)
     for refused in (
         policies(kms).delete(kms.call(AUTHOR), ORDERS, ""),
         policies(kms).update(kms.call(AUTHOR), ORDERS, WEB_DECRYPTS, ""),
-        policies(kms).set_namespace_policy(kms.call(AUTHOR), PROD, ORDERS, ""),
+        policies(kms).set_namespace_policies(kms.call(AUTHOR), PROD, [ORDERS], ""),
     ):
         with pytest.raises(WrongState):
             kms.run(refused)
@@ -252,8 +252,8 @@ def test_every_call_is_recorded_under_its_name(kms: Kms) -> None:
         "GetKmsPolicyRevision": service.get_revision(author, FIRST),
         "ValidateKmsPolicy": service.validate(author, PROD, WEB_ENCRYPTS),
         "ExplainKmsPolicy": service.explain(author, ORDERS, asked),
-        "SetNamespacePolicy": service.set_namespace_policy(author, PROD, ORDERS, ""),
-        "GetNamespacePolicy": service.get_namespace_policy(author, PROD),
+        "SetNamespacePolicy": service.set_namespace_policies(author, PROD, [ORDERS], ""),
+        "GetNamespacePolicy": service.get_namespace_policies(author, PROD),
         "DeleteKmsPolicy": service.delete(author, ORDERS, ""),
         "UndeleteKmsPolicy": service.undelete(author, ORDERS, ""),
     }
@@ -265,34 +265,34 @@ def test_every_call_is_recorded_under_its_name(kms: Kms) -> None:
 
 def test_policy_of_a_namespace_is_set_changed_and_taken_away(kms: Kms) -> None:
     add(kms)
-    none = kms.run(policies(kms).get_namespace_policy(kms.call(KEY_ADMIN), PROD))
-    assert none.record == NamespacePolicyRecord("")
-    first = kms.run(policies(kms).set_namespace_policy(kms.call(ADMIN), PROD, ORDERS, none.etag))
-    assert kms.last_event()["details"]["policy"] == str(ORDERS)
-    assert kms.run(policies(kms).get_namespace_policy(kms.call(AUTHOR), PROD)) == first
+    none = kms.run(policies(kms).get_namespace_policies(kms.call(KEY_ADMIN), PROD))
+    assert none.record == NamespacePolicyRecord(())
+    first = kms.run(policies(kms).set_namespace_policies(kms.call(ADMIN), PROD, [ORDERS], none.etag))
+    assert kms.last_event()["details"]["policies"] == str(ORDERS)
+    assert kms.run(policies(kms).get_namespace_policies(kms.call(AUTHOR), PROD)) == first
     with pytest.raises(EtagMismatch):
-        kms.run(policies(kms).set_namespace_policy(kms.call(ADMIN), PROD, None, none.etag))
-    last = kms.run(policies(kms).set_namespace_policy(kms.call(AUTHOR), PROD, None, first.etag))
-    assert last.record.policy == ""
+        kms.run(policies(kms).set_namespace_policies(kms.call(ADMIN), PROD, [], none.etag))
+    last = kms.run(policies(kms).set_namespace_policies(kms.call(AUTHOR), PROD, [], first.etag))
+    assert last.record.policies == ()
     assert last.etag not in (none.etag, first.etag)
 
 
 @pytest.mark.parametrize(
-    ("namespace", "policy"),
+    ("namespace", "policies_of_set"),
     [
-        (PROD, KmsPolicyName("acme", "prod", "missing")),
-        (PROD, KmsPolicyName("globex", "prod", "orders")),
-        (NamespaceName("acme", "nowhere"), ORDERS),
-        (NamespaceName("acme", "nowhere"), None),
+        (PROD, [KmsPolicyName("acme", "prod", "missing")]),
+        (PROD, [ORDERS, KmsPolicyName("globex", "prod", "orders")]),
+        (NamespaceName("acme", "nowhere"), [ORDERS]),
+        (NamespaceName("acme", "nowhere"), []),
     ],
     ids=str,
 )
 def test_namespace_and_its_policy_must_exist_in_the_tenant(
-    kms: Kms, namespace: NamespaceName, policy: KmsPolicyName | None
+    kms: Kms, namespace: NamespaceName, policies_of_set: list[KmsPolicyName]
 ) -> None:
     add(kms)
     with pytest.raises(NotFound):
-        kms.run(policies(kms).set_namespace_policy(kms.call(AUTHOR), namespace, policy, ""))
+        kms.run(policies(kms).set_namespace_policies(kms.call(AUTHOR), namespace, policies_of_set, ""))
 
 
 @pytest.mark.parametrize(
@@ -315,20 +315,33 @@ def test_choosing_the_policy_of_a_namespace_needs_a_role_there(
             return False
         return True
 
-    assert may(policies(kms).set_namespace_policy(kms.call(who), PROD, ORDERS, "")) == may_set
-    assert may(policies(kms).get_namespace_policy(kms.call(who), PROD)) == may_get
+    assert may(policies(kms).set_namespace_policies(kms.call(who), PROD, [ORDERS], "")) == may_set
+    assert may(policies(kms).get_namespace_policies(kms.call(who), PROD)) == may_get
 
 
 def test_namespace_with_policies_is_not_deleted_and_a_new_one_inherits_none(kms: Kms) -> None:
     dev = NamespaceName("acme", "dev")
     kms.run(kms.parts.namespaces.create(kms.call(ADMIN), dev, Description(), ""))
     add(kms)
-    kms.run(policies(kms).set_namespace_policy(kms.call(AUTHOR), dev, ORDERS, ""))
+    kms.run(policies(kms).set_namespace_policies(kms.call(AUTHOR), dev, [ORDERS], ""))
     with pytest.raises(WrongState, match="kmsPolicies"):
         kms.run(kms.parts.namespaces.delete(kms.call(ADMIN), PROD, ""))
     kms.run(kms.parts.namespaces.delete(kms.call(ADMIN), dev, ""))
     kms.run(kms.parts.namespaces.create(kms.call(ADMIN), dev, Description(), ""))
-    assert kms.run(policies(kms).get_namespace_policy(kms.call(AUTHOR), dev)).record.policy == ""
+    assert kms.run(policies(kms).get_namespace_policies(kms.call(AUTHOR), dev)).record.policies == ()
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ([ORDERS, ORDERS], "a policy is listed twice"),
+        ([KmsPolicyName("acme", "prod", f"p{number}") for number in range(17)], "at most 16 policies"),
+    ],
+    ids=["twice", "many"],
+)
+def test_set_has_up_to_16_policies_each_once(kms: Kms, names: list[KmsPolicyName], words: str) -> None:
+    with pytest.raises(InvalidField, match=words):
+        kms.run(policies(kms).set_namespace_policies(kms.call(AUTHOR), PROD, names, ""))
 
 
 def test_policy_is_not_chosen_after_it_was_deleted(kms: Kms) -> None:
@@ -346,6 +359,6 @@ def test_policy_is_not_chosen_after_it_was_deleted(kms: Kms) -> None:
 async def _both(service: KmsPolicies, kms: Kms) -> Sequence[object]:
     return await asyncio.gather(
         service.delete(kms.call(AUTHOR), ORDERS, ""),
-        service.set_namespace_policy(kms.call(AUTHOR), PROD, ORDERS, ""),
+        service.set_namespace_policies(kms.call(AUTHOR), PROD, [ORDERS], ""),
         return_exceptions=True,
     )

@@ -112,13 +112,16 @@ class KmsPolicyServicer(KmsPolicyServiceServicer):
         self, request: pb.GetNamespacePolicyRequest, context: ServicerContext
     ) -> NamespacePolicy:
         name = NamespaceName.parse(request.name)
-        return namespace_policy_message(await self._policies.get_namespace_policy(service_call(), name))
+        return namespace_policy_message(await self._policies.get_namespace_policies(service_call(), name))
 
     async def SetNamespacePolicy(
         self, request: pb.SetNamespacePolicyRequest, context: ServicerContext
     ) -> NamespacePolicy:
         sent = request.namespace_policy
         name = NamespaceName.parse(sent.name, "namespace_policy.name")
-        policy = KmsPolicyName.parse(sent.kms_policy, "kms_policy") if sent.kms_policy else None
-        row = await self._policies.set_namespace_policy(service_call(), name, policy, sent.etag)
+        policies = [
+            KmsPolicyName.parse(text, f"kms_policies[{index}]")
+            for index, text in enumerate(sent.kms_policies)
+        ]
+        row = await self._policies.set_namespace_policies(service_call(), name, policies, sent.etag)
         return namespace_policy_message(row)

@@ -52,7 +52,7 @@ def revision_message(view: KmsRevisionView) -> KmsPolicyRevision:
 
 
 def namespace_policy_message(row: Loaded[NamespacePolicyRecord]) -> NamespacePolicy:
-    return NamespacePolicy(name=row.name, kms_policy=row.record.policy, etag=row.etag)
+    return NamespacePolicy(name=row.name, kms_policies=row.record.policies, etag=row.etag)
 
 
 def explanation_message(explanation: Explanation) -> pb.ExplainKmsPolicyResponse:

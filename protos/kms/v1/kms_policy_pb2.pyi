@@ -188,31 +188,35 @@ Global___KmsPolicyRevision: _TypeAlias = KmsPolicyRevision  # noqa: Y015
 
 @_typing.final
 class NamespacePolicy(_message.Message):
-    """Which policy a namespace has for all of its keys."""
+    """The set of policies that a namespace has for all of its keys. They are asked in order: the first that has a rule
+    which matches decides, and the others are not asked.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
-    KMS_POLICY_FIELD_NUMBER: _builtins.int
+    KMS_POLICIES_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The namespace: `tenants/{tenant}/namespaces/{namespace}`."""
-    kms_policy: _builtins.str
-    """`tenants/{tenant}/namespaces/{namespace}/kmsPolicies/{policy}`, in any namespace of the tenant; empty for
-    none.
-    """
     etag: _builtins.str
     """Changes with every write. Sent with SetNamespacePolicy, it must be the current one; else ABORTED."""
+    @_builtins.property
+    def kms_policies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`tenants/{tenant}/namespaces/{namespace}/kmsPolicies/{policy}`, in any namespace of the tenant: up to 16, none
+        for no such set.
+        """
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
-        kms_policy: _builtins.str = ...,
+        kms_policies: _abc.Iterable[_builtins.str] | None = ...,
         etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "kms_policy", b"kms_policy", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "kms_policies", b"kms_policies", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

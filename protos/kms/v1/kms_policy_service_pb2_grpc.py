@@ -173,14 +173,14 @@ class KmsPolicyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetNamespacePolicy(self, request, context):
-        """Returns the policy that is asked for every key of a namespace, besides the key's own.
+        """Returns the set of policies that is asked for every key of a namespace, besides the key's own policy.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetNamespacePolicy(self, request, context):
-        """Gives a namespace such a policy, or takes it away.
+        """Gives a namespace such a set, or takes it away.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

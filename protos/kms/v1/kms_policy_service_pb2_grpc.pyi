@@ -55,9 +55,9 @@ class KmsPolicyServiceStub:
     ExplainKmsPolicy: _grpc.UnaryUnaryMultiCallable[_kms_policy_service_pb2.ExplainKmsPolicyRequest, _kms_policy_service_pb2.ExplainKmsPolicyResponse]
     """Says how a policy, or one of its revisions, would by itself decide for a caller, and why. Nothing is done."""
     GetNamespacePolicy: _grpc.UnaryUnaryMultiCallable[_kms_policy_service_pb2.GetNamespacePolicyRequest, _kms_policy_pb2.NamespacePolicy]
-    """Returns the policy that is asked for every key of a namespace, besides the key's own."""
+    """Returns the set of policies that is asked for every key of a namespace, besides the key's own policy."""
     SetNamespacePolicy: _grpc.UnaryUnaryMultiCallable[_kms_policy_service_pb2.SetNamespacePolicyRequest, _kms_policy_pb2.NamespacePolicy]
-    """Gives a namespace such a policy, or takes it away."""
+    """Gives a namespace such a set, or takes it away."""
 
 @_typing.type_check_only
 class KmsPolicyServiceAsyncStub(KmsPolicyServiceStub):
@@ -85,9 +85,9 @@ class KmsPolicyServiceAsyncStub(KmsPolicyServiceStub):
     ExplainKmsPolicy: _aio.UnaryUnaryMultiCallable[_kms_policy_service_pb2.ExplainKmsPolicyRequest, _kms_policy_service_pb2.ExplainKmsPolicyResponse]  # type: ignore[assignment]
     """Says how a policy, or one of its revisions, would by itself decide for a caller, and why. Nothing is done."""
     GetNamespacePolicy: _aio.UnaryUnaryMultiCallable[_kms_policy_service_pb2.GetNamespacePolicyRequest, _kms_policy_pb2.NamespacePolicy]  # type: ignore[assignment]
-    """Returns the policy that is asked for every key of a namespace, besides the key's own."""
+    """Returns the set of policies that is asked for every key of a namespace, besides the key's own policy."""
     SetNamespacePolicy: _aio.UnaryUnaryMultiCallable[_kms_policy_service_pb2.SetNamespacePolicyRequest, _kms_policy_pb2.NamespacePolicy]  # type: ignore[assignment]
-    """Gives a namespace such a policy, or takes it away."""
+    """Gives a namespace such a set, or takes it away."""
 
 class KmsPolicyServiceServicer(metaclass=_abc_1.ABCMeta):
     """Writes, reads, checks and attaches KMS policies. A key's own policy is a field of the key."""
@@ -178,7 +178,7 @@ class KmsPolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _kms_policy_service_pb2.GetNamespacePolicyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_kms_policy_pb2.NamespacePolicy, _abc.Awaitable[_kms_policy_pb2.NamespacePolicy]]:
-        """Returns the policy that is asked for every key of a namespace, besides the key's own."""
+        """Returns the set of policies that is asked for every key of a namespace, besides the key's own policy."""
 
     @_abc_1.abstractmethod
     def SetNamespacePolicy(
@@ -186,6 +186,6 @@ class KmsPolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _kms_policy_service_pb2.SetNamespacePolicyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_kms_policy_pb2.NamespacePolicy, _abc.Awaitable[_kms_policy_pb2.NamespacePolicy]]:
-        """Gives a namespace such a policy, or takes it away."""
+        """Gives a namespace such a set, or takes it away."""
 
 def add_KmsPolicyServiceServicer_to_server(servicer: KmsPolicyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
