@@ -90,7 +90,7 @@ def watched_kms(directory: Path) -> Iterator[WatchedKms]:
     def make_app(configuration: Configuration, parts: Parts, now: Callable[[], datetime]) -> App:
         scheduler = Scheduler(parts.guard, parts.blindfold_keys, parts.refusals, parts.upkeep, now)
         status = StatusReport(parts.guard, configuration, parts.vault, parts.repository, datetime.now(UTC))
-        return build_app(configuration, parts, scheduler, status, now)
+        return build_app(configuration, parts, scheduler, status, now=now)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(WatchedMethods, "listeners", listeners, raising=False)
