@@ -81,11 +81,21 @@ class Guard:
         self._forget = forget
         self._observe = observe
 
-    async def authorise(self, call: Call, action: Action, resource: ResourceName | None) -> None:
-        """Before work that comes ahead of `perform`: refuse, and record, who may not. Raises `Denied`."""
+    async def authorise(
+        self,
+        call: Call,
+        action: Action,
+        resource: ResourceName | None,
+        read: Callable[[], T] = lambda: None,  # type: ignore[assignment,return-value]
+    ) -> T:
+        """What `read` gives, before work that comes ahead of `perform`; refusals are recorded.
+
+        Raises `Denied`, and what read raises.
+        """
         try:
             _check(call, action, resource)
-        except Denied as error:
+            return read()
+        except Exception as error:
             await self.commit([], [refusal_event(call, action.name, _text(resource), error)])
             raise
 

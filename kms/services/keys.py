@@ -163,8 +163,7 @@ class Keys:
         The sensitivity may only rise, which makes a new primary version. Raises `NotFound`, `EtagMismatch`,
         `InvalidField`, `WrongState`, `DeviceAbsent` for HIGH.
         """
-        await self._guard.authorise(call, UPDATE, name)
-        before = self._key(name).record
+        before = (await self._guard.authorise(call, UPDATE, name, lambda: self._key(name))).record
         raised = change(settings_of(before)).sensitivity > Sensitivity[before.sensitivity]
         algorithm = find(before.algorithm, Purpose(before.purpose))
         version = await new_version(algorithm, self._workers) if raised else None
@@ -191,8 +190,7 @@ class Keys:
 
         Raises `NotFound`, `WrongState` for a key that waits for its first import, `DeviceAbsent`.
         """
-        await self._guard.authorise(call, ROTATE_KEY, name)
-        record = self._key(name).record
+        record = (await self._guard.authorise(call, ROTATE_KEY, name, lambda: self._key(name))).record
         version = await new_version(find(record.algorithm, Purpose(record.purpose)), self._workers)
 
         def act() -> Outcome[Loaded[KeyRecord]]:

@@ -121,8 +121,7 @@ class Transfers:
         the material is refused. The import key is used up by a success. Raises `NotFound`, `Denied`,
         `InvalidField`, `DecryptionFailed`, `WrongState` for a HIGH key or an import key that expired.
         """
-        await self._guard.authorise(call, IMPORT, key)
-        record = self._key(key).record
+        record = (await self._guard.authorise(call, IMPORT, key, lambda: self._key(key))).record
         chosen = find(algorithm or record.algorithm, Purpose(record.purpose))
         accepted = await self._accept(call, key, chosen, source)
 

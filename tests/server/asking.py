@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status
@@ -55,18 +54,19 @@ class Outcome:
                 yield detail
 
 
-def ask(channel: grpc.Channel, attempt: Attempt, message: Message | None = None) -> Outcome:
-    """Call the method, with the attempt's message unless another is given."""
-    method = attempt.method
+def ask(channel: grpc.Channel, attempt: Attempt, request_id: str = "") -> Outcome:
+    """Call the method once, under a request id if one is given."""
+    method, request = attempt.method, attempt.message()
     path = f"/{method.containing_service.full_name}/{method.name}"
-    request = attempt.message() if message is None else message
+    metadata = [(REQUEST_ID_KEY, request_id)] if request_id else []
     kinds = {(False, False): "unary_unary", (False, True): "unary_stream", (True, True): "stream_stream"}
     kind = kinds[method.client_streaming, method.server_streaming]
     call: Any = getattr(channel, kind)(
         path, lambda made: made.SerializeToString(), GetMessageClass(method.output_type).FromString
     )
     try:
-        answer = call(iter([request]) if method.client_streaming else request, timeout=20)
+        sent = iter([request]) if method.client_streaming else request
+        answer = call(sent, timeout=20, metadata=metadata)
         if not method.server_streaming:
             return _answered([answer])
         try:
@@ -80,12 +80,21 @@ def ask(channel: grpc.Channel, attempt: Attempt, message: Message | None = None)
 
 
 def ask_well(channel: grpc.Channel, attempt: Attempt) -> Outcome:
-    """Ask until no field is found malformed: what then comes back is about who asks and for what."""
+    """Ask until no field is found malformed: what then comes back is about who asks and for what.
+
+    The attempt is then one that may be asked again by others.
+    """
+    outcome = try_well(channel, attempt)
+    assert not outcome.violations, f"{attempt}: no value will do: {outcome.text}"
+    return outcome
+
+
+def try_well(channel: grpc.Channel, attempt: Attempt) -> Outcome:
+    """As `ask_well`; or the last outcome where no value will do."""
     for _ in range(TRIES):
         outcome = ask(channel, attempt)
-        if not outcome.violations:
+        if not outcome.violations or not attempt.advance(outcome.violations[0]):
             return outcome
-        assert attempt.advance(outcome.violations[0]), f"{attempt}: no value will do: {outcome.text}"
     raise AssertionError(f"{attempt}: {attempt.message()}")
 
 

@@ -265,3 +265,14 @@ def test_missing_keys_are_not_found_for_those_who_may_list(kms: Kms) -> None:
     create(kms)
     with pytest.raises(NotFound):
         change(kms, Verb.DISABLE, 7)
+
+
+def test_rotation_and_change_of_what_is_not_there_are_in_the_audit_trail(kms: Kms) -> None:
+    for call in (
+        kms.parts.keys.rotate(kms.call(KEY_ADMIN), NAME),
+        kms.parts.keys.update(kms.call(KEY_ADMIN), NAME, lambda settings: settings, ""),
+    ):
+        with pytest.raises(NotFound):
+            kms.run(call)
+        event = kms.last_event()
+        assert (event["resource"], event["decision"], event["reason"]) == (str(NAME), "FAIL", "NOT_FOUND")
