@@ -76,7 +76,7 @@ def cases(pair: rsa.RSAPrivateKey) -> dict[str, Case]:
     spki = pair.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     common: dict[str, Any] = {"case_id": "tcId 1", "expect": Expect.VALID}
     own = {file.title: file.parsed.cases for file in read_own()}
-    first = {Path(title).stem: found[0] for title, found in own.items()}
+    first = {Path(title).stem: found[0] for title, found in own.items() if found}
     return first | {
         "raw": RawCase(
             **common, algorithm="AES_256_GCM", key=KEY, nonce=NONCE, aad=b"aad", message=b"message",
