@@ -53,6 +53,9 @@ _KEY_LIFE = (
 _KEY_USE = frozenset(operation_permission(name) for name in OPERATIONS if name not in ("IMPORT", "COPY"))
 _SEALING = _permissions("blindfold", "getPublicKey getPolicyDocument")
 _AUDIT = _permissions("audit", "list export getCheckpoint")
+_LIMITS = _permissions("rateLimiters", "create get list update delete") | _permissions(
+    "userIdentifications", "create get list update delete"
+)
 _NAMESPACE_READ = _permissions("namespaces", "get list getPolicy")
 
 ROLES: Mapping[str, frozenset[str]] = MappingProxyType(
@@ -67,6 +70,7 @@ ROLES: Mapping[str, frozenset[str]] = MappingProxyType(
         | _POLICY_CHOICE
         | _KEY_READ
         | _SEALING
+        | _LIMITS
         | _AUDIT,
         "policy-author": _POLICY_READ
         | _POLICY_STOP
@@ -91,13 +95,13 @@ ROLES: Mapping[str, frozenset[str]] = MappingProxyType(
 # What a sealer needs of the tenant is public, so a role in any namespace is enough.
 _IN_ANY_NAMESPACE = frozenset({"blindfold.getPublicKey"})
 
+_OF_THE_TENANT = ("tenants.", "blindfoldKeys.", "rateLimiters.", "userIdentifications.", "status.", "server.")
 # What is the tenant's or the platform's is never reached by a role in a namespace, whatever the call names.
 _ABOVE_NAMESPACES = frozenset(
     permission
     for permissions in ROLES.values()
     for permission in permissions
-    if permission.startswith(("tenants.", "blindfoldKeys.", "status.", "server."))
-    or permission in ("namespaces.create", "namespaces.delete")
+    if permission.startswith(_OF_THE_TENANT) or permission in ("namespaces.create", "namespaces.delete")
 )
 
 

@@ -42,6 +42,7 @@ _MODULES: Mapping[str, str] = MappingProxyType(
         "KeyService": "key_service",
         "KmsPolicyService": "kms_policy_service",
         "NamespaceService": "namespace_service",
+        "RateLimitService": "rate_limit_service",
         "SecretPolicyService": "secret_policy_service",
         "StatusService": "status_service",
         "TenantService": "tenant_service",

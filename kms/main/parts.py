@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic_ns
 
 from blindfold.secret import SecretBytes
@@ -41,6 +42,7 @@ from kms.services.kms_policies import KmsPolicies
 from kms.services.operations import Operations
 from kms.services.policy_documents import PolicyDocuments
 from kms.services.randomness import Randomness
+from kms.services.rate_limiters import RateLimiters, UserIdentifications, limits_of
 from kms.services.rate_limits import RateLimits
 from kms.services.refusals import Refusals
 from kms.services.repository import Repository
@@ -71,6 +73,8 @@ class Parts:
     authenticator: Authenticator
     refusals: Refusals
     rate_limits: RateLimits
+    rate_limiters: RateLimiters
+    user_identifications: UserIdentifications
     tenants: Tenants
     namespaces: Namespaces
     identities: Identities
@@ -121,7 +125,8 @@ def assemble(
     repository, keyring = Repository(store), Keyring(vault)
     handles = KeyHandles(keyring)
     observed: deque[AuditEvent] = deque(maxlen=MAX_OBSERVED)
-    guard = Guard(store, forget_in(repository, keyring, handles), observed.extend)
+    rate_limits = RateLimits(platform_limits, partial(limits_of, repository), clock)
+    guard = Guard(store, forget_in(repository, keyring, handles, rate_limits), observed.extend)
     issuer = load_issuer(repository, keyring)
     deny_lists, documents = DenyLists(repository), PolicyDocuments()
     signing = DocumentSigning(repository, keyring)
@@ -145,7 +150,9 @@ def assemble(
         issuer=issuer,
         authenticator=Authenticator([anchor], deny_lists.current),
         refusals=Refusals(store),
-        rate_limits=RateLimits(platform_limits, lambda tenant: (), clock),
+        rate_limits=rate_limits,
+        rate_limiters=RateLimiters(guard, repository),
+        user_identifications=UserIdentifications(guard, repository),
         tenants=Tenants(guard, repository, keyring, fingerprint(issuer.trust.roots[0])),
         namespaces=Namespaces(guard, repository),
         identities=Identities(guard, repository, issuer, deny_lists, server_names),

@@ -16,6 +16,7 @@ from kms.server.servicers.imports import ImportServicer
 from kms.server.servicers.keys import KeyServicer
 from kms.server.servicers.kms_policies import KmsPolicyServicer
 from kms.server.servicers.namespaces import NamespaceServicer
+from kms.server.servicers.rate_limits import RateLimitServicer
 from kms.server.servicers.secret_policies import SecretPolicyServicer
 from kms.server.servicers.status import StatusServicer
 from kms.server.servicers.tenants import TenantServicer
@@ -35,6 +36,7 @@ def main_servicers(parts: Parts, scheduler: Scheduler, status: StatusReport) -> 
         CryptoServicer(parts.cryptography, parts.randomness),
         BlindfoldServicer(parts.blindfold_keys, parts.documents, parts.evaluation, scheduler.progress),
         AuditServicer(parts.audit_log),
+        RateLimitServicer(parts.rate_limiters, parts.user_identifications),
         BackupServicer(parts.backups, parts.restores),
     )
 

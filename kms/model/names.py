@@ -206,3 +206,17 @@ class ImportKeyName(ResourceName):
 
 # Whom a certificate can speak for.
 Identity = IdentityName | SiteName | SiteWorkloadName | OperatorName
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RateLimiterName(ResourceName):
+    PATTERN: ClassVar[str] = "tenants/{tenant}/rateLimiters/{rate_limiter}"
+    tenant: str
+    rate_limiter: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class UserIdentificationName(ResourceName):
+    PATTERN: ClassVar[str] = "tenants/{tenant}/userIdentifications/{user_identification}"
+    tenant: str
+    user_identification: str

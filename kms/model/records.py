@@ -288,3 +288,36 @@ class DueRecord(Record):
     KIND: ClassVar[str] = "due"
     what: str
     target: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserIdentificationRecord(Record):
+    """What tells users apart for the limiters that name it. `kind` is fixed for its life."""
+
+    KIND: ClassVar[str] = "userIdentifications"
+    description: str
+    kind: str
+    header: str
+    create_time: datetime
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimiterRecord(Record):
+    """A tenant's own limit. A burst of 0 is as large as its number.
+
+    `user_identification` is a resource name, or "" for callers' identities; `value_number` is 0 where no
+    header divides what a caller has.
+    """
+
+    KIND: ClassVar[str] = "rateLimiters"
+    description: str
+    operation_classes: tuple[str, ...]
+    number: int
+    period: str
+    burst: int
+    user_identification: str
+    value_number: int
+    value_burst: int
+    create_time: datetime
+    request_id: str

@@ -3,12 +3,15 @@
 import base64
 import binascii
 import uuid
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from kms.errors import InvalidField, LimitExceeded
@@ -19,6 +22,7 @@ MAX_PAGE_TOKEN = 1024
 MAX_COMMENT = 256
 
 E = TypeVar("E", bound=Enum)
+M = TypeVar("M", bound=Message)
 
 
 def timestamp(time: datetime | None) -> Timestamp | None:
@@ -83,6 +87,19 @@ def to_enum(kind: type[E], descriptor: EnumDescriptor, number: int, field: str) 
     if name in kind.__members__:
         return kind[name]
     raise InvalidField(field, f"must be one of {', '.join(kind.__members__)}")
+
+
+def masked(message: M, mask: FieldMask, readers: Mapping[str, Callable[[M], Any]]) -> dict[str, Any]:
+    """What an update changes: for each path of the mask, what its reader makes of the message.
+
+    Raises `InvalidField`, also for a mask that names nothing, or what may not be changed.
+    """
+    paths = sorted(set(mask.paths))
+    if unknown := [path for path in paths if path not in readers]:
+        raise InvalidField("update_mask", f"{unknown[0][:64]!r} is none of {', '.join(readers)}")
+    if not paths:
+        raise InvalidField("update_mask", f"names nothing; it may name {', '.join(readers)}")
+    return {path: readers[path](message) for path in paths}
 
 
 def _prefix(descriptor: EnumDescriptor) -> str:

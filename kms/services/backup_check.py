@@ -40,10 +40,12 @@ from kms.model.records import (
     NamespacePolicyRecord,
     NamespaceRecord,
     PrimaryRecord,
+    RateLimiterRecord,
     RevisionRecord,
     SecretPolicyRecord,
     TenantRecord,
     UseRecord,
+    UserIdentificationRecord,
 )
 from kms.services.agenda import DESTROY, ROTATE
 from kms.services.backup_kinds import KINDS, is_within, namespace_of
@@ -51,6 +53,7 @@ from kms.services.blindfold_keys import key_row
 from kms.services.keys import version_row
 from kms.services.kms_policy_contents import content_object
 from kms.services.policy_changes import revision_row
+from kms.services.rate_limiters import identification_settings, limiter_settings
 from kms.services.tenant_key import TenantKey
 
 _ORDER: Mapping[str, int] = MappingProxyType({kind: index for index, kind in enumerate(KINDS)})
@@ -102,6 +105,8 @@ class BackupCheck:
             KeyVersionRecord.KIND: self._check_version,
             KeyRecord.KIND: self._check_key,
             UseRecord.KIND: self._check_use,
+            UserIdentificationRecord.KIND: self._check_identification,
+            RateLimiterRecord.KIND: self._check_limiter,
         }
 
     def take(self, row: BackupRow) -> None:
@@ -221,3 +226,11 @@ class BackupCheck:
             self._refer(BlindfoldKeyRecord, key_row(name))
         else:
             self._refer(KeyVersionRecord, row)
+
+    def _check_identification(self, row: str, name: ResourceName, record: UserIdentificationRecord) -> None:
+        identification_settings(record)
+
+    def _check_limiter(self, row: str, name: ResourceName, record: RateLimiterRecord) -> None:
+        limiter_settings(record)
+        if record.user_identification:
+            self._refer(UserIdentificationRecord, record.user_identification)

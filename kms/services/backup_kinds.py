@@ -18,10 +18,12 @@ from kms.model.names import (
     KmsPolicyName,
     KmsPolicyRevisionName,
     NamespaceName,
+    RateLimiterName,
     ResourceName,
     SecretPolicyName,
     SecretPolicyRevisionName,
     TenantName,
+    UserIdentificationName,
 )
 from kms.model.records import (
     AuthorityRecord,
@@ -38,12 +40,14 @@ from kms.model.records import (
     NamespacePolicyRecord,
     NamespaceRecord,
     PrimaryRecord,
+    RateLimiterRecord,
     RevisionRecord,
     SecretPolicyRecord,
     SettingsRecord,
     SignerRecord,
     TenantRecord,
     UseRecord,
+    UserIdentificationRecord,
 )
 from kms.services.repository import Stored
 
@@ -107,6 +111,8 @@ KINDS: Mapping[str, RowKind] = MappingProxyType(
         KeyRecord.KIND: RowKind(KeyRecord, KeyName.parse),
         UseRecord.KIND: RowKind(UseRecord, _counted),
         IdentityRecord.KIND: RowKind(IdentityRecord, parse_identity_name),
+        UserIdentificationRecord.KIND: RowKind(UserIdentificationRecord, UserIdentificationName.parse),
+        RateLimiterRecord.KIND: RowKind(RateLimiterRecord, RateLimiterName.parse),
         DenyList.KIND: RowKind(DenyList, TenantName.parse),
     }
 )

@@ -1,18 +1,30 @@
 """What is kept in memory of a row is dropped when the row is written."""
 
-from kms.model.records import BlindfoldKeyRecord, KeyVersionRecord
+from kms.model.records import (
+    BlindfoldKeyRecord,
+    KeyVersionRecord,
+    RateLimiterRecord,
+    UserIdentificationRecord,
+)
 from kms.services import blindfold_keys, key_versions
 from kms.services.guard import Forget
 from kms.services.key_handles import KeyHandles
 from kms.services.keyring import Keyring
+from kms.services.rate_limits import RateLimits
 from kms.services.repository import Repository
 from kms.storage.interface import MISSING, Delete, Put
 
+_OF_LIMITS = (RateLimiterRecord.KIND, UserIdentificationRecord.KIND)
 
-def forget_in(repository: Repository, keyring: Keyring, handles: KeyHandles) -> Forget:
-    """For `Guard`: bytes that are overwritten, and loaded keys whose version has changed."""
+
+def forget_in(
+    repository: Repository, keyring: Keyring, handles: KeyHandles, rate_limits: RateLimits
+) -> Forget:
+    """For `Guard`: bytes that are overwritten, keys whose version has changed, limits that have."""
 
     def forget(write: Put | Delete) -> None:
+        if write.kind in _OF_LIMITS:
+            rate_limits.forget(write.name.split("/")[1])
         if write.expected == MISSING:
             return
         if isinstance(write, Delete) or write.destroys:

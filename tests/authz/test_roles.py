@@ -52,6 +52,9 @@ GRID = {
     "identities.createJoinToken": "operator tenant-admin enroller",
     "identities.get identities.list identities.revoke": "operator tenant-admin",
     "audit.list audit.export audit.getCheckpoint": "operator tenant-admin auditor",
+    "rateLimiters.create rateLimiters.get rateLimiters.list rateLimiters.update": "tenant-admin",
+    "rateLimiters.delete userIdentifications.create userIdentifications.get": "tenant-admin",
+    "userIdentifications.list userIdentifications.update userIdentifications.delete": "tenant-admin",
     "status.get server.lock server.unlock": "operator",
 }
 GRANTED = {

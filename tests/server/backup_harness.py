@@ -56,6 +56,8 @@ class Made:
         public = load_pem_public_key(unb64(use(kms, "GetPublicKey", name=version)["public_key"]))
         self.rsa = {"name": version, "ciphertext": b64(public.encrypt(b"a plaintext", OAEP))}
         self.sealed = [kms.seal(b"sealed", policy) for policy in (WEB_TLS, f"{PROD}/secretPolicies/by-name")]
+        named = kms.add_identification("user", "ADDRESS")
+        kms.add_limiter("by-user", number=1000, user_identification=named)
         kms.as_("batch")
         revoked = {"name": f"{PROD}/identities/batch"}
         kms.as_("admin").call("IdentityService", "RevokeIdentity", revoked)

@@ -32,9 +32,10 @@ from kms.main.parts import Parts, assemble
 from kms.model.audit_event import AuditEvent
 from kms.model.chain import timestamp
 from kms.model.names import BlindfoldKeyName, IdentityName, OperatorName, SecretPolicyName, TenantName
-from kms.server.app import App, Listener, Ports
+from kms.server.app import App, Limits, Listener, Ports
 from kms.server.interceptors.authentication import Authentication, require_tls_1_3
 from kms.server.interceptors.rate_limit import RateLimit, RateLimiter
+from kms.server.late_refusals import Lateness
 from kms.server.servicers.audit import AuditServicer
 from kms.server.servicers.backups import BackupServicer
 from kms.server.servicers.blindfold import BlindfoldServicer
@@ -45,6 +46,7 @@ from kms.server.servicers.imports import ImportServicer
 from kms.server.servicers.keys import KeyServicer
 from kms.server.servicers.kms_policies import KmsPolicyServicer
 from kms.server.servicers.namespaces import NamespaceServicer
+from kms.server.servicers.rate_limits import RateLimitServicer
 from kms.server.servicers.secret_policies import SecretPolicyServicer
 from kms.server.servicers.tenants import TenantServicer
 from kms.server.tls import ServerCertificate, enrolment_credentials, main_credentials
@@ -54,6 +56,9 @@ from testvectors import material
 
 ACME, PROD = "tenants/acme", "tenants/acme/namespaces/prod"
 KEY = f"{ACME}/blindfoldKeys/1"
+LIMITS = "RateLimitService"
+# Refusals are not held: the clock of the limits stands still meanwhile.
+AT_ONCE = Lateness(at_once=100_000)
 WEB_TLS = f"{PROD}/secretPolicies/web-tls"
 PROGRESS = 4711
 ALLOW_WEB = {
@@ -82,7 +87,10 @@ MakeApp = Callable[[Configuration, Parts, Callable[[], datetime]], App]
 
 @dataclass
 class RunningKms:
-    """The server, its parts for what no RPC does, and callers with their own channels."""
+    """The server, its parts for what no RPC does, and callers with their own channels.
+
+    `ticks` is the clock of the rate limits, in nanoseconds; it stands still unless a test moves it.
+    """
 
     parts: Parts
     vault: AuthenticatedStore
@@ -92,6 +100,7 @@ class RunningKms:
     directory: Path
     contexts: ExitStack
     offset: list[timedelta]
+    ticks: list[int]
     channels: dict[str, grpc.Channel] = field(default_factory=dict)
 
     @property
@@ -182,6 +191,29 @@ class RunningKms:
         request = {"parent": PROD, "key_id": key_id, "key": described, "skip_initial_version": skip}
         return str(self.as_("key-admin").call("KeyService", "CreateKey", request)["name"])
 
+    def add_identification(self, identifier: str, kind: str, header: str = "") -> str:
+        """The name of a user identification."""
+        described = {"kind": f"KIND_{kind}", "header": header}
+        request = {
+            "parent": ACME,
+            "user_identification_id": identifier,
+            "user_identification": described,
+        }
+        return str(self.as_("admin").call(LIMITS, "CreateUserIdentification", request)["name"])
+
+    def add_limiter(self, identifier: str, **limiter: Any) -> dict[str, Any]:
+        """A rate limiter, of ten operations in an hour unless it says otherwise."""
+        described = {"operation_classes": ["OPERATION_CLASS_USE"], "number": 10, "period": "RATE_PERIOD_HOUR"}
+        request = {"parent": ACME, "rate_limiter_id": identifier, "rate_limiter": described | limiter}
+        return self.as_("admin").call(LIMITS, "CreateRateLimiter", request)
+
+    def remove_limits(self) -> None:
+        """All limiters and user identifications of acme."""
+        for kind, items in (("RateLimiter", "rate_limiters"), ("UserIdentification", "user_identifications")):
+            listed = self.as_("admin").call(LIMITS, f"List{kind}s", {"parent": ACME})
+            for item in listed.get(items, []):
+                self.as_("admin").call(LIMITS, f"Delete{kind}", {"name": item["name"]})
+
     def seal(self, secret: bytes, policy: str = WEB_TLS, **options: Any) -> bytes:
         """What an offline sealer does with bundles fetched before."""
         author, trust = self.as_("author"), [self.parts.signing.fingerprint()]
@@ -213,18 +245,18 @@ def running_kms(
     settings = Settings(CheckpointFile(configuration.checkpoint_file))
     vault = open_store(configuration.store_path, settings, Keyfile(configuration.keyfile_path))
     loop = EventLoop()
-    offset = [timedelta(0)]
+    offset, ticks = [timedelta(0)], [0]
     with ExitStack() as contexts:
         contexts.callback(vault.close)
         contexts.callback(loop.close)
-        parts = assemble(vault, contexts.enter_context(ThreadPoolExecutor(2)))
+        parts = assemble(vault, contexts.enter_context(ThreadPoolExecutor(2)), clock=lambda: ticks[0])
         if make_app is None:
             app = _app(parts, offset, limiter or parts.rate_limits)
         else:
             app = make_app(configuration, parts, lambda: datetime.now(UTC) + offset[0])
         contexts.callback(lambda: loop.run(app.stop(0)))
         ports = loop.run(app.start())
-        kms = RunningKms(parts, vault, loop, app, ports, directory, contexts, offset)
+        kms = RunningKms(parts, vault, loop, app, ports, directory, contexts, offset, ticks)
         kms.as_("operator").call(
             "TenantService", "CreateTenant", {"tenant_id": "globex", "tenant": {"description": "others"}}
         )
@@ -251,6 +283,7 @@ def _app(parts: Parts, offset: list[timedelta], limiter: RateLimiter) -> App:
             CryptoServicer(parts.cryptography, parts.randomness),
             BlindfoldServicer(parts.blindfold_keys, parts.documents, parts.evaluation, lambda name: PROGRESS),
             AuditServicer(parts.audit_log),
+            RateLimitServicer(parts.rate_limiters, parts.user_identifications),
             BackupServicer(parts.backups, parts.restores),
         ],
         [require_tls_1_3, Authentication(parts.authenticator.authenticate), RateLimit(limiter)],
@@ -266,6 +299,7 @@ def _app(parts: Parts, offset: list[timedelta], limiter: RateLimiter) -> App:
         enrolment,
         lambda: datetime.now(UTC) + offset[0],
         lambda: uuid.uuid4().hex,
+        Limits(lateness=AT_ONCE),
         count_refused=parts.refusals.count,
     )
 

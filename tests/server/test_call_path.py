@@ -25,6 +25,7 @@ from protos.kms.v1 import (
     key_service_pb2,
     kms_policy_service_pb2,
     namespace_service_pb2,
+    rate_limit_service_pb2,
     secret_policy_service_pb2,
     status_service_pb2,
 )
@@ -330,7 +331,8 @@ OPERATION_CLASSES = {
         ),
         *("GetKey", "ListKeys", "GetKeyVersion", "ListKeyVersions", "GetKmsPolicy", "ListKmsPolicies"),
         *("ListKmsPolicyRevisions", "GetKmsPolicyRevision", "ValidateKmsPolicy", "ExplainKmsPolicy"),
-        "GetNamespacePolicy",
+        *("GetNamespacePolicy", "GetRateLimiter", "ListRateLimiters"),
+        *("GetUserIdentification", "ListUserIdentifications"),
     },
     OperationClass.USE: {
         *("Encrypt", "Decrypt", "ReEncrypt", "GenerateDataKey", "GenerateRandom", "RawEncrypt", "RawDecrypt"),
@@ -349,13 +351,14 @@ OPERATION_CLASSES = {
         *("DisableKeyVersion", "MarkKeyVersionCompromised", "ScheduleDestroyKeyVersion"),
         *("CancelDestroyKeyVersion", "CreateImportKey", "ImportKeyVersion", "CopyKey", "BeginExport"),
         *("ExportKeyVersion", "CreateKmsPolicy", "UpdateKmsPolicy", "DeleteKmsPolicy", "UndeleteKmsPolicy"),
-        "SetNamespacePolicy",
+        *("SetNamespacePolicy", "CreateRateLimiter", "UpdateRateLimiter", "DeleteRateLimiter"),
+        *("CreateUserIdentification", "UpdateUserIdentification", "DeleteUserIdentification"),
     },
 }
 MODULES = (
     *(audit, blindfold, crypto_service_pb2, enrolment, identity_service_pb2, import_service_pb2),
     *(key_service_pb2, kms_policy_service_pb2, namespace_service_pb2),
-    *(secret_policy_service_pb2, status_service_pb2, tenants),
+    *(rate_limit_service_pb2, secret_policy_service_pb2, status_service_pb2, tenants),
 )
 
 

@@ -93,6 +93,7 @@ BLINDFOLD = f"{ACME}/blindfoldKeys/0000000001"
         ("kmsPolicyRevisions", f"{PROD}/kmsPolicies/keys/revisions/0000000001", "refers to"),
         ("secretPolicies", f"{PROD}/secretPolicies/web-tls", "is missing"),
         ("revisions", REVISION, "does not open"),
+        ("userIdentifications", f"{ACME}/userIdentifications/user", "refers to"),
     ],
 )
 def test_what_others_need_is_there(sound, kind, name, problem):
@@ -126,6 +127,9 @@ def test_what_others_need_is_there(sound, kind, name, problem):
         ("revisions", REVISION, {"document": ""}),
         ("secretPolicies", f"{PROD}/secretPolicies/web-tls", {"revision": 2}),
         ("secretPolicies", f"{PROD}/secretPolicies/web-tls", {"digest": "AA"}),
+        ("userIdentifications", f"{ACME}/userIdentifications/user", {"header": "x-user"}),
+        ("rateLimiters", f"{ACME}/rateLimiters/by-user", {"number": 0}),
+        ("rateLimiters", f"{ACME}/rateLimiters/by-user", {"operation_classes": ["ENROL"]}),
     ],
 )
 def test_what_is_in_a_row_is_sound(sound, kind, name, fields):

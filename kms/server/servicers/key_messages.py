@@ -13,7 +13,7 @@ from kms.model.algorithms import Purpose
 from kms.model.names import KmsPolicyName
 from kms.model.records import KeyRecord
 from kms.model.sensitivity import Sensitivity
-from kms.server.convert import duration, enum_number, enum_text, timestamp, to_enum, to_span, to_time
+from kms.server.convert import duration, enum_number, enum_text, masked, timestamp, to_enum, to_span, to_time
 from kms.services.key_material import Origin
 from kms.services.key_versions import VersionView
 from kms.services.keys import KeyQuery, KeySettings
@@ -96,13 +96,9 @@ def to_change(key: Key, mask: FieldMask) -> Callable[[KeySettings], KeySettings]
     A new rotation period begins now, unless the mask names the time of the next rotation too. Raises
     `InvalidField`.
     """
-    paths = set(mask.paths)
-    if unknown := sorted(paths - _SETTINGS.keys()):
-        raise InvalidField("update_mask", f"{unknown[0][:64]!r} is none of {', '.join(_SETTINGS)}")
-    if not paths:
-        raise InvalidField("update_mask", f"names nothing; it may name {', '.join(_SETTINGS)}")
-    new: dict[str, Any] = {_SETTINGS[path][0]: _SETTINGS[path][1](key) for path in paths}
-    if "rotation_period" in paths:
+    read = masked(key, mask, {path: reader for path, (_, reader) in _SETTINGS.items()})
+    new = {_SETTINGS[path][0]: value for path, value in read.items()}
+    if "rotation_period" in new:
         new.setdefault("next_rotation_time", None)
     return lambda settings: replace(settings, **new)
 
