@@ -71,6 +71,9 @@ secret_policy = LazyGroup(
         "narrow": Entry("cli.online.secret_policy:narrow", "Deny identities what is sealed to a revision."),
         "validate": Entry("cli.online.secret_policy:validate", "Check the content of a policy."),
         "explain": Entry("cli.online.secret_policy:explain", "Say how a secret policy would decide."),
+        "who-can": Entry(
+            "cli.online.secret_policy:who_can", "List who is allowed by a secret policy, or may be."
+        ),
         "apply": Entry("cli.online.secret_policy:apply", "Make secret policies what files say."),
         "test": Entry("cli.offline.secret_policy:test", "Check what a policy file decides, offline."),
         "schema": Entry("cli.offline.secret_policy:schema", "Print the JSON Schema of policy files."),
@@ -166,6 +169,7 @@ policy = LazyGroup(
         "revisions": Entry("cli.online.kms_policy:revisions", "List the revisions of a KMS policy."),
         "validate": Entry("cli.online.kms_policy:validate", "Check the content of a policy."),
         "explain": Entry("cli.online.kms_policy:explain", "Say how a KMS policy would decide."),
+        "who-can": Entry("cli.online.kms_policy:who_can", "List who is allowed by a KMS policy, or may be."),
         "apply": Entry("cli.online.kms_policy:apply", "Make KMS policies what files say."),
         "test": Entry("cli.offline.kms_policy:test", "Check what a policy file decides, offline."),
         "schema": Entry("cli.offline.kms_policy:schema", "Print the JSON Schema of policy files."),

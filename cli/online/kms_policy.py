@@ -4,6 +4,7 @@ import click
 
 from cli.online import policy_commands
 from cli.online.parameters import etag_option
+from cli.online.policy_access import who_can as make_who_can
 from cli.online.policy_apply import apply as make_apply
 from cli.online.policy_calls import namespace_argument, namespace_name
 from cli.online.policy_explain import explain as make_explain
@@ -20,6 +21,7 @@ revisions = policy_commands.revisions(KMS)
 validate = policy_commands.validate(KMS)
 explain = make_explain(KMS)
 apply = make_apply(KMS)
+who_can = make_who_can(KMS)
 
 
 @click.command(

@@ -5,6 +5,7 @@ import click
 from cli.online import policy_commands
 from cli.online.names import resolve_spiffe_id
 from cli.online.parameters import comment_option, etag_option
+from cli.online.policy_access import who_can as make_who_can
 from cli.online.policy_apply import apply as make_apply
 from cli.online.policy_calls import policy_argument
 from cli.online.policy_explain import explain as make_explain
@@ -21,6 +22,7 @@ revisions = policy_commands.revisions(SECRET)
 validate = policy_commands.validate(SECRET)
 explain = make_explain(SECRET)
 apply = make_apply(SECRET)
+who_can = make_who_can(SECRET)
 
 _revision_argument = click.argument("revision", type=click.IntRange(1))
 

@@ -19,6 +19,7 @@ _PREFIXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "decision": ("DECISION_",),
         "action": ("ACTION_",),
         "grade": ("GRADE_",),
+        "verdict": ("VERDICT_",),
         "binding": ("BINDING_",),
         "rule_combining": ("RULE_COMBINING_",),
         "transformers": ("TRANSFORMER_",),

@@ -4,7 +4,7 @@ A policy is compiled once per revision. Every predicate kind has one index over 
 cost about what a few do. Evaluating does no I/O and reads no clock; time zones are loaded here.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -121,13 +121,16 @@ class CompiledPolicy:
         names = len(caller.names) + 1  # of the key
         return self.instructions * names * decisions > QUICK_INSTRUCTIONS
 
-    def steps(self, request: AccessRequest) -> tuple[Step, ...]:
-        """Ask each predicate in the order of `BUILDERS`, until no rule is left. May raise anything."""
+    def steps(self, request: AccessRequest, unknown: Collection[str] = ()) -> tuple[Step, ...]:
+        """Ask each predicate in the order of `BUILDERS`, until no rule is left. May raise anything.
+
+        Those of `unknown` are not asked: it is an error wherever one is set.
+        """
         address = address_point(request.caller.address)
-        left = self.allowing | self.denying
+        every = left = self.allowing | self.denying
         steps = []
         for predicate, unset, index in self.indexes:
-            outcome = index(request, address)
+            outcome = Outcome(0, every & ~unset) if predicate in unknown else index(request, address)
             steps.append(Step(predicate, outcome.holds | unset, outcome.errors))
             left &= outcome.holds | unset | outcome.errors
             if not left:

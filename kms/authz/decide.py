@@ -58,6 +58,11 @@ def decide(policy: CompiledPolicy, request: AccessRequest) -> Decision:
         trace = _trace(policy, request)
     except Exception as error:
         trace = Trace(fault=type(error).__name__)
+    return combine(policy, trace)
+
+
+def combine(policy: CompiledPolicy, trace: Trace) -> Decision:
+    """The decision that the policy's way of combining rules makes of what matched."""
     if trace.fault:
         return Decision(Action.DENY, None, Reason.EVALUATION_ERROR, trace)
     return _COMBINE[policy.content.rule_combining](policy, trace)

@@ -21,6 +21,7 @@ from kms.main.configuration import Configuration
 from kms.model.audit_event import AuditEvent
 from kms.model.rate_limit import Limit
 from kms.model.records import AuthorityRecord
+from kms.services.access_review import AccessReview
 from kms.services.agenda import Agenda
 from kms.services.audit_log import AuditLog
 from kms.services.backups import Backups
@@ -83,6 +84,7 @@ class Parts:
     keys: Keys
     key_versions: KeyVersions
     kms_policies: KmsPolicies
+    access_review: AccessReview
     cryptography: Cryptography
     randomness: Randomness
     transfers: Transfers
@@ -161,6 +163,7 @@ def assemble(
         keys=keys,
         key_versions=versions,
         kms_policies=KmsPolicies(guard, repository),
+        access_review=AccessReview(guard, repository, deny_lists, policies, documents),
         cryptography=Cryptography(operations),
         randomness=Randomness(guard, policies),
         transfers=Transfers(guard, repository, keyring, policies, budget, workers),

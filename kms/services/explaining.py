@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from kms.authz.explain import Explanation
 from kms.errors import Denied
+from kms.identity.issued import IssuedCertificate
 from kms.model.access_request import AccessRequest
 from kms.model.caller import Caller
 from kms.model.names import Identity, OperatorName
@@ -36,23 +37,29 @@ class KnownIdentity:
         loaded = repository.load(IdentityRecord, str(self.identity)) if is_theirs else None
         if loaded is None:
             raise Denied("UNKNOWN_IDENTITY")
-        record = loaded.record
-        caller = Caller(
-            identity=self.identity,
-            spiffe_id=record.spiffe_id,
-            names=(record.spiffe_id, *record.dns_names),
-            labels=record.labels,
-            roles=frozenset(record.roles),
-            address=self.address,
-        )
         return AccessRequest(
-            caller=caller,
+            caller=known_caller(self.identity, loaded.record, self.address),
             time=self.time,
             operation=self.operation,
             resource_labels=self.resource_labels,
             key_name=self.key_name,
             aad=self.aad,
         )
+
+
+def known_caller(identity: Identity, record: IdentityRecord, address: str) -> Caller:
+    """An enrolled identity as its next call would show it, with its newest certificate."""
+    newest = IssuedCertificate.parse(record.certificates[-1]) if record.certificates else None
+    return Caller(
+        identity=identity,
+        spiffe_id=record.spiffe_id,
+        names=(record.spiffe_id, *record.dns_names),
+        labels=record.labels,
+        roles=frozenset(record.roles),
+        address=address,
+        serial=0 if newest is None else int(newest.serial, 16),
+        issued_at=None if newest is None else newest.not_before,
+    )
 
 
 def reason_to_deny(head: SecretPolicyRecord, row: RevisionRecord, caller: Caller, tenant: str) -> str:

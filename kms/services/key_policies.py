@@ -12,10 +12,11 @@ from kms.authz.decide import decide_first
 from kms.errors import Denied
 from kms.model.access_request import AccessRequest
 from kms.model.caller import Caller
-from kms.model.names import KeyName, NamespaceName
+from kms.model.names import KeyName, KmsPolicyName, KmsPolicyRevisionName, NamespaceName
 from kms.model.records import KeyRecord, KmsPolicyRecord, KmsPolicyRevisionRecord, NamespacePolicyRecord
 from kms.services.kms_policy_contents import KmsPolicyContents, StoredKmsPolicy
-from kms.services.repository import Repository
+from kms.services.policy_changes import revision_row
+from kms.services.repository import Repository, found
 
 NO_POLICY = "NO_POLICY"
 POLICY_DELETED = "POLICY_DELETED"
@@ -84,6 +85,18 @@ class KeyPolicies:
                 policies.append(policy)
             sets.append(tuple(policies))
         return _key_rules(key.key, record.labels, sets)
+
+    def policy(self, name: KmsPolicyName | KmsPolicyRevisionName) -> StoredKmsPolicy | None:
+        """The current revision of a policy, or the named one; None if the policy is deleted.
+
+        Raises `NotFound`, `StoreTampered`.
+        """
+        policy = name if isinstance(name, KmsPolicyName) else name.policy_name
+        head = found(self._repository.load(KmsPolicyRecord, str(policy)), str(name)).record
+        number = head.revision if isinstance(name, KmsPolicyName) else name.revision
+        row = self._repository.load(KmsPolicyRevisionRecord, revision_row(policy, number))
+        stored = self._contents.read(found(row, str(name)).record)
+        return stored if head.delete_time is None else None
 
     def resolve_namespace(self, name: NamespaceName) -> KeyRules:
         """The rules of a namespace alone, for what names no key. Raises as `resolve`."""

@@ -26,6 +26,7 @@ TENANT_ROLES = sorted(set(ROLES) - {"operator"})
 # Every permission of the services, and the roles that grant it.
 GRID = {
     "secretPolicies.get secretPolicies.list secretPolicies.explain": "tenant-admin policy-author auditor",
+    "secretPolicies.reviewAccess kmsPolicies.reviewAccess": "tenant-admin policy-author auditor",
     "secretPolicies.create secretPolicies.update secretPolicies.undelete": "policy-author",
     "secretPolicies.delete kmsPolicies.delete": "tenant-admin policy-author",
     "secretPolicies.revokeRevision secretPolicies.narrowRevision": "tenant-admin policy-author",

@@ -333,6 +333,7 @@ OPERATION_CLASSES = {
         *("ListKmsPolicyRevisions", "GetKmsPolicyRevision", "ValidateKmsPolicy", "ExplainKmsPolicy"),
         *("GetNamespacePolicy", "GetRateLimiter", "ListRateLimiters"),
         *("GetUserIdentification", "ListUserIdentifications"),
+        *("ReviewKmsPolicyAccess", "ReviewSecretPolicyAccess"),
     },
     OperationClass.USE: {
         *("Encrypt", "Decrypt", "ReEncrypt", "GenerateDataKey", "GenerateRandom", "RawEncrypt", "RawDecrypt"),

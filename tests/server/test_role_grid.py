@@ -13,13 +13,8 @@ WRITE = "WRITE_ROLES"
 OF_ALL = {"EvaluateBlinded", "GetKeyDocument"}
 POLICY_READING = {
     *("GetSecretPolicy", "ListSecretPolicies", "GetRevision", "ListRevisions", "ExplainSecretPolicy"),
-    *(
-        "GetKmsPolicy",
-        "ListKmsPolicies",
-        "GetKmsPolicyRevision",
-        "ListKmsPolicyRevisions",
-        "ExplainKmsPolicy",
-    ),
+    *("GetKmsPolicy", "ListKmsPolicies", "GetKmsPolicyRevision", "ListKmsPolicyRevisions"),
+    *("ExplainKmsPolicy", "ReviewKmsPolicyAccess", "ReviewSecretPolicyAccess"),
 }
 AUDIT = {"ListAuditEvents", "ExportAuditEvents", "GetCheckpoint"}
 KEY_READING = {"GetKey", "ListKeys", "GetKeyVersion", "ListKeyVersions"}

@@ -183,6 +183,60 @@ def test_explain_knows_enrolled_identities_and_revisions(kms, policy):
         call(kms, "ExplainKmsPolicy", **request | {"operation": "OPERATION_UNSPECIFIED"})
 
 
+def test_review_lists_who_is_allowed_page_by_page(kms, policy):
+    kms.as_("key-user").call("KeyService", "ListKeys", {"parent": PROD})
+    rule = {"client_name": kms.spiffe_id("key-user"), "ip_prefixes": ["10.0.0.0/8"]}
+    update(kms, {"rules": [{"name": "user", "action": "ACTION_ALLOW"} | rule]}, policy)
+    request = {"name": policy, "operation": "OPERATION_ENCRYPT", "page_size": 1}
+    found, pages = [], 0
+    while True:
+        page = call(kms, "ReviewKmsPolicyAccess", "auditor", **request)
+        found, pages = found + page.get("identities", []), pages + 1
+        request["page_token"] = page.get("next_page_token", "")
+        if not request["page_token"]:
+            break
+    assert pages > 1
+    assert found == [
+        {
+            "identity": f"{PROD}/identities/key-user",
+            "spiffe_id": kms.spiffe_id("key-user"),
+            "verdict": "VERDICT_UNKNOWN",
+            "allowing_rules": ["user"],
+            "depends_on": ["ip_prefixes"],
+        }
+    ]
+    known = request | {"address": "10.0.0.7", "page_size": 1000}
+    [allowed] = call(kms, "ReviewKmsPolicyAccess", **known)["identities"]
+    assert (allowed["verdict"], allowed["allowing_rules"]) == ("VERDICT_ALLOW", ["user"])
+
+
+def test_review_knows_the_additional_data_only_if_it_is_given(kms, policy):
+    kms.as_("key-user").call("KeyService", "ListKeys", {"parent": PROD})
+    made = kms.make_key("reviewed", kms_policy=policy)
+    rule = {"aad_matcher": {"equals": [""]}, "client_name": kms.spiffe_id("key-user")}
+    update(kms, {"rules": [{"name": "none", "action": "ACTION_ALLOW"} | rule]}, policy)
+    request = {"name": made, "operation": "OPERATION_ENCRYPT"}
+    [unknown] = call(kms, "ReviewKmsPolicyAccess", **request)["identities"]
+    assert unknown["depends_on"] == ["aad_matcher"]
+    [known] = call(kms, "ReviewKmsPolicyAccess", additional_authenticated_data="", **request)["identities"]
+    assert known["verdict"] == "VERDICT_ALLOW"
+    assert call(kms, "ReviewKmsPolicyAccess", additional_authenticated_data="YQ==", **request) == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"operation": "OPERATION_UNSPECIFIED"}, "operation: must be one of ENCRYPT"),
+        ({"name": f"{PROD}/identities/key-user"}, "name: must have the form"),
+        ({"page_size": -1}, "page_size: must not be negative"),
+        ({"page_token": "eHg"}, "is not a token of this list"),
+    ],
+)
+def test_review_of_nonsense_is_refused(kms, policy, changes, words):
+    with pytest.raises(CallInvalid, match=words):
+        call(kms, "ReviewKmsPolicyAccess", **{"name": policy, "operation": "OPERATION_SIGN"} | changes)
+
+
 def test_namespace_gets_a_policy_and_loses_it(kms, policy):
     kms.as_("admin").call("NamespaceService", "CreateNamespace", {"parent": ACME, "namespace_id": "spare"})
     name = f"{ACME}/namespaces/spare"

@@ -14,9 +14,13 @@ from kms.server.servicers.kms_policy_messages import (
     policy_message,
     revision_message,
     to_asked,
+    to_kms_subject,
+    to_known_aad,
+    to_operation,
     to_policy_or_revision,
 )
-from kms.server.servicers.policy_messages import warning_message
+from kms.server.servicers.policy_messages import access_message, to_circumstances, warning_message
+from kms.services.access_review import AccessReview
 from kms.services.kms_policies import KmsPolicies
 from protos.kms.v1 import kms_policy_service_pb2 as pb
 from protos.kms.v1.kms_policy_pb2 import KmsPolicy, KmsPolicyContent, KmsPolicyRevision, NamespacePolicy
@@ -29,8 +33,9 @@ from protos.kms.v1.kms_policy_service_pb2_grpc import (
 class KmsPolicyServicer(KmsPolicyServiceServicer):
     SERVICE: ClassVar[str] = pb.DESCRIPTOR.services_by_name["KmsPolicyService"].full_name
 
-    def __init__(self, policies: KmsPolicies) -> None:
+    def __init__(self, policies: KmsPolicies, access: AccessReview) -> None:
         self._policies = policies
+        self._access = access
 
     def add_to(self, server: grpc.aio.Server) -> None:
         add_KmsPolicyServiceServicer_to_server(self, server)
@@ -107,6 +112,18 @@ class KmsPolicyServicer(KmsPolicyServiceServicer):
     ) -> pb.ExplainKmsPolicyResponse:
         call, name = service_call(), to_policy_or_revision(request.name)
         return explanation_message(await self._policies.explain(call, name, to_asked(request, call)))
+
+    async def ReviewKmsPolicyAccess(
+        self, request: pb.ReviewKmsPolicyAccessRequest, context: ServicerContext
+    ) -> pb.ReviewKmsPolicyAccessResponse:
+        name, operation = to_kms_subject(request.name), to_operation(request.operation)
+        after = to_last_name(request.page_token, f"tenants/{name.tenant}/")
+        known = to_circumstances(request, to_known_aad(request))
+        limit = to_page_size(request.page_size)
+        page = await self._access.kms(service_call(), name, operation, known, after, limit)
+        return pb.ReviewKmsPolicyAccessResponse(
+            identities=map(access_message, page.items), next_page_token=page_token(page.next_after)
+        )
 
     async def GetNamespacePolicy(
         self, request: pb.GetNamespacePolicyRequest, context: ServicerContext

@@ -4,7 +4,9 @@ from kms.authz.explain import Explanation
 from kms.model.access_request import AccessRequest
 from kms.model.caller import Caller
 from kms.model.labels import check_labels
-from kms.model.names import KmsPolicyName, KmsPolicyRevisionName, check_id
+from kms.model.names import KeyName, KmsPolicyName, KmsPolicyRevisionName, check_id
+from kms.model.policy import OPERATIONS
+from kms.model.predicate import known, within
 from kms.model.records import NamespacePolicyRecord
 from kms.server.convert import enum_text, timestamp, to_time
 from kms.server.policy_content import kms_content_message
@@ -67,6 +69,25 @@ def explanation_message(explanation: Explanation) -> pb.ExplainKmsPolicyResponse
 def to_policy_or_revision(text: str) -> KmsPolicyName | KmsPolicyRevisionName:
     """Raises `InvalidField`."""
     return KmsPolicyRevisionName.parse(text) if "/revisions/" in text else KmsPolicyName.parse(text)
+
+
+def to_kms_subject(text: str) -> KmsPolicyName | KmsPolicyRevisionName | KeyName:
+    """Raises `InvalidField`."""
+    return KeyName.parse(text) if "/keys/" in text else to_policy_or_revision(text)
+
+
+def to_known_aad(request: pb.ReviewKmsPolicyAccessRequest) -> bytes | None:
+    """None if it is not known."""
+    is_known = request.HasField("additional_authenticated_data")
+    return request.additional_authenticated_data if is_known else None
+
+
+def to_operation(number: int) -> str:
+    """Raises `InvalidField`."""
+    name = enum_text(Operation.DESCRIPTOR, number)
+    with within("operation"):
+        known(OPERATIONS)(name)
+    return name
 
 
 def to_asked(request: pb.ExplainKmsPolicyRequest, call: Call) -> AccessRequest | KnownIdentity:

@@ -8,11 +8,22 @@ from kms.model.caller import Caller
 from kms.model.labels import check_labels, check_roles
 from kms.model.names import Identity
 from kms.model.predicate import check_name, within
-from kms.server.convert import enum_number
+from kms.server.convert import enum_number, to_time
+from kms.services.access_review import Access, Circumstances
 from kms.services.call import Call
-from protos.kms.v1.kms_policy_service_pb2 import ExplainKmsPolicyRequest
-from protos.kms.v1.policy_pb2 import Action, HypotheticalCaller, PolicyWarning, RuleTrace
-from protos.kms.v1.secret_policy_service_pb2 import ExplainSecretPolicyRequest
+from protos.kms.v1.kms_policy_service_pb2 import ExplainKmsPolicyRequest, ReviewKmsPolicyAccessRequest
+from protos.kms.v1.policy_pb2 import (
+    Action,
+    HypotheticalCaller,
+    IdentityAccess,
+    PolicyWarning,
+    RuleTrace,
+    Verdict,
+)
+from protos.kms.v1.secret_policy_service_pb2 import (
+    ExplainSecretPolicyRequest,
+    ReviewSecretPolicyAccessRequest,
+)
 
 MAX_NAMES = 64
 
@@ -48,6 +59,29 @@ def to_asked_caller(
         raise InvalidField("caller", "set identity or hypothetical")
     with within("hypothetical"):
         return _hypothetical(request.hypothetical, request.address, call)
+
+
+def to_circumstances(
+    request: ReviewKmsPolicyAccessRequest | ReviewSecretPolicyAccessRequest, aad: bytes | None = None
+) -> Circumstances:
+    """What a review of access says of the calls. Raises `InvalidField`."""
+    time = to_time(request.time, "time") if request.HasField("time") else None
+    return Circumstances(request.address or None, time, aad)
+
+
+def access_message(access: Access) -> IdentityAccess:
+    judgement = access.judgement
+    return IdentityAccess(
+        identity=access.identity,
+        spiffe_id=access.spiffe_id,
+        verdict=verdict_number(judgement.verdict),
+        allowing_rules=judgement.rules,
+        depends_on=judgement.depends_on,
+    )
+
+
+def verdict_number(verdict: str) -> Verdict.ValueType:
+    return Verdict.ValueType(enum_number(Verdict.DESCRIPTOR, verdict))
 
 
 def _hypothetical(asked: HypotheticalCaller, address: str, call: Call) -> Caller:

@@ -8,7 +8,7 @@ from kms.model.names import NamespaceName, SecretPolicyName, SecretPolicyRevisio
 from kms.server.call import ServicerContext, service_call
 from kms.server.convert import page_token, to_comment, to_last_name, to_page_size, to_request_id
 from kms.server.policy_content import to_content, to_fields
-from kms.server.servicers.policy_messages import warning_message
+from kms.server.servicers.policy_messages import access_message, to_circumstances, warning_message
 from kms.server.servicers.secret_policy_messages import (
     explanation_message,
     policy_message,
@@ -16,7 +16,9 @@ from kms.server.servicers.secret_policy_messages import (
     to_asked,
     to_denied,
     to_policy_or_revision,
+    to_secret_subject,
 )
+from kms.services.access_review import AccessReview
 from kms.services.secret_policies import SecretPolicies
 from protos.kms.v1 import secret_policy_service_pb2 as pb
 from protos.kms.v1.secret_policy_pb2 import SecretPolicy, SecretPolicyContent, SecretPolicyRevision
@@ -29,8 +31,9 @@ from protos.kms.v1.secret_policy_service_pb2_grpc import (
 class SecretPolicyServicer(SecretPolicyServiceServicer):
     SERVICE: ClassVar[str] = pb.DESCRIPTOR.services_by_name["SecretPolicyService"].full_name
 
-    def __init__(self, policies: SecretPolicies) -> None:
+    def __init__(self, policies: SecretPolicies, access: AccessReview) -> None:
         self._policies = policies
+        self._access = access
 
     def add_to(self, server: grpc.aio.Server) -> None:
         add_SecretPolicyServiceServicer_to_server(self, server)
@@ -118,6 +121,17 @@ class SecretPolicyServicer(SecretPolicyServiceServicer):
         found = await self._policies.validate(service_call(), parent, to_content(request.content))
         return pb.ValidateSecretPolicyResponse(warnings=map(warning_message, found))
 
+    async def ReviewSecretPolicyAccess(
+        self, request: pb.ReviewSecretPolicyAccessRequest, context: ServicerContext
+    ) -> pb.ReviewSecretPolicyAccessResponse:
+        name, digest = to_secret_subject(request.name, request.policy_digest), request.policy_digest
+        after, limit = _to_position(request, f"tenants/{name.tenant}/")
+        known = to_circumstances(request)
+        page = await self._access.secret(service_call(), name, digest, known, after, limit)
+        return pb.ReviewSecretPolicyAccessResponse(
+            identities=map(access_message, page.items), next_page_token=page_token(page.next_after)
+        )
+
     async def ExplainSecretPolicy(
         self, request: pb.ExplainSecretPolicyRequest, context: ServicerContext
     ) -> pb.ExplainSecretPolicyResponse:
@@ -127,6 +141,7 @@ class SecretPolicyServicer(SecretPolicyServiceServicer):
 
 
 def _to_position(
-    request: pb.ListSecretPoliciesRequest | pb.ListRevisionsRequest, prefix: str
+    request: pb.ListSecretPoliciesRequest | pb.ListRevisionsRequest | pb.ReviewSecretPolicyAccessRequest,
+    prefix: str,
 ) -> tuple[str, int]:
     return to_last_name(request.page_token, prefix), to_page_size(request.page_size)

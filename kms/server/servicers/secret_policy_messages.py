@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from kms.authz.explain import Explanation
-from kms.errors import LimitExceeded
+from kms.errors import InvalidField, LimitExceeded
 from kms.model.access_request import AccessRequest
 from kms.model.caller import Caller
-from kms.model.names import SecretPolicyName, SecretPolicyRevisionName
+from kms.model.names import SecretPolicyName, SecretPolicyRevisionName, TenantName
 from kms.server.convert import timestamp, to_time
 from kms.server.policy_content import content_message
 from kms.server.servicers.policy_messages import (
@@ -23,6 +23,7 @@ from protos.kms.v1 import secret_policy_service_pb2 as pb
 from protos.kms.v1.secret_policy_pb2 import SecretPolicy, SecretPolicyContent, SecretPolicyRevision
 
 MAX_DENIED_AT_ONCE = 256
+DIGEST_SIZE = 32
 
 
 def policy_message(view: PolicyView) -> SecretPolicy:
@@ -72,6 +73,15 @@ def explanation_message(explanation: Explanation) -> pb.ExplainSecretPolicyRespo
 def to_policy_or_revision(text: str) -> SecretPolicyName | SecretPolicyRevisionName:
     """Raises `InvalidField`."""
     return SecretPolicyRevisionName.parse(text) if "/revisions/" in text else SecretPolicyName.parse(text)
+
+
+def to_secret_subject(text: str, digest: bytes) -> SecretPolicyName | SecretPolicyRevisionName | TenantName:
+    """A tenant if and only if there is a digest. Raises `InvalidField`."""
+    if not digest:
+        return to_policy_or_revision(text)
+    if len(digest) != DIGEST_SIZE:
+        raise InvalidField("policy_digest", f"must have {DIGEST_SIZE} bytes")
+    return TenantName.parse(text)
 
 
 def to_denied(identities: Sequence[str]) -> tuple[str, ...]:

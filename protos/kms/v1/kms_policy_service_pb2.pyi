@@ -477,6 +477,88 @@ class ExplainKmsPolicyResponse(_message.Message):
 Global___ExplainKmsPolicyResponse: _TypeAlias = ExplainKmsPolicyResponse  # noqa: Y015
 
 @_typing.final
+class ReviewKmsPolicyAccessRequest(_message.Message):
+    """For KmsPolicyService.ReviewKmsPolicyAccess."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    ADDITIONAL_AUTHENTICATED_DATA_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """A policy or one of its revisions, which are asked by themselves and know no key; or a key: then all of its
+    policies are asked, and a role must permit the operation too.
+    """
+    operation: _policy_pb2.Operation.ValueType
+    """What the calls do."""
+    address: _builtins.str
+    """The address the calls come from; not known if unset."""
+    additional_authenticated_data: _builtins.bytes
+    """The additional authenticated data of the calls; not known if unset."""
+    page_size: _builtins.int
+    """Look at so many identities at most: 1 to 1,000, more is cut to 1,000, 0 stands for 100. Those that are denied
+    are left out of the page.
+    """
+    page_token: _builtins.str
+    """`next_page_token` of the page before; empty for the first."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When the calls come; not known if unset."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        operation: _policy_pb2.Operation.ValueType = ...,
+        address: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        additional_authenticated_data: _builtins.bytes | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_additional_authenticated_data", b"_additional_authenticated_data", "additional_authenticated_data", b"additional_authenticated_data", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_additional_authenticated_data", b"_additional_authenticated_data", "additional_authenticated_data", b"additional_authenticated_data", "address", b"address", "name", b"name", "operation", b"operation", "page_size", b"page_size", "page_token", b"page_token", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__additional_authenticated_data: _TypeAlias = _typing.Literal["additional_authenticated_data"]  # noqa: Y015
+    _WhichOneofArgType__additional_authenticated_data: _TypeAlias = _typing.Literal["_additional_authenticated_data", b"_additional_authenticated_data"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__additional_authenticated_data) -> _WhichOneofReturnType__additional_authenticated_data | None: ...
+
+Global___ReviewKmsPolicyAccessRequest: _TypeAlias = ReviewKmsPolicyAccessRequest  # noqa: Y015
+
+@_typing.final
+class ReviewKmsPolicyAccessResponse(_message.Message):
+    """One page of identities."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDENTITIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the next page; empty at the end."""
+    @_builtins.property
+    def identities(self) -> _containers.RepeatedCompositeFieldContainer[_policy_pb2.IdentityAccess]:
+        """In the order of their names."""
+
+    def __init__(
+        self,
+        *,
+        identities: _abc.Iterable[_policy_pb2.IdentityAccess] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["identities", b"identities", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReviewKmsPolicyAccessResponse: _TypeAlias = ReviewKmsPolicyAccessResponse  # noqa: Y015
+
+@_typing.final
 class GetNamespacePolicyRequest(_message.Message):
     """For KmsPolicyService.GetNamespacePolicy."""
 

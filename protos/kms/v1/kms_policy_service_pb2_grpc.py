@@ -86,6 +86,11 @@ class KmsPolicyServiceStub:
                 request_serializer=protos_dot_kms_dot_v1_dot_kms__policy__service__pb2.ExplainKmsPolicyRequest.SerializeToString,
                 response_deserializer=protos_dot_kms_dot_v1_dot_kms__policy__service__pb2.ExplainKmsPolicyResponse.FromString,
                 _registered_method=True)
+        self.ReviewKmsPolicyAccess = channel.unary_unary(
+                '/kms.v1.KmsPolicyService/ReviewKmsPolicyAccess',
+                request_serializer=protos_dot_kms_dot_v1_dot_kms__policy__service__pb2.ReviewKmsPolicyAccessRequest.SerializeToString,
+                response_deserializer=protos_dot_kms_dot_v1_dot_kms__policy__service__pb2.ReviewKmsPolicyAccessResponse.FromString,
+                _registered_method=True)
         self.GetNamespacePolicy = channel.unary_unary(
                 '/kms.v1.KmsPolicyService/GetNamespacePolicy',
                 request_serializer=protos_dot_kms_dot_v1_dot_kms__policy__service__pb2.GetNamespacePolicyRequest.SerializeToString,
@@ -172,6 +177,14 @@ class KmsPolicyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReviewKmsPolicyAccess(self, request, context):
+        """Lists the identities of the tenant that a policy, one of its revisions, or all policies of a key allow an
+        operation. Names, labels and roles are those granted last; revoked identities are left out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetNamespacePolicy(self, request, context):
         """Returns the set of policies that is asked for every key of a namespace, besides the key's own policy.
         """
@@ -238,6 +251,11 @@ def add_KmsPolicyServiceServicer_to_server(servicer, server):
                     servicer.ExplainKmsPolicy,
                     request_deserializer=protos_dot_kms_dot_v1_dot_kms__policy__service__pb2.ExplainKmsPolicyRequest.FromString,
                     response_serializer=protos_dot_kms_dot_v1_dot_kms__policy__service__pb2.ExplainKmsPolicyResponse.SerializeToString,
+            ),
+            'ReviewKmsPolicyAccess': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReviewKmsPolicyAccess,
+                    request_deserializer=protos_dot_kms_dot_v1_dot_kms__policy__service__pb2.ReviewKmsPolicyAccessRequest.FromString,
+                    response_serializer=protos_dot_kms_dot_v1_dot_kms__policy__service__pb2.ReviewKmsPolicyAccessResponse.SerializeToString,
             ),
             'GetNamespacePolicy': grpc.unary_unary_rpc_method_handler(
                     servicer.GetNamespacePolicy,
@@ -521,6 +539,33 @@ class KmsPolicyService:
             '/kms.v1.KmsPolicyService/ExplainKmsPolicy',
             protos_dot_kms_dot_v1_dot_kms__policy__service__pb2.ExplainKmsPolicyRequest.SerializeToString,
             protos_dot_kms_dot_v1_dot_kms__policy__service__pb2.ExplainKmsPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReviewKmsPolicyAccess(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kms.v1.KmsPolicyService/ReviewKmsPolicyAccess',
+            protos_dot_kms_dot_v1_dot_kms__policy__service__pb2.ReviewKmsPolicyAccessRequest.SerializeToString,
+            protos_dot_kms_dot_v1_dot_kms__policy__service__pb2.ReviewKmsPolicyAccessResponse.FromString,
             options,
             channel_credentials,
             insecure,

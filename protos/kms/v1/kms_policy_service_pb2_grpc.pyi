@@ -54,6 +54,10 @@ class KmsPolicyServiceStub:
     """Checks a content without storing it, and says what is probably not meant."""
     ExplainKmsPolicy: _grpc.UnaryUnaryMultiCallable[_kms_policy_service_pb2.ExplainKmsPolicyRequest, _kms_policy_service_pb2.ExplainKmsPolicyResponse]
     """Says how a policy, or one of its revisions, would by itself decide for a caller, and why. Nothing is done."""
+    ReviewKmsPolicyAccess: _grpc.UnaryUnaryMultiCallable[_kms_policy_service_pb2.ReviewKmsPolicyAccessRequest, _kms_policy_service_pb2.ReviewKmsPolicyAccessResponse]
+    """Lists the identities of the tenant that a policy, one of its revisions, or all policies of a key allow an
+    operation. Names, labels and roles are those granted last; revoked identities are left out.
+    """
     GetNamespacePolicy: _grpc.UnaryUnaryMultiCallable[_kms_policy_service_pb2.GetNamespacePolicyRequest, _kms_policy_pb2.NamespacePolicy]
     """Returns the set of policies that is asked for every key of a namespace, besides the key's own policy."""
     SetNamespacePolicy: _grpc.UnaryUnaryMultiCallable[_kms_policy_service_pb2.SetNamespacePolicyRequest, _kms_policy_pb2.NamespacePolicy]
@@ -84,6 +88,10 @@ class KmsPolicyServiceAsyncStub(KmsPolicyServiceStub):
     """Checks a content without storing it, and says what is probably not meant."""
     ExplainKmsPolicy: _aio.UnaryUnaryMultiCallable[_kms_policy_service_pb2.ExplainKmsPolicyRequest, _kms_policy_service_pb2.ExplainKmsPolicyResponse]  # type: ignore[assignment]
     """Says how a policy, or one of its revisions, would by itself decide for a caller, and why. Nothing is done."""
+    ReviewKmsPolicyAccess: _aio.UnaryUnaryMultiCallable[_kms_policy_service_pb2.ReviewKmsPolicyAccessRequest, _kms_policy_service_pb2.ReviewKmsPolicyAccessResponse]  # type: ignore[assignment]
+    """Lists the identities of the tenant that a policy, one of its revisions, or all policies of a key allow an
+    operation. Names, labels and roles are those granted last; revoked identities are left out.
+    """
     GetNamespacePolicy: _aio.UnaryUnaryMultiCallable[_kms_policy_service_pb2.GetNamespacePolicyRequest, _kms_policy_pb2.NamespacePolicy]  # type: ignore[assignment]
     """Returns the set of policies that is asked for every key of a namespace, besides the key's own policy."""
     SetNamespacePolicy: _aio.UnaryUnaryMultiCallable[_kms_policy_service_pb2.SetNamespacePolicyRequest, _kms_policy_pb2.NamespacePolicy]  # type: ignore[assignment]
@@ -171,6 +179,16 @@ class KmsPolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_kms_policy_service_pb2.ExplainKmsPolicyResponse, _abc.Awaitable[_kms_policy_service_pb2.ExplainKmsPolicyResponse]]:
         """Says how a policy, or one of its revisions, would by itself decide for a caller, and why. Nothing is done."""
+
+    @_abc_1.abstractmethod
+    def ReviewKmsPolicyAccess(
+        self,
+        request: _kms_policy_service_pb2.ReviewKmsPolicyAccessRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_kms_policy_service_pb2.ReviewKmsPolicyAccessResponse, _abc.Awaitable[_kms_policy_service_pb2.ReviewKmsPolicyAccessResponse]]:
+        """Lists the identities of the tenant that a policy, one of its revisions, or all policies of a key allow an
+        operation. Names, labels and roles are those granted last; revoked identities are left out.
+        """
 
     @_abc_1.abstractmethod
     def GetNamespacePolicy(

@@ -203,6 +203,34 @@ OPERATION_EXPORT: Operation.ValueType  # 16
 """BeginExport and ExportKeyVersion."""
 Global___Operation: _TypeAlias = Operation  # noqa: Y015
 
+class _Verdict:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _VerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verdict.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    VERDICT_UNSPECIFIED: _Verdict.ValueType  # 0
+    """Never sent."""
+    VERDICT_ALLOW: _Verdict.ValueType  # 1
+    """The call goes on, whatever is not known."""
+    VERDICT_DENY: _Verdict.ValueType  # 2
+    """The call is denied, whatever is not known."""
+    VERDICT_UNKNOWN: _Verdict.ValueType  # 3
+    """It depends on what is not known."""
+
+class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper):
+    """What policies decide of calls of which not everything is known."""
+
+VERDICT_UNSPECIFIED: Verdict.ValueType  # 0
+"""Never sent."""
+VERDICT_ALLOW: Verdict.ValueType  # 1
+"""The call goes on, whatever is not known."""
+VERDICT_DENY: Verdict.ValueType  # 2
+"""The call is denied, whatever is not known."""
+VERDICT_UNKNOWN: Verdict.ValueType  # 3
+"""It depends on what is not known."""
+Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
+
 @_typing.final
 class Rule(_message.Message):
     """One rule. All predicates that are set must hold; an unset predicate holds."""
@@ -550,6 +578,48 @@ class HypotheticalCaller(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HypotheticalCaller: _TypeAlias = HypotheticalCaller  # noqa: Y015
+
+@_typing.final
+class IdentityAccess(_message.Message):
+    """An identity that is allowed, or may be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDENTITY_FIELD_NUMBER: _builtins.int
+    SPIFFE_ID_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    ALLOWING_RULES_FIELD_NUMBER: _builtins.int
+    DEPENDS_ON_FIELD_NUMBER: _builtins.int
+    identity: _builtins.str
+    """Its resource name."""
+    spiffe_id: _builtins.str
+    """Its SPIFFE id."""
+    verdict: Global___Verdict.ValueType
+    """ALLOW or UNKNOWN."""
+    @_builtins.property
+    def allowing_rules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The rules that allow it, or may."""
+
+    @_builtins.property
+    def depends_on(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The predicates over what is not known, such as `ip_prefixes`, on which it depends."""
+
+    def __init__(
+        self,
+        *,
+        identity: _builtins.str = ...,
+        spiffe_id: _builtins.str = ...,
+        verdict: Global___Verdict.ValueType = ...,
+        allowing_rules: _abc.Iterable[_builtins.str] | None = ...,
+        depends_on: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowing_rules", b"allowing_rules", "depends_on", b"depends_on", "identity", b"identity", "spiffe_id", b"spiffe_id", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IdentityAccess: _TypeAlias = IdentityAccess  # noqa: Y015
 
 @_typing.final
 class RuleTrace(_message.Message):

@@ -503,3 +503,77 @@ class ExplainSecretPolicyResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExplainSecretPolicyResponse: _TypeAlias = ExplainSecretPolicyResponse  # noqa: Y015
+
+@_typing.final
+class ReviewSecretPolicyAccessRequest(_message.Message):
+    """For SecretPolicyService.ReviewSecretPolicyAccess."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    POLICY_DIGEST_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """A policy or one of its revisions; or `tenants/{tenant}`, with policy_digest."""
+    policy_digest: _builtins.bytes
+    """The digest of the revision that a secret is sealed to, as the sealed secret says it: 32 bytes; else empty."""
+    address: _builtins.str
+    """The address the calls come from; not known if unset."""
+    page_size: _builtins.int
+    """Look at so many identities at most: 1 to 1,000, more is cut to 1,000, 0 stands for 100. Those that are denied
+    are left out of the page.
+    """
+    page_token: _builtins.str
+    """`next_page_token` of the page before; empty for the first."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When the calls come; not known if unset."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        policy_digest: _builtins.bytes = ...,
+        address: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "name", b"name", "page_size", b"page_size", "page_token", b"page_token", "policy_digest", b"policy_digest", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReviewSecretPolicyAccessRequest: _TypeAlias = ReviewSecretPolicyAccessRequest  # noqa: Y015
+
+@_typing.final
+class ReviewSecretPolicyAccessResponse(_message.Message):
+    """One page of identities."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDENTITIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the next page; empty at the end."""
+    @_builtins.property
+    def identities(self) -> _containers.RepeatedCompositeFieldContainer[_policy_pb2.IdentityAccess]:
+        """In the order of their names."""
+
+    def __init__(
+        self,
+        *,
+        identities: _abc.Iterable[_policy_pb2.IdentityAccess] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["identities", b"identities", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReviewSecretPolicyAccessResponse: _TypeAlias = ReviewSecretPolicyAccessResponse  # noqa: Y015

@@ -96,6 +96,11 @@ class SecretPolicyServiceStub:
                 request_serializer=protos_dot_kms_dot_v1_dot_secret__policy__service__pb2.ExplainSecretPolicyRequest.SerializeToString,
                 response_deserializer=protos_dot_kms_dot_v1_dot_secret__policy__service__pb2.ExplainSecretPolicyResponse.FromString,
                 _registered_method=True)
+        self.ReviewSecretPolicyAccess = channel.unary_unary(
+                '/kms.v1.SecretPolicyService/ReviewSecretPolicyAccess',
+                request_serializer=protos_dot_kms_dot_v1_dot_secret__policy__service__pb2.ReviewSecretPolicyAccessRequest.SerializeToString,
+                response_deserializer=protos_dot_kms_dot_v1_dot_secret__policy__service__pb2.ReviewSecretPolicyAccessResponse.FromString,
+                _registered_method=True)
 
 
 class SecretPolicyServiceServicer:
@@ -188,6 +193,14 @@ class SecretPolicyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReviewSecretPolicyAccess(self, request, context):
+        """Lists the identities of the tenant that a policy, or one of its revisions, lets open. Names, labels and roles
+        are those granted last; revoked identities are left out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SecretPolicyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -250,6 +263,11 @@ def add_SecretPolicyServiceServicer_to_server(servicer, server):
                     servicer.ExplainSecretPolicy,
                     request_deserializer=protos_dot_kms_dot_v1_dot_secret__policy__service__pb2.ExplainSecretPolicyRequest.FromString,
                     response_serializer=protos_dot_kms_dot_v1_dot_secret__policy__service__pb2.ExplainSecretPolicyResponse.SerializeToString,
+            ),
+            'ReviewSecretPolicyAccess': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReviewSecretPolicyAccess,
+                    request_deserializer=protos_dot_kms_dot_v1_dot_secret__policy__service__pb2.ReviewSecretPolicyAccessRequest.FromString,
+                    response_serializer=protos_dot_kms_dot_v1_dot_secret__policy__service__pb2.ReviewSecretPolicyAccessResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -577,6 +595,33 @@ class SecretPolicyService:
             '/kms.v1.SecretPolicyService/ExplainSecretPolicy',
             protos_dot_kms_dot_v1_dot_secret__policy__service__pb2.ExplainSecretPolicyRequest.SerializeToString,
             protos_dot_kms_dot_v1_dot_secret__policy__service__pb2.ExplainSecretPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReviewSecretPolicyAccess(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kms.v1.SecretPolicyService/ReviewSecretPolicyAccess',
+            protos_dot_kms_dot_v1_dot_secret__policy__service__pb2.ReviewSecretPolicyAccessRequest.SerializeToString,
+            protos_dot_kms_dot_v1_dot_secret__policy__service__pb2.ReviewSecretPolicyAccessResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -62,6 +62,10 @@ class SecretPolicyServiceStub:
     """Says how a policy, or one of its revisions, would decide for a caller, and why. Deletion, revocation and
     the deny overlay count. Nothing is opened.
     """
+    ReviewSecretPolicyAccess: _grpc.UnaryUnaryMultiCallable[_secret_policy_service_pb2.ReviewSecretPolicyAccessRequest, _secret_policy_service_pb2.ReviewSecretPolicyAccessResponse]
+    """Lists the identities of the tenant that a policy, or one of its revisions, lets open. Names, labels and roles
+    are those granted last; revoked identities are left out.
+    """
 
 @_typing.type_check_only
 class SecretPolicyServiceAsyncStub(SecretPolicyServiceStub):
@@ -95,6 +99,10 @@ class SecretPolicyServiceAsyncStub(SecretPolicyServiceStub):
     ExplainSecretPolicy: _aio.UnaryUnaryMultiCallable[_secret_policy_service_pb2.ExplainSecretPolicyRequest, _secret_policy_service_pb2.ExplainSecretPolicyResponse]  # type: ignore[assignment]
     """Says how a policy, or one of its revisions, would decide for a caller, and why. Deletion, revocation and
     the deny overlay count. Nothing is opened.
+    """
+    ReviewSecretPolicyAccess: _aio.UnaryUnaryMultiCallable[_secret_policy_service_pb2.ReviewSecretPolicyAccessRequest, _secret_policy_service_pb2.ReviewSecretPolicyAccessResponse]  # type: ignore[assignment]
+    """Lists the identities of the tenant that a policy, or one of its revisions, lets open. Names, labels and roles
+    are those granted last; revoked identities are left out.
     """
 
 class SecretPolicyServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -198,6 +206,16 @@ class SecretPolicyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_secret_policy_service_pb2.ExplainSecretPolicyResponse, _abc.Awaitable[_secret_policy_service_pb2.ExplainSecretPolicyResponse]]:
         """Says how a policy, or one of its revisions, would decide for a caller, and why. Deletion, revocation and
         the deny overlay count. Nothing is opened.
+        """
+
+    @_abc_1.abstractmethod
+    def ReviewSecretPolicyAccess(
+        self,
+        request: _secret_policy_service_pb2.ReviewSecretPolicyAccessRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_secret_policy_service_pb2.ReviewSecretPolicyAccessResponse, _abc.Awaitable[_secret_policy_service_pb2.ReviewSecretPolicyAccessResponse]]:
+        """Lists the identities of the tenant that a policy, or one of its revisions, lets open. Names, labels and roles
+        are those granted last; revoked identities are left out.
         """
 
 def add_SecretPolicyServiceServicer_to_server(servicer: SecretPolicyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
