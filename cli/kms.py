@@ -182,6 +182,40 @@ policy = LazyGroup(
 Example:
   kms policy create prod/orders orders.json""",
 )
+rate_limiter = LazyGroup(
+    "rate-limiter",
+    {
+        "create": Entry("cli.online.limits:create_limiter", "Limit the calls of each user of the tenant."),
+        "get": Entry("cli.online.limits:get_limiter", "Show a rate limiter."),
+        "list": Entry("cli.online.limits:list_limiters", "List the rate limiters of the tenant."),
+        "update": Entry("cli.online.limits:update_limiter", "Change what is given, and leave the rest."),
+        "delete": Entry("cli.online.limits:delete_limiter", "Remove a rate limiter."),
+    },
+    help="Rate limiters: how many units each user has of the tenant's calls.",
+    epilog="""\b
+Example:
+  kms rate-limiter create app --class USE --rate 100/second""",
+)
+user_identification = LazyGroup(
+    "user-identification",
+    {
+        "create": Entry("cli.online.limits:create_identification", "Say what tells users apart."),
+        "get": Entry("cli.online.limits:get_identification", "Show a user identification."),
+        "list": Entry(
+            "cli.online.limits:list_identifications", "List the user identifications of the tenant."
+        ),
+        "update": Entry(
+            "cli.online.limits:update_identification", "Change what is given, and leave the rest."
+        ),
+        "delete": Entry(
+            "cli.online.limits:delete_identification", "Remove a user identification that no limiter names."
+        ),
+    },
+    help="User identifications: what tells users apart for rate limiters.",
+    epilog="""\b
+Example:
+  kms user-identification create end-user --kind HEADER --header x-user""",
+)
 audit = LazyGroup(
     "audit",
     {
@@ -236,6 +270,8 @@ program = Program(
         "random": Entry(
             "cli.online.crypto:random", "Get random bytes, if the KMS policy of a namespace allows it."
         ),
+        "rate-limiter": rate_limiter,
+        "user-identification": user_identification,
         "audit": audit,
         "vectors": vectors,
         "completion": Entry(

@@ -7,7 +7,7 @@ import click
 
 from cli.errors import UsageError
 from cli.online.names import resolve
-from cli.online.parameters import description_option, etag_option, labels_option, span
+from cli.online.parameters import description_option, etag_option, field_mask, labels_option, span
 from cli.online.session import Session, online
 from kms.model.algorithms import ALGORITHMS, Purpose
 from kms.model.names import KeyName, KeyVersionName, KmsPolicyName, NamespaceName
@@ -167,7 +167,7 @@ def update(
         raise UsageError("nothing to change", hint="See `kms key update --help`.")
     request = {
         "key": {"name": str(key_name(session, name)), "etag": etag, **changes},
-        "update_mask": ",".join(map(_camel, mask)),
+        "update_mask": field_mask(mask),
     }
     session.show(session.call(SERVICE, "UpdateKey", request))
 
@@ -253,8 +253,3 @@ def schedule_destroy(session: Session, name: str, delay: str | None, etag: str) 
     if delay is not None:
         request["delay"] = delay
     session.show(session.call(SERVICE, "ScheduleDestroyKeyVersion", request))
-
-
-def _camel(field: str) -> str:
-    first, *rest = field.split("_")
-    return first + "".join(map(str.capitalize, rest))

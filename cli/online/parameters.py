@@ -1,7 +1,7 @@
 """Values of options as the API writes them."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -38,6 +38,16 @@ def pair(text: str) -> tuple[str, str]:
     if not key or not equals:
         raise click.BadParameter("not of the form KEY=VALUE")
     return key, value
+
+
+def field_mask(fields: Iterable[str]) -> str:
+    """The API's `rotationPeriod,labels` for fields of a message."""
+    return ",".join(map(_camel, fields))
+
+
+def _camel(field: str) -> str:
+    first, *rest = field.split("_")
+    return first + "".join(map(str.capitalize, rest))
 
 
 def labels_option(command: _Command) -> _Command:

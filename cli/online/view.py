@@ -28,6 +28,9 @@ _PREFIXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "algorithm": ("KEY_ALGORITHM_",),
         "sensitivity": ("SENSITIVITY_",),
         "origin": ("KEY_ORIGIN_",),
+        "operation_classes": ("OPERATION_CLASS_",),
+        "period": ("RATE_PERIOD_",),
+        "kind": ("KIND_",),
     }
 )
 _TIMEOUT = "decrypt_cache_timeout"

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from kms.main.configuration import RATE_LIMITS
-from kms.model.rate_limit import OperationClass, parse_limit
+from kms.model.rate_limit import IdentifierKind, OperationClass, parse_limit
 from kms.server.app import Limits
 from kms.server.servicers.cryptography import STREAMS_OF_A_CALLER
 from kms.services import rate_limits
+from kms.services.rate_limiters import MAX_IDENTIFICATIONS, MAX_LIMITERS
 
 PAGE = (Path(__file__).parents[2] / "docs/limits.md").read_text(encoding="utf-8")
 TEXT = " ".join(PAGE.split())
@@ -27,6 +28,9 @@ WORDS = {5: "five", 10: "ten"}
         f"At most {LIMITS.lateness.held_of_user:,} of a caller and {LIMITS.lateness.held:,} in all are held",
         f"the {rate_limits.MAX_USERS:,} users that called last",
         f"its /{rate_limits.IPV6_PREFIX}.",
+        f"at most {rate_limits.MAX_VALUES:,} live values",
+        f"a value above {rate_limits.MAX_VALUE} characters",
+        f"at most {MAX_LIMITERS} limiters and {MAX_IDENTIFICATIONS} user identifications",
     ],
 )
 def test_number_is_that_of_the_code(stated: str) -> None:
@@ -35,6 +39,10 @@ def test_number_is_that_of_the_code(stated: str) -> None:
 
 def test_every_class_is_explained() -> None:
     assert set(re.findall(r"^\| `([A-Z]+)` \|", PAGE, re.MULTILINE)) == set(OperationClass)
+
+
+def test_every_kind_of_user_is_explained() -> None:
+    assert set(re.findall(r"^- `([A-Z]+)`: ", PAGE, re.MULTILINE)) == set(IdentifierKind)
 
 
 def test_the_operators_lines_are_limits_and_the_first_is_the_default() -> None:
