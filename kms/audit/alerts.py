@@ -84,7 +84,7 @@ class Detector:
     def look(self, event: AuditEvent) -> Iterator[Alert]:
         if event.action in UNLOCKS:
             yield Alert(AlertKind.UNLOCK, event)
-        if event.decision == "DENY" and self._is_many(event):
+        if _is_denial(event) and self._is_many(event):
             yield Alert(AlertKind.DENIALS, event, self._rate.count)
         if event.action not in USES:
             return
@@ -106,3 +106,8 @@ class Detector:
             return False
         times.clear()
         return True
+
+
+def _is_denial(event: AuditEvent) -> bool:
+    """Of the whole call, or of an item of a batch."""
+    return event.decision == "DENY" or event.details.get("denied", "0") != "0"

@@ -18,6 +18,7 @@ from kms.authz.lint import LintWarning, lint
 from kms.authz.matcher import RegexSet
 from kms.authz.name_index import NameIndex
 from kms.authz.time_index import TimeIndex
+from kms.errors import LimitExceeded
 from kms.model.access_request import AccessRequest
 from kms.model.caller import Caller
 from kms.model.policy import Action, NameMatcher, PolicyContent, PolicyKind
@@ -68,6 +69,8 @@ def _key_matchers(placed: Sequence[Placed[NameMatcher]], regexes: RegexSet) -> I
 
 
 QUICK_INSTRUCTIONS = 1024
+QUICK_SEARCHED_BYTES = 128 << 10
+MAX_SEARCHES = 256
 
 BUILDERS: Mapping[str, Builder] = MappingProxyType(
     {
@@ -99,7 +102,8 @@ class Step:
 class CompiledPolicy:
     """A policy ready to be asked. `allowing` and `denying` are sets of rules, bit i being rule i.
 
-    `instructions` is the size of all its regular expressions together (`RegexSet.instructions`).
+    `instructions` is the size of all its regular expressions together (`RegexSet.instructions`), `searches`
+    the number of values that are searched for in additional authenticated data.
     """
 
     content: PolicyContent
@@ -107,19 +111,23 @@ class CompiledPolicy:
     denying: int
     indexes: tuple[tuple[str, int, Index], ...]
     instructions: int = 0
+    searches: int = 0
 
     def memory(self, size: int) -> int:
         """About how many bytes this takes, made from `size` bytes of JSON: what the largest were seen to."""
         return 50 * size + (RegexSet.MAX_MEMORY if self.instructions else 0)
 
-    def may_take_long(self, caller: Caller, decisions: int = 1) -> bool:
+    def may_take_long(self, caller: Caller, decisions: int = 1, searched: int = 0) -> bool:
         """Whether so many decisions about a caller may take longer than an event loop can wait: 1 ms.
 
-        An instruction was seen to take up to 900 ns for a name of 256 bytes, the longest. The interpreter
-        goes on beside a search, so that a thread can make the decision.
+        An instruction was seen to take up to 900 ns for a name of 256 bytes, the longest, and a search 6 ns
+        for each of the `searched` bytes that all decisions are about. The interpreter goes on beside them, so
+        that a thread can make the decision.
         """
         names = len(caller.names) + 1  # of the key
-        return self.instructions * names * decisions > QUICK_INSTRUCTIONS
+        if self.instructions * names * decisions > QUICK_INSTRUCTIONS:
+            return True
+        return self.searches * searched > QUICK_SEARCHED_BYTES
 
     def steps(self, request: AccessRequest, unknown: Collection[str] = ()) -> tuple[Step, ...]:
         """Ask each predicate in the order of `BUILDERS`, until no rule is left. May raise anything.
@@ -153,7 +161,19 @@ def compile_policy(content: PolicyContent) -> CompiledPolicy:
             indexes.append((predicate, every & ~union(placed), build(placed, regexes)))
     regexes.compile()
     allowing = sum(1 << i for i, rule in enumerate(content.rules) if rule.action is Action.ALLOW)
-    return CompiledPolicy(content, allowing, every & ~allowing, tuple(indexes), regexes.instructions)
+    return CompiledPolicy(
+        content, allowing, every & ~allowing, tuple(indexes), regexes.instructions, _searches(content)
+    )
+
+
+def _searches(content: PolicyContent) -> int:
+    """How many values are searched for. Raises `LimitExceeded`."""
+    found = {
+        value for rule in content.rules if rule.aad_matcher is not None for value in rule.aad_matcher.lacks
+    }
+    if len(found) > MAX_SEARCHES:
+        raise LimitExceeded("rules", f"their `lacks` have {len(found)} values, {MAX_SEARCHES} at most")
+    return len(found)
 
 
 def read_policy(obj: Mapping[str, object], kind: PolicyKind) -> PolicyContent:

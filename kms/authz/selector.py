@@ -11,7 +11,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kms.errors import InvalidField
+from kms.errors import InvalidField, LimitExceeded
+from kms.model.predicate import MAX_SELECTOR_CHARACTERS
 
 _TOKEN = re.compile(r"==|!=|[=!(),<>]|[^ \t\r\n=!(),<>]+")
 _SYMBOLS = frozenset({"==", "!=", "=", "!", "(", ")", ",", "<", ">"})
@@ -73,8 +74,10 @@ class Selector:
 def parse_selector(text: str, field: str = "selector") -> Selector:
     """Parse the whole of text; the inverse of `str`.
 
-    Raises `InvalidField` with the position of the character at fault, counted from 1.
+    Raises `InvalidField` with the position of the character at fault, counted from 1; `LimitExceeded`.
     """
+    if len(text) > MAX_SELECTOR_CHARACTERS:
+        raise LimitExceeded(field, f"at most {MAX_SELECTOR_CHARACTERS} characters are allowed")
     requirements = _Parser(text, field).selector()
     return Selector(tuple(sorted(requirements, key=lambda requirement: requirement.key)))
 

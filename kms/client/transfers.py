@@ -36,11 +36,10 @@ class Exported:
     wrapped_key: bytes
 
 
-def create_import_key(api: Api, parent: NamespaceName) -> ImportKey:
-    """Raises `CallFailed`."""
-    made = api.exchange(
-        SERVICE, "CreateImportKey", pb.CreateImportKeyRequest(parent=str(parent)), pb.ImportKey
-    )
+def create_import_key(api: Api, parent: NamespaceName, imports: int = 1) -> ImportKey:
+    """A key for so many imports by this caller, 1 to 1,000. Raises `CallFailed`."""
+    request = pb.CreateImportKeyRequest(parent=str(parent), max_imports=imports)
+    made = api.exchange(SERVICE, "CreateImportKey", request, pb.ImportKey)
     return ImportKey(ImportKeyName.parse(made.name), made.public_key, made.expire_time.ToDatetime(tzinfo=UTC))
 
 

@@ -142,7 +142,7 @@ def assemble(
     policies = KeyPolicies(repository)
     operations = Operations(guard, repository, handles, policies, budget, workers)
     upkeep = Upkeep(guard, repository, agenda, keys, versions, workers)
-    operations.wants_rotation = upkeep.wanted.add
+    operations.wants_rotation = upkeep.want
     return Parts(
         vault=vault,
         guard=guard,
@@ -172,6 +172,6 @@ def assemble(
         evaluation=Evaluation(guard, repository, deny_lists, documents, keyring, budget, workers),
         audit_log=AuditLog(guard, store, vault.audit_public_key),
         backups=Backups(guard, vault, repository, keyring),
-        restores=Restores(guard, vault, repository, keyring, agenda, upkeep.wanted.add),
+        restores=Restores(guard, vault, repository, keyring, agenda, upkeep.want),
         observed=observed,
     )

@@ -40,6 +40,7 @@ class Verb(StrEnum):
     DISABLE = "disable"
     SCHEDULE_DESTROY = "schedule destruction of"
     CANCEL_DESTROY = "cancel the destruction of"
+    CANCEL_COMPROMISED = "cancel the destruction of the compromised"
     EXPIRE = "destroy"
 
 
@@ -59,6 +60,7 @@ TRANSITIONS: dict[tuple[VersionState, Verb], VersionState] = {
     (_S.DISABLED, _V.MARK_COMPROMISED): _S.COMPROMISED,
     (_S.COMPROMISED, _V.SCHEDULE_DESTROY): _S.DESTROY_SCHEDULED,
     (_S.DESTROY_SCHEDULED, _V.CANCEL_DESTROY): _S.DISABLED,
+    (_S.DESTROY_SCHEDULED, _V.CANCEL_COMPROMISED): _S.COMPROMISED,
     (_S.DESTROY_SCHEDULED, _V.EXPIRE): _S.DESTROYED,
 }
 

@@ -179,7 +179,8 @@ class KeyVersionRecord(Record):
 
     `wrapped_key` is empty for a public-only version, for one without material yet and once destroyed;
     `public_key` is an SPKI in DER, empty for symmetric keys; `origin` is GENERATED, IMPORTED, IMPORTED_PUBLIC
-    or COPIED. A HIGH version has a `handle` (the text of a `DeviceHandle`) and never a wrapped key, any other
+    or COPIED; `compromised` stays once it was marked. A HIGH version has a `handle` (the text of a
+    `DeviceHandle`) and never a wrapped key, any other
     the reverse. Raises `ValueError`.
     """
 
@@ -195,6 +196,7 @@ class KeyVersionRecord(Record):
     generate_time: datetime | None
     destroy_time: datetime | None
     destroy_event_time: datetime | None
+    compromised: bool = False
 
     def __post_init__(self) -> None:
         if self.handle:
@@ -269,13 +271,18 @@ class NamespacePolicyRecord(Record):
 
 @dataclass(frozen=True, slots=True)
 class ImportKeyRecord(Record):
-    """A one-time RSA key that a caller wraps key material under. Its private half is wrapped here."""
+    """An RSA key that its creator wraps key material under, for so many imports as are left.
+
+    Its private half is wrapped here. `creator` is a SPIFFE id.
+    """
 
     KIND: ClassVar[str] = "importKeys"
     public_key: bytes
     wrapped_key: bytes
     create_time: datetime
     expire_time: datetime
+    creator: str
+    imports_left: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
 """The listeners: one for callers with a certificate, one that does nothing but enrol, one for proxies."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from time import monotonic_ns
-from typing import cast
+from typing import Self, cast
 
 import grpc
 
@@ -40,6 +40,17 @@ class Limits:
     keepalive_time: float = 60
     keepalive_timeout: float = 20
     client_ping_interval: float = 20
+
+    def for_strangers(self) -> Self:
+        """What a client may take of whom nothing is known: room for a CSR, and not for long."""
+        return replace(
+            self,
+            message_size=min(self.message_size, 64 << 10),
+            streams_per_connection=min(self.streams_per_connection, 4),
+            connection_idle=min(self.connection_idle, 10),
+            connection_age=min(self.connection_age, 60),
+            connection_age_grace=min(self.connection_age_grace, 10),
+        )
 
     def to_options(self) -> list[tuple[str, int]]:
         """As grpc's channel arguments. No port is shared with another process."""
@@ -121,9 +132,11 @@ class App:
         """Listen on all addresses; health is NOT_SERVING still. Raises `ConfigError` if one is taken."""
         try:
             ports = Ports(
-                main=self._listen(self._main, self._health, self._reflection),
-                enrolment=self._listen(self._enrolment),
-                proxy=0 if self._proxy is None else self._listen(self._proxy, self._health, self._reflection),
+                main=self._listen(self._main, self._limits, self._health, self._reflection),
+                enrolment=self._listen(self._enrolment, self._limits.for_strangers()),
+                proxy=0
+                if self._proxy is None
+                else self._listen(self._proxy, self._limits, self._health, self._reflection),
             )
         except ConfigError:
             await self.stop(0)
@@ -143,18 +156,16 @@ class App:
             await server.stop(grace)
         self._servers.clear()
 
-    def _listen(self, listener: Listener, *more: Servicer) -> int:
-        server = grpc.aio.server(
-            options=self._limits.to_options(), maximum_concurrent_rpcs=self._limits.concurrent_calls
-        )
+    def _listen(self, listener: Listener, limits: Limits, *more: Servicer) -> int:
+        server = grpc.aio.server(options=limits.to_options(), maximum_concurrent_rpcs=limits.concurrent_calls)
         self._servers.append(server)
         path = CallPath(
             listener.layers,
             self._now,
             self._new_request_id,
             self._count_refused,
-            OpenCalls(self._limits.calls_of_user),
-            LateRefusals(self._limits.lateness, self._monotonic),
+            OpenCalls(limits.calls_of_user),
+            LateRefusals(limits.lateness, self._monotonic),
             self._observers,
         )
         methods = Methods(path)

@@ -119,8 +119,9 @@ class Guard:
             event = _event(call, action, resource, outcome)
             try:
                 await self.commit(outcome.changes, [event])
-            except WriteConflict:
+            except WriteConflict as conflict:
                 if attempt + 1 == ATTEMPTS:
+                    await self.commit([], [refusal_event(call, action.name, _text(resource), conflict)])
                     raise
             else:
                 break

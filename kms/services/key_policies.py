@@ -70,8 +70,14 @@ class KeyPolicies:
         namespace = f"tenants/{key.tenant}/namespaces/{key.namespace}"
         return self._rules(key.tenant, namespace, key.key, record.policy, record.labels)
 
-    def at_hand(self, key: KeyName, record: KeyRecord, caller: Caller, items: int) -> KeyRules | None:
-        """As `resolve`; None if that, or deciding about so many items of a caller's, is work for a thread."""
+    def at_hand(
+        self, key: KeyName, record: KeyRecord, caller: Caller, aads: Sequence[bytes]
+    ) -> KeyRules | None:
+        """As `resolve`; None if that, or deciding about a caller's items, is work for a thread.
+
+        `aads` are the items' additional authenticated data.
+        """
+        searched = sum(map(len, aads))
         sets = []
         for names in self._sets(f"tenants/{key.tenant}/namespaces/{key.namespace}", record.policy):
             policies = []
@@ -79,8 +85,8 @@ class KeyPolicies:
                 policy = self._contents.at_hand(self._revision(key.tenant, name))
                 if policy is None:
                     return None
-                decisions = len(names) * (items if policy.reads_aad else 1)
-                if policy.compiled.may_take_long(caller, decisions):
+                decisions = len(names) * (len(aads) if policy.reads_aad else 1)
+                if policy.compiled.may_take_long(caller, decisions, searched):
                     return None
                 policies.append(policy)
             sets.append(tuple(policies))

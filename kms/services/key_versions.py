@@ -115,8 +115,7 @@ class KeyVersions:
             key, row = self._load(name)
             row.check_etag(etag)
             destroy_time = call.time + delay if verb is Verb.SCHEDULE_DESTROY else None
-            state = next_state(VersionState(row.record.state), verb)
-            record = replace(row.record, state=state.value, destroy_time=destroy_time)
+            record = replace(_moved(row.record, verb), destroy_time=destroy_time)
             changes: Changes = [row.put(record)]
             changes += self._agenda.move(DESTROY, row.name, row.record.destroy_time, destroy_time)
             details = {} if destroy_time is None else {"destroy_time": destroy_time.isoformat()}
@@ -162,6 +161,15 @@ class KeyVersions:
             limit=MAX_INVOCATIONS if counted else 0,
             last_used=None if used is None else used.last_used,
         )
+
+
+def _moved(record: KeyVersionRecord, verb: Verb) -> KeyVersionRecord:
+    """The version after a verb. Raises `WrongState`."""
+    if verb is Verb.CANCEL_DESTROY and record.compromised:
+        verb = Verb.CANCEL_COMPROMISED
+    state = next_state(VersionState(record.state), verb)
+    compromised = record.compromised or verb is Verb.MARK_COMPROMISED
+    return replace(record, state=state.value, compromised=compromised)
 
 
 def name_of(row: str) -> KeyVersionName:

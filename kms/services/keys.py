@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 
 from kms.authz.selector import parse_selector
-from kms.errors import InvalidField, LimitExceeded, NotFound, WrongState
+from kms.errors import AlreadyExists, InvalidField, LimitExceeded, NotFound, WrongState
 from kms.model.algorithms import Algorithm, Purpose, find
 from kms.model.labels import check_labels
 from kms.model.lifecycle import WAITING_FOR_IMPORT, VersionState
@@ -117,6 +117,7 @@ class Keys:
             check_device(settings.sensitivity)
             existing = self._repository.load(KeyRecord, str(name))
             if existing is not None:
+                _check_same(existing.record, purpose, chosen, settings)
                 return Outcome(same_request(existing, request_id, existing.record.request_id))
             self._check_policy(name, settings.policy)
             record = self._first(call, purpose, chosen, settings, request_id)
@@ -140,20 +141,21 @@ class Keys:
         self, call: Call, parent: NamespaceName, query: KeyQuery, after: str, limit: int
     ) -> Page[Loaded[KeyRecord]]:
         """A page may hold fewer than limit keys, or none, although more follow. Raises `InvalidField`."""
-        selector = parse_selector(query.selector, "label_selector") if query.selector else None
-        if query.state and query.state not in VersionState.__members__:
-            raise InvalidField("state", f"is one of {', '.join(VersionState)}")
-
-        def passes(key: Loaded[KeyRecord]) -> bool:
-            if selector is not None and not selector.matches(key.record.labels):
-                return False
-            return not query.state or self._state(key) == query.state
 
         def act() -> Outcome[Page[Loaded[KeyRecord]]]:
+            selector = parse_selector(query.selector, "label_selector") if query.selector else None
+            if query.state and query.state not in VersionState.__members__:
+                raise InvalidField("state", f"is one of {', '.join(VersionState)}")
+
+            def passes(key: Loaded[KeyRecord]) -> bool:
+                if selector is not None and not selector.matches(key.record.labels):
+                    return False
+                return not query.state or self._state(key) == query.state
+
             rows = page(self._repository.scan(KeyRecord, f"{parent}/keys/", after, limit + 1), limit)
             return Outcome(Page(tuple(filter(passes, rows.items)), rows.next_after))
 
-        return await self._guard.perform(call, LIST, parent, act)
+        return await self._guard.perform(call, LIST, parent, act, in_thread=True)
 
     async def update(
         self, call: Call, name: KeyName, change: Callable[[KeySettings], KeySettings], etag: str
@@ -319,6 +321,13 @@ def settings_of(record: KeyRecord) -> KeySettings:
 def version_row(name: KeyName, number: int) -> str:
     """The row's name: the version's, with ten digits, so that rows sort by number."""
     return f"{name}/versions/{number:010d}"
+
+
+def _check_same(record: KeyRecord, purpose: Purpose, algorithm: Algorithm, settings: KeySettings) -> None:
+    """Raise `AlreadyExists` if another key is asked for than the one there is, whatever the request id."""
+    asked = (purpose.value, algorithm.name, settings.sensitivity.name)
+    if (record.purpose, record.algorithm, record.sensitivity) != asked:
+        raise AlreadyExists("a key of that name exists already, of another purpose, algorithm or sensitivity")
 
 
 def _with_settings(record: KeyRecord, settings: KeySettings, now: datetime) -> KeyRecord:

@@ -41,7 +41,7 @@ class Operation:
     """An operation as policies name it. `is_new` makes something under the primary version by default.
 
     `draws_nonce`: each item takes one from the version's budget; `in_worker`: it takes long enough to leave
-    the event loop.
+    the event loop; `many_in_worker`: several of them do.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Operation:
     is_new: bool
     draws_nonce: bool = False
     in_worker: bool = False
+    many_in_worker: bool = False
 
     @property
     def permission(self) -> str:
@@ -79,7 +80,7 @@ class _Plan(Generic[T]):
 
 
 class Operations:
-    """Runs items. `workers` run what takes long; `wants_rotation` hears of keys near their budget's end."""
+    """Runs items. `workers` run what takes long; `wants_rotation` hears of versions nearly used up."""
 
     def __init__(
         self,
@@ -96,7 +97,7 @@ class Operations:
         self._policies = policies
         self._budget = budget
         self._workers = workers
-        self.wants_rotation: Callable[[KeyName], None] = lambda key: None
+        self.wants_rotation: Callable[[KeyName, int], None] = lambda key, version: None
 
     async def run(
         self, call: Call, key: KeyName, operation: Operation, items: Sequence[Item[T]]
@@ -138,7 +139,7 @@ class Operations:
         self, call: Call, key: KeyName, record: KeyRecord, operation: Operation, items: Sequence[Item[T]]
     ) -> _Plan[T]:
         """The plan, made in a thread if the policies may take long to read or to ask."""
-        rules = self._policies.at_hand(key, record, call.caller, len(items))
+        rules = self._policies.at_hand(key, record, call.caller, [item.aad for item in items])
         if rules is not None:
             return self._plan(call, key, record, operation, items, rules)
 
@@ -223,17 +224,17 @@ class Operations:
             try:
                 used = await self._budget.spend(counter, count if draws else 0, call.time)
             except BudgetExhausted:
-                self.wants_rotation(key)
+                self.wants_rotation(key, version)
                 raise
             if draws and used >= ROTATE_AT:
-                self.wants_rotation(key)
+                self.wants_rotation(key, version)
 
     async def _act(
         self, operation: Operation, items: Sequence[Item[T]], plan: _Plan[T]
     ) -> list[T | KmsError]:
         work = [(number, items[number].act, use) for number, use in plan.uses.items()]
         acts = [(act, use) for _, act, use in work]
-        if operation.in_worker:
+        if operation.in_worker or (operation.many_in_worker and len(acts) > ITEMS_OF_A_JOB):
             loop = asyncio.get_running_loop()
             jobs = [
                 loop.run_in_executor(self._workers, _attempt_all, acts[start : start + ITEMS_OF_A_JOB])
@@ -259,15 +260,17 @@ class Operations:
         details = {"versions": " ".join(map(str, versions))}
         if plan.states:
             details["state"] = " ".join(sorted(plan.states))
+        denied = sum(isinstance(error, Denied) for error in errors)
         if len(results) > 1:
-            details |= {"items": str(len(results)), "failed": str(len(errors))}
+            details |= {"items": str(len(results)), "failed": str(len(errors)), "denied": str(denied)}
         if len(errors) < len(results):
             rules = " | ".join(dict.fromkeys(plan.rules))
             event = call.event(operation.action, str(key), ALLOW, rules, details)
         else:
-            denied = all(isinstance(error, Denied) for error in errors)
             reason = refusal_event(call, operation.action, str(key), errors[0]).reason
-            event = call.event(operation.action, str(key), DENY if denied else FAIL, reason, details)
+            event = call.event(
+                operation.action, str(key), DENY if denied == len(errors) else FAIL, reason, details
+            )
         await self._guard.commit([], [event])
 
 

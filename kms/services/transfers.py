@@ -7,7 +7,6 @@ caller proves to hold; MEDIUM is copied inside the KMS alone.
 import asyncio
 import hashlib
 import secrets
-from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from typing import TypeVar
 from blindfold.secret import SecretBytes
 from kms.crypto import key_wrapping
 from kms.crypto.key_handle import KeyMaterial, accept_private, accept_public
-from kms.errors import DecryptionFailed, Denied, InvalidField, KmsError, NotFound, WrongState
+from kms.errors import DecryptionFailed, Denied, InvalidField, KmsError, LimitExceeded, NotFound, WrongState
 from kms.model.algorithms import ALGORITHMS, Algorithm, Purpose, find
 from kms.model.lifecycle import WAITING_FOR_IMPORT, Verb, VersionState, next_state
 from kms.model.names import ImportKeyName, KeyName, KeyVersionName, NamespaceName
@@ -30,6 +29,7 @@ from kms.services.key_policies import KeyPolicies
 from kms.services.key_versions import MAX_INVOCATIONS
 from kms.services.keyring import Keyring
 from kms.services.keys import version_row
+from kms.services.pending_exports import PendingExport, PendingExports
 from kms.services.repository import Loaded, Repository, create, found
 from kms.services.tenants import require_namespace
 from kms.services.use_budget import BLOCK, Counter, UseBudget
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 IMPORT_KEY_LIFE = timedelta(hours=24)
 EXPORT_LIFE = timedelta(minutes=5)
-MAX_EXPORTS = 10_000
+MAX_IMPORTS = 1000
 
 CREATE_IMPORT_KEY = Action("CreateImportKey", "keys.import")
 IMPORT = Action("ImportKeyVersion", "keys.import")
@@ -65,15 +65,6 @@ class Exported:
     wrapped_key: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Begun:
-    """An export that was begun: by whom, of what, until when."""
-
-    caller: str
-    name: KeyVersionName
-    expire_time: datetime
-
-
 class Transfers:
     """Moves key material. RSA work runs in `workers`."""
 
@@ -92,12 +83,17 @@ class Transfers:
         self._policies = policies
         self._budget = budget
         self._workers = workers
-        self._begun: OrderedDict[bytes, _Begun] = OrderedDict()
+        self._pending = PendingExports()
 
     async def create_import_key(
-        self, call: Call, parent: NamespaceName
+        self, call: Call, parent: NamespaceName, imports: int = 1
     ) -> tuple[ImportKeyName, ImportKeyRecord]:
-        """A one-use RSA key to wrap material towards, for 24 hours. Raises `NotFound` for the namespace."""
+        """An RSA key to wrap material towards, for so many imports by the same caller within 24 hours.
+
+        Raises `LimitExceeded`, and `NotFound` for the namespace.
+        """
+        if not 1 <= imports <= MAX_IMPORTS:
+            raise LimitExceeded("max_imports", f"must be from 1 to {MAX_IMPORTS}")
         await self._guard.authorise(call, CREATE_IMPORT_KEY, parent)
         made = await self._work(key_wrapping.generate)
         name = ImportKeyName(parent.tenant, parent.namespace, f"i{secrets.token_hex(16)}")
@@ -107,7 +103,14 @@ class Transfers:
             wrapped = self._keyring.wrap_for_tenant(
                 name.tenant, made.material, str(name), 1, "RSA_OAEP_3072_SHA256", "import key"
             )
-            record = ImportKeyRecord(made.public_key, wrapped, call.time, call.time + IMPORT_KEY_LIFE)
+            record = ImportKeyRecord(
+                public_key=made.public_key,
+                wrapped_key=wrapped,
+                create_time=call.time,
+                expire_time=call.time + IMPORT_KEY_LIFE,
+                creator=call.caller.spiffe_id,
+                imports_left=imports,
+            )
             return Outcome((name, record), [namespace, create(str(name), record)])
 
         return await self._guard.perform(call, CREATE_IMPORT_KEY, parent, act)
@@ -118,7 +121,7 @@ class Transfers:
         """A version from wrapped material, or from a public key (SPKI in DER) to verify or encrypt only.
 
         It is a new version, or the one that waits for an import; that one is IMPORT_FAILED, and waits on, if
-        the material is refused. The import key is used up by a success. Raises `NotFound`, `Denied`,
+        the material is refused. A success uses the import key once. Raises `NotFound`, `Denied`,
         `InvalidField`, `DecryptionFailed`, `WrongState` for a HIGH key or an import key that expired.
         """
         record = (await self._guard.authorise(call, IMPORT, key, lambda: self._key(key))).record
@@ -135,7 +138,7 @@ class Transfers:
             material = _value(accepted)
             changes: list[Change] = []
             if isinstance(source, Wrapped):
-                changes.append(self._import_key(source.import_key).delete())
+                changes.append(_used(self._import_key(source.import_key)))
             name, more = self._new_version(
                 call, key, loaded, chosen, material, Origin.IMPORTED, make_primary=make_primary
             )
@@ -168,7 +171,9 @@ class Transfers:
             name, changes = self._new_version(
                 call, destination, target, algorithm, material, Origin.COPIED, make_primary=make_primary
             )
-            changes += self._charged(source, version.record, call.time)
+            if source.key_name != destination:
+                changes.append(origin.require())
+            changes += [version.require(), *self._charged(source, version.record, call.time)]
             changes += _copied_uses(name, algorithm, call.time)
             return Outcome(name, changes, {"from": str(source), "version": str(name.version)})
 
@@ -183,9 +188,7 @@ class Transfers:
             self._allowed(call, name.key_name, key.record, "EXPORT")
             _exportable(name, version.record)
             nonce, end = secrets.token_bytes(key_wrapping.PROOF_NONCE_SIZE), call.time + EXPORT_LIFE
-            self._begun[nonce] = _Begun(call.caller.spiffe_id, name, end)
-            while len(self._begun) > MAX_EXPORTS:
-                self._begun.popitem(last=False)
+            self._pending.begin(call.caller.spiffe_id, nonce, PendingExport(name, end))
             return Outcome((nonce, end))
 
         return await self._guard.perform(call, BEGIN_EXPORT, name, act, in_thread=True)
@@ -200,8 +203,8 @@ class Transfers:
         `Denied`, `WrongState`, `InvalidField`, `SignatureInvalid`, `BudgetExhausted`.
         """
         await self._guard.authorise(call, EXPORT, name)
-        begun = self._begun.pop(nonce, None)
-        recipient = _attempt(lambda: _recipient(begun, call, name, nonce, public_key, signature))
+        pending = self._pending.take(call.caller.spiffe_id, nonce)
+        recipient = _attempt(lambda: _recipient(pending, call, name, nonce, public_key, signature))
 
         def act() -> Outcome[Exported]:
             key, version = self._version(name)
@@ -210,10 +213,10 @@ class Transfers:
             _exportable(name, version.record)
             with self._keyring.unwrap_key_version(name, version.record) as material:
                 wrapped = towards.wrap(material)
-            charged = self._charged(name, version.record, call.time)
+            changes = [key.require(), version.require(), *self._charged(name, version.record, call.time)]
             digest = hashlib.sha256(public_key).hexdigest()
             exported = Exported(name, version.record.algorithm, wrapped)
-            return Outcome(exported, charged, {"towards_sha256": digest})
+            return Outcome(exported, changes, {"towards_sha256": digest})
 
         return await self._guard.perform(call, EXPORT, name, act, in_thread=True)
 
@@ -229,6 +232,9 @@ class Transfers:
 
         def unwrap() -> KeyMaterial:
             loaded = self._import_key(source.import_key)
+            # What was wrapped for one importer is not to be taken by another who saw it.
+            if loaded.record.creator != call.caller.spiffe_id:
+                raise NotFound(str(source.import_key))
             if call.time >= loaded.record.expire_time:
                 raise WrongState(f"{source.import_key} has expired; make another import key")
             with self._keyring.unwrap_for_tenant(
@@ -326,6 +332,11 @@ def _version_name(key: KeyName, number: int) -> KeyVersionName:
     return KeyVersionName(key.tenant, key.namespace, key.key, number)
 
 
+def _used(import_key: Loaded[ImportKeyRecord]) -> Change:
+    left = import_key.record.imports_left - 1
+    return import_key.put(replace(import_key.record, imports_left=left)) if left else import_key.delete()
+
+
 def _rejected(waiting: Loaded[KeyVersionRecord]) -> Change:
     state = next_state(VersionState(waiting.record.state), Verb.REJECTED)
     return waiting.put(replace(waiting.record, state=state.value))
@@ -364,12 +375,17 @@ def _exportable(name: KeyVersionName, version: KeyVersionRecord) -> None:
 
 
 def _recipient(
-    begun: _Begun | None, call: Call, name: KeyVersionName, nonce: bytes, public_key: bytes, signature: bytes
+    pending: PendingExport | None,
+    call: Call,
+    name: KeyVersionName,
+    nonce: bytes,
+    public_key: bytes,
+    signature: bytes,
 ) -> key_wrapping.Recipient:
     """The key to wrap towards, once its holder has proved to hold it. Raises `KmsError`."""
-    if begun is None or (begun.caller, begun.name) != (call.caller.spiffe_id, name):
+    if pending is None or pending.name != name:
         raise InvalidField("nonce", "is not of an export that you began, or was used; begin another")
-    if call.time >= begun.expire_time:
+    if call.time >= pending.expire_time:
         raise InvalidField("nonce", "has expired; begin another export")
     recipient = key_wrapping.Recipient(public_key)
     digest = hashlib.sha256(public_key).digest()

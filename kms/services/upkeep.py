@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Upkeep:
-    """The parts it works with. `wanted` are keys that near the end of a version's budget."""
+    """The parts it works with. `wanted` are versions that near the end of their budget; see `want`."""
 
     guard: Guard
     repository: Repository
@@ -37,13 +37,20 @@ class Upkeep:
     keys: Keys
     versions: KeyVersions
     workers: Executor
-    wanted: set[KeyName] = field(default_factory=set)
+    wanted: set[tuple[KeyName, int]] = field(default_factory=set)
+
+    def want(self, name: KeyName, version: int = 0) -> None:
+        """Have a key rotated soon, if that version is still its primary then; 0 for whichever is."""
+        self.wanted.add((name, version))
 
     async def rotate_wanted(self, now: datetime) -> int:
-        """Rotate the keys that near a budget's end; how many were."""
+        """Rotate the keys whose primary nears its budget's end; how many were."""
         rotated = 0
         while self.wanted:
-            rotated += await self.rotate(self.wanted.pop(), now, "budget")
+            name, version = self.wanted.pop()
+            loaded = self.repository.load(KeyRecord, str(name))
+            if loaded is not None and version in (0, loaded.record.primary):
+                rotated += await self.rotate(name, now, "budget")
         return rotated
 
     async def rotate_due(self, now: datetime) -> int:

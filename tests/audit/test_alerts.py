@@ -86,6 +86,13 @@ def test_many_denials_in_a_short_time_are_one(seconds: list[float], alerts: int)
     assert kinds(*denials(seconds)) == [AlertKind.DENIALS] * alerts
 
 
+def test_denied_items_of_a_batch_that_did_something_are_denials() -> None:
+    batch = replace(EVENT, details={"items": "10", "failed": "9", "denied": "9"})
+    other = replace(EVENT, details={"items": "10", "failed": "9", "denied": "0"})
+    assert kinds(batch, batch, batch) == [AlertKind.DENIALS]
+    assert kinds(other, other, other) == []
+
+
 def test_denials_are_counted_for_each_caller() -> None:
     events = [event for caller in ("a", "b", "c") for event in denials([0], caller)]
     assert kinds(*events) == []

@@ -1,6 +1,7 @@
 """Compiling: what only the engine can refuse, with the exact path; and that rules are cheap in number."""
 
 import time
+from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -131,3 +132,17 @@ def test_a_policy_without_rules_denies():
     assert (
         decide(compile_policy(parse_policy({}, PolicyKind.SECRET)), request).reason is Reason.NO_RULE_MATCHED
     )
+
+
+def test_values_that_data_must_lack_are_limited_in_number():
+    def policy(count):
+        values = [b64encode(f"{i}".encode()).decode() for i in range(count)]
+        rules = [
+            {"name": f"r{i}", "action": "ALLOW", "aad_matcher": {"lacks": values[i : i + 64]}}
+            for i in range(0, count, 64)
+        ]
+        return parse_policy({"rules": rules}, PolicyKind.KMS)
+
+    assert compile_policy(policy(256)).searches == 256
+    with pytest.raises(LimitExceeded, match="257 values, 256 at most"):
+        compile_policy(policy(257))

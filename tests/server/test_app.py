@@ -12,11 +12,12 @@ from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 from server_harness import STATUS
 
 from blindfold.secret import SecretBytes
-from kms.client.channel import open_channel
+from kms.client.channel import open_channel, open_enrolment_channel
 from kms.client.errors import CallExhausted, CallInvalid, CallUnavailable, from_rpc_error
 from kms.errors import ConfigError
 from kms.server.app import Limits
 from kms.server.interceptors.call_path import MAX_REQUEST
+from kms.server.servicers.status import StatusServicer
 from kms.server.tls import ServerCertificate
 from protos.kms.v1.status_service_pb2 import GetStatusRequest
 from protos.kms.v1.status_service_pb2_grpc import StatusServiceStub
@@ -227,3 +228,17 @@ def test_the_options_of_a_listener_carry_every_limit():
     assert options["grpc.max_connection_age_ms"] == 2000
     assert options["grpc.max_concurrent_streams"] == 3
     assert options["grpc.so_reuseport"] == 0
+
+
+def test_a_stranger_may_send_what_a_request_needs_and_no_more(serve, authority):
+    """Whoever enrols has shown nothing: he gets neither memory nor time."""
+    strangers = Limits().for_strangers()
+    assert (strangers.message_size, strangers.streams_per_connection) == (64 << 10, 4)
+    assert strangers.connection_age <= 60
+    server = serve(enrolment_servicers=[StatusServicer(lambda call: STATUS)])
+    with open_enrolment_channel(f"localhost:{server.ports.enrolment}", authority.pem) as channel:
+        ask = channel.unary_unary("/kms.v1.StatusService/GetStatus")
+        with pytest.raises(grpc.RpcError) as caught:
+            ask(bytes(65 << 10), timeout=20)
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert Limits(message_size=1).for_strangers().message_size == 1

@@ -200,7 +200,11 @@ def test_policy_may_decide_by_operation_and_aad(kms: Kms) -> None:
     items = [Plain(b"1", b"eu:1"), Plain(b"2", b"us:2"), Plain(b"3", b"eu:3")]
     results = kms.run(kms.parts.cryptography.encrypt(kms.call(USER), NAME, items))
     assert [type(result) for result in results] == [Made, Denied, Made]
-    assert kms.last_event()["details"] == kms.last_event()["details"] | {"items": "3", "failed": "1"}
+    assert kms.last_event()["details"] == kms.last_event()["details"] | {
+        "items": "3",
+        "failed": "1",
+        "denied": "1",
+    }
     with pytest.raises(Denied):
         one(kms, "decrypt", Sealed(results[0].data, b"eu:1"))
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -280,11 +281,11 @@ def test_rules_are_at_hand_once_they_were_read_unless_asking_them_may_take_long(
     """What takes long is asked in a thread: the event loop serves others."""
     plain = key_record(desk.add(WEB_ONLY))
     slow = key_record(desk.add(rule("r", client_name_matcher={"regex_values": ["(?:.?){250}web"]})))
-    assert desk.asked.at_hand(KEY, plain, WEB, 1) is None
+    assert desk.asked.at_hand(KEY, plain, WEB, [b""]) is None
     rules = desk.asked.resolve(KEY, plain)
-    assert desk.asked.at_hand(KEY, plain, WEB, 1000) == rules
+    assert desk.asked.at_hand(KEY, plain, WEB, [b"aad"] * 1000) == rules
     desk.asked.resolve(KEY, slow)
-    assert desk.asked.at_hand(KEY, slow, WEB, 1) is None
+    assert desk.asked.at_hand(KEY, slow, WEB, [b""]) is None
 
 
 def test_a_short_expression_is_asked_at_once_unless_each_of_many_items_asks_it(desk: Desk) -> None:
@@ -295,8 +296,17 @@ def test_a_short_expression_is_asked_at_once_unless_each_of_many_items_asks_it(d
     for record in (once, each):
         desk.asked.resolve(KEY, record)
     found = [
-        (desk.asked.at_hand(KEY, record, WEB, items) is not None)
+        (desk.asked.at_hand(KEY, record, WEB, [b""] * items) is not None)
         for record in (once, each)
         for items in (1, 1000)
     ]
     assert found == [True, True, True, False]
+
+
+def test_searching_much_data_for_many_values_is_work_for_a_thread(desk: Desk) -> None:
+    values = [b64encode(bytes([number])).decode() for number in range(64)]
+    lacking = key_record(desk.add(rule("r", aad_matcher={"lacks": values})))
+    desk.asked.resolve(KEY, lacking)
+    assert desk.asked.at_hand(KEY, lacking, WEB, [b"a" * 100]) is not None
+    assert desk.asked.at_hand(KEY, lacking, WEB, [b"a" * (16 << 10)]) is None
+    assert desk.asked.at_hand(KEY, lacking, WEB, [b"a" * 100] * 1000) is None

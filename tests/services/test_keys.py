@@ -176,7 +176,7 @@ def test_versions_are_stopped_and_destroyed_in_their_order(kms: Kms) -> None:
     assert change(kms, Verb.ENABLE) == "ENABLED"
     assert change(kms, Verb.MARK_COMPROMISED) == "COMPROMISED"
     assert change(kms, Verb.SCHEDULE_DESTROY, delay=DAY) == "DESTROY_SCHEDULED"
-    assert change(kms, Verb.CANCEL_DESTROY) == "DISABLED"
+    assert change(kms, Verb.CANCEL_DESTROY) == "COMPROMISED"
     change(kms, Verb.SCHEDULE_DESTROY, delay=DAY)
     assert kms.run(kms.parts.upkeep.destroy_due(kms.now + DAY - HOUR)) == 0
     assert kms.run(kms.parts.upkeep.destroy_due(kms.now + DAY)) == 1
@@ -276,3 +276,48 @@ def test_rotation_and_change_of_what_is_not_there_are_in_the_audit_trail(kms: Km
             kms.run(call)
         event = kms.last_event()
         assert (event["resource"], event["decision"], event["reason"]) == (str(NAME), "FAIL", "NOT_FOUND")
+
+
+def test_what_was_compromised_stays_so(kms: Kms) -> None:
+    create(kms)
+    change(kms, Verb.MARK_COMPROMISED)
+    change(kms, Verb.SCHEDULE_DESTROY, delay=DAY)
+    assert change(kms, Verb.CANCEL_DESTROY) == "COMPROMISED"
+    for verb in (Verb.ENABLE, Verb.DISABLE):
+        with pytest.raises(WrongState):
+            change(kms, verb)
+
+
+def test_a_cancelled_destruction_of_a_sound_version_leaves_it_disabled(kms: Kms) -> None:
+    create(kms)
+    change(kms, Verb.SCHEDULE_DESTROY, delay=DAY)
+    assert change(kms, Verb.CANCEL_DESTROY) == "DISABLED"
+
+
+def test_a_selector_has_a_limit_and_is_read_for_those_alone_who_may_list(kms: Kms) -> None:
+    query = KeyQuery(selector="a," * 2049)
+    for who, error in ((KEY_ADMIN, LimitExceeded), (WEB, Denied)):
+        with pytest.raises(error):
+            kms.run(kms.parts.keys.list(kms.call(who), PROD, query, "", 10))
+
+
+def test_the_same_request_id_does_not_give_another_key(kms: Kms) -> None:
+    create(kms, request_id="r")
+    with pytest.raises(AlreadyExists, match="of another purpose"):
+        create(kms, purpose=Purpose.MAC, request_id="r")
+    with pytest.raises(AlreadyExists, match="of another purpose"):
+        create(kms, settings=KeySettings(sensitivity=Sensitivity.LOW), request_id="r")
+
+
+def test_a_key_is_not_rotated_for_a_version_that_is_no_longer_primary(kms: Kms) -> None:
+    create(kms)
+    upkeep = kms.parts.upkeep
+    upkeep.want(NAME, 1)
+    rotate(kms)
+    assert kms.run(upkeep.rotate_wanted(kms.now)) == 0
+    upkeep.want(NAME, 2)
+    assert kms.run(upkeep.rotate_wanted(kms.now)) == 1
+    upkeep.want(NAME)
+    assert kms.run(upkeep.rotate_wanted(kms.now)) == 1
+    upkeep.want(replace(NAME, key="missing"))
+    assert kms.run(upkeep.rotate_wanted(kms.now)) == 0

@@ -12,7 +12,15 @@ from blindfold.secret import SecretBytes
 from kms.crypto import key_wrapping
 from kms.crypto.key_handle import generate
 from kms.crypto.key_wrapping import Recipient, Unwrapper
-from kms.errors import DecryptionFailed, Denied, InvalidField, NotFound, SignatureInvalid, WrongState
+from kms.errors import (
+    DecryptionFailed,
+    Denied,
+    InvalidField,
+    LimitExceeded,
+    NotFound,
+    SignatureInvalid,
+    WrongState,
+)
 from kms.model.algorithms import ALGORITHMS, Purpose
 from kms.model.lifecycle import Verb
 from kms.model.names import ImportKeyName, KeyName, KeyVersionName, KmsPolicyName
@@ -258,3 +266,63 @@ def test_key_is_copied_up_and_never_down(ready: Kms) -> None:
     ready.run(ready.parts.key_versions.change(ready.call(KEY_ADMIN), FIRST, Verb.DISABLE, ""))
     with pytest.raises(WrongState, match="DISABLED"):
         copy(ready, FIRST, medium)
+
+
+@pytest.mark.parametrize("what", ["copy", "export"])
+def test_a_stop_between_decision_and_commit_keeps_the_bytes_in(
+    ready: Kms, holder: key_wrapping.KeyMaterial, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """A copy or an export that was decided before a stop was acknowledged does not come after it."""
+    add_key(ready, sensitivity=Sensitivity.LOW)
+    target = add_key(ready, replace(NAME, key="target"))
+    nonce = begin(ready)
+    unwrap = ready.parts.keyring.unwrap_key_version
+
+    def stop_first(name: KeyVersionName, record: KeyVersionRecord) -> SecretBytes:
+        monkeypatch.setattr(ready.parts.keyring, "unwrap_key_version", unwrap)
+        ready.run(ready.parts.key_versions.change(ready.call(KEY_ADMIN), FIRST, Verb.MARK_COMPROMISED, ""))
+        return unwrap(name, record)
+
+    monkeypatch.setattr(ready.parts.keyring, "unwrap_key_version", stop_first)
+    with pytest.raises(WrongState, match="COMPROMISED"):
+        if what == "copy":
+            copy(ready, FIRST, target)
+        else:
+            export(ready, holder, nonce, proof(holder, nonce, FIRST))
+
+
+def test_material_that_was_wrapped_for_one_importer_is_of_no_use_to_another(ready: Kms) -> None:
+    add_key(ready)
+    source = wrapped(ready, KEY)
+    thief = caller("thief", "key-admin")
+    importing = ready.parts.transfers.import_version(ready.call(thief), NAME, "", source, make_primary=True)
+    with pytest.raises(NotFound):
+        ready.run(importing)
+    assert import_(ready, source).version == 2
+
+
+def test_import_key_serves_as_often_as_was_asked_for(ready: Kms) -> None:
+    add_key(ready)
+    creating = ready.parts.transfers.create_import_key(ready.call(KEY_ADMIN), PROD, 2)
+    name, record = ready.run(creating)
+    source = Wrapped(name, Recipient(record.public_key).wrap(SecretBytes(KEY)))
+    assert [import_(ready, source).version for _ in range(2)] == [2, 3]
+    with pytest.raises(NotFound):
+        import_(ready, source)
+    for imports in (0, 1001):
+        with pytest.raises(LimitExceeded):
+            ready.run(ready.parts.transfers.create_import_key(ready.call(KEY_ADMIN), PROD, imports))
+
+
+def test_exports_that_one_caller_begins_do_not_push_out_anothers(
+    ready: Kms, holder: key_wrapping.KeyMaterial
+) -> None:
+    add_key(ready, sensitivity=Sensitivity.LOW)
+    nonces = [begin(ready)]
+    for _ in range(20):
+        begin(ready, who=caller("busy", "key-user"))
+    export(ready, holder, nonces[0], proof(holder, nonces[0], FIRST))
+    nonces = [begin(ready) for _ in range(17)]
+    with pytest.raises(InvalidField, match="nonce"):
+        export(ready, holder, nonces[0], proof(holder, nonces[0], FIRST))
+    export(ready, holder, nonces[1], proof(holder, nonces[1], FIRST))

@@ -30,12 +30,15 @@ class ImportServicer(ImportServiceServicer):
         self, request: pb.CreateImportKeyRequest, context: ServicerContext
     ) -> pb.ImportKey:
         parent = NamespaceName.parse(request.parent, "parent")
-        name, record = await self._transfers.create_import_key(service_call(), parent)
+        name, record = await self._transfers.create_import_key(
+            service_call(), parent, request.max_imports or 1
+        )
         return pb.ImportKey(
             name=str(name),
             public_key=record.public_key,
             create_time=timestamp(record.create_time),
             expire_time=timestamp(record.expire_time),
+            imports_left=record.imports_left,
         )
 
     async def ImportKeyVersion(

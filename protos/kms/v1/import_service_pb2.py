@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from protos.kms.v1 import key_pb2 as protos_dot_kms_dot_v1_dot_key__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"protos/kms/v1/import_service.proto\x12\x06kms.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17protos/kms/v1/key.proto\".\n\x16\x43reateImportKeyRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xa7\x01\n\tImportKey\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x18\n\npublic_key\x18\x02 \x01(\x0c\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"\xc8\x01\n\x17ImportKeyVersionRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12-\n\talgorithm\x18\x02 \x01(\x0e\x32\x14.kms.v1.KeyAlgorithmB\x04\xe2\x41\x01\x01\x12*\n\x07wrapped\x18\x03 \x01(\x0b\x32\x17.kms.v1.WrappedMaterialH\x00\x12\x14\n\npublic_key\x18\x04 \x01(\x0cH\x00\x12\x1a\n\x0cmake_primary\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x01\x42\n\n\x08material\"F\n\x0fWrappedMaterial\x12\x18\n\nimport_key\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x19\n\x0bwrapped_key\x18\x02 \x01(\x0c\x42\x04\xe2\x41\x01\x02\"]\n\x0e\x43opyKeyRequest\x12\x14\n\x06source\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x19\n\x0b\x64\x65stination\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\x0cmake_primary\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\"(\n\x12\x42\x65ginExportRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"U\n\x13\x42\x65ginExportResponse\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"u\n\x17\x45xportKeyVersionRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05nonce\x18\x02 \x01(\x0c\x42\x04\xe2\x41\x01\x02\x12\x18\n\npublic_key\x18\x03 \x01(\x0c\x42\x04\xe2\x41\x01\x02\x12\x17\n\tsignature\x18\x04 \x01(\x0c\x42\x04\xe2\x41\x01\x02\"f\n\x18\x45xportKeyVersionResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\'\n\talgorithm\x18\x02 \x01(\x0e\x32\x14.kms.v1.KeyAlgorithm\x12\x13\n\x0bwrapped_key\x18\x03 \x01(\x0c\x32\xf4\x02\n\rImportService\x12\x44\n\x0f\x43reateImportKey\x12\x1e.kms.v1.CreateImportKeyRequest\x1a\x11.kms.v1.ImportKey\x12G\n\x10ImportKeyVersion\x12\x1f.kms.v1.ImportKeyVersionRequest\x1a\x12.kms.v1.KeyVersion\x12\x35\n\x07\x43opyKey\x12\x16.kms.v1.CopyKeyRequest\x1a\x12.kms.v1.KeyVersion\x12\x46\n\x0b\x42\x65ginExport\x12\x1a.kms.v1.BeginExportRequest\x1a\x1b.kms.v1.BeginExportResponse\x12U\n\x10\x45xportKeyVersion\x12\x1f.kms.v1.ExportKeyVersionRequest\x1a .kms.v1.ExportKeyVersionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"protos/kms/v1/import_service.proto\x12\x06kms.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17protos/kms/v1/key.proto\"I\n\x16\x43reateImportKeyRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x19\n\x0bmax_imports\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\"\xc3\x01\n\tImportKey\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x18\n\npublic_key\x18\x02 \x01(\x0c\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x1a\n\x0cimports_left\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x03\"\xc8\x01\n\x17ImportKeyVersionRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12-\n\talgorithm\x18\x02 \x01(\x0e\x32\x14.kms.v1.KeyAlgorithmB\x04\xe2\x41\x01\x01\x12*\n\x07wrapped\x18\x03 \x01(\x0b\x32\x17.kms.v1.WrappedMaterialH\x00\x12\x14\n\npublic_key\x18\x04 \x01(\x0cH\x00\x12\x1a\n\x0cmake_primary\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x01\x42\n\n\x08material\"F\n\x0fWrappedMaterial\x12\x18\n\nimport_key\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x19\n\x0bwrapped_key\x18\x02 \x01(\x0c\x42\x04\xe2\x41\x01\x02\"]\n\x0e\x43opyKeyRequest\x12\x14\n\x06source\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x19\n\x0b\x64\x65stination\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\x0cmake_primary\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\"(\n\x12\x42\x65ginExportRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"U\n\x13\x42\x65ginExportResponse\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"u\n\x17\x45xportKeyVersionRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05nonce\x18\x02 \x01(\x0c\x42\x04\xe2\x41\x01\x02\x12\x18\n\npublic_key\x18\x03 \x01(\x0c\x42\x04\xe2\x41\x01\x02\x12\x17\n\tsignature\x18\x04 \x01(\x0c\x42\x04\xe2\x41\x01\x02\"f\n\x18\x45xportKeyVersionResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\'\n\talgorithm\x18\x02 \x01(\x0e\x32\x14.kms.v1.KeyAlgorithm\x12\x13\n\x0bwrapped_key\x18\x03 \x01(\x0c\x32\xf4\x02\n\rImportService\x12\x44\n\x0f\x43reateImportKey\x12\x1e.kms.v1.CreateImportKeyRequest\x1a\x11.kms.v1.ImportKey\x12G\n\x10ImportKeyVersion\x12\x1f.kms.v1.ImportKeyVersionRequest\x1a\x12.kms.v1.KeyVersion\x12\x35\n\x07\x43opyKey\x12\x16.kms.v1.CopyKeyRequest\x1a\x12.kms.v1.KeyVersion\x12\x46\n\x0b\x42\x65ginExport\x12\x1a.kms.v1.BeginExportRequest\x1a\x1b.kms.v1.BeginExportResponse\x12U\n\x10\x45xportKeyVersion\x12\x1f.kms.v1.ExportKeyVersionRequest\x1a .kms.v1.ExportKeyVersionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,6 +36,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CREATEIMPORTKEYREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_CREATEIMPORTKEYREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002'
+  _globals['_CREATEIMPORTKEYREQUEST'].fields_by_name['max_imports']._loaded_options = None
+  _globals['_CREATEIMPORTKEYREQUEST'].fields_by_name['max_imports']._serialized_options = b'\342A\001\001'
   _globals['_IMPORTKEY'].fields_by_name['name']._loaded_options = None
   _globals['_IMPORTKEY'].fields_by_name['name']._serialized_options = b'\342A\001\010'
   _globals['_IMPORTKEY'].fields_by_name['public_key']._loaded_options = None
@@ -44,6 +46,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IMPORTKEY'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
   _globals['_IMPORTKEY'].fields_by_name['expire_time']._loaded_options = None
   _globals['_IMPORTKEY'].fields_by_name['expire_time']._serialized_options = b'\342A\001\003'
+  _globals['_IMPORTKEY'].fields_by_name['imports_left']._loaded_options = None
+  _globals['_IMPORTKEY'].fields_by_name['imports_left']._serialized_options = b'\342A\001\003'
   _globals['_IMPORTKEYVERSIONREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_IMPORTKEYVERSIONREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002'
   _globals['_IMPORTKEYVERSIONREQUEST'].fields_by_name['algorithm']._loaded_options = None
@@ -71,23 +75,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPORTKEYVERSIONREQUEST'].fields_by_name['signature']._loaded_options = None
   _globals['_EXPORTKEYVERSIONREQUEST'].fields_by_name['signature']._serialized_options = b'\342A\001\002'
   _globals['_CREATEIMPORTKEYREQUEST']._serialized_start=137
-  _globals['_CREATEIMPORTKEYREQUEST']._serialized_end=183
-  _globals['_IMPORTKEY']._serialized_start=186
-  _globals['_IMPORTKEY']._serialized_end=353
-  _globals['_IMPORTKEYVERSIONREQUEST']._serialized_start=356
-  _globals['_IMPORTKEYVERSIONREQUEST']._serialized_end=556
-  _globals['_WRAPPEDMATERIAL']._serialized_start=558
-  _globals['_WRAPPEDMATERIAL']._serialized_end=628
-  _globals['_COPYKEYREQUEST']._serialized_start=630
-  _globals['_COPYKEYREQUEST']._serialized_end=723
-  _globals['_BEGINEXPORTREQUEST']._serialized_start=725
-  _globals['_BEGINEXPORTREQUEST']._serialized_end=765
-  _globals['_BEGINEXPORTRESPONSE']._serialized_start=767
-  _globals['_BEGINEXPORTRESPONSE']._serialized_end=852
-  _globals['_EXPORTKEYVERSIONREQUEST']._serialized_start=854
-  _globals['_EXPORTKEYVERSIONREQUEST']._serialized_end=971
-  _globals['_EXPORTKEYVERSIONRESPONSE']._serialized_start=973
-  _globals['_EXPORTKEYVERSIONRESPONSE']._serialized_end=1075
-  _globals['_IMPORTSERVICE']._serialized_start=1078
-  _globals['_IMPORTSERVICE']._serialized_end=1450
+  _globals['_CREATEIMPORTKEYREQUEST']._serialized_end=210
+  _globals['_IMPORTKEY']._serialized_start=213
+  _globals['_IMPORTKEY']._serialized_end=408
+  _globals['_IMPORTKEYVERSIONREQUEST']._serialized_start=411
+  _globals['_IMPORTKEYVERSIONREQUEST']._serialized_end=611
+  _globals['_WRAPPEDMATERIAL']._serialized_start=613
+  _globals['_WRAPPEDMATERIAL']._serialized_end=683
+  _globals['_COPYKEYREQUEST']._serialized_start=685
+  _globals['_COPYKEYREQUEST']._serialized_end=778
+  _globals['_BEGINEXPORTREQUEST']._serialized_start=780
+  _globals['_BEGINEXPORTREQUEST']._serialized_end=820
+  _globals['_BEGINEXPORTRESPONSE']._serialized_start=822
+  _globals['_BEGINEXPORTRESPONSE']._serialized_end=907
+  _globals['_EXPORTKEYVERSIONREQUEST']._serialized_start=909
+  _globals['_EXPORTKEYVERSIONREQUEST']._serialized_end=1026
+  _globals['_EXPORTKEYVERSIONRESPONSE']._serialized_start=1028
+  _globals['_EXPORTKEYVERSIONRESPONSE']._serialized_end=1130
+  _globals['_IMPORTSERVICE']._serialized_start=1133
+  _globals['_IMPORTSERVICE']._serialized_end=1505
 # @@protoc_insertion_point(module_scope)

@@ -25,16 +25,20 @@ class CreateImportKeyRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PARENT_FIELD_NUMBER: _builtins.int
+    MAX_IMPORTS_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`tenants/{tenant}/namespaces/{namespace}`."""
+    max_imports: _builtins.int
+    """How many imports it serves: 1 to 1,000; 0 stands for 1."""
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
+        max_imports: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_imports", b"max_imports", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -50,10 +54,13 @@ class ImportKey(_message.Message):
     PUBLIC_KEY_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    IMPORTS_LEFT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`tenants/{tenant}/namespaces/{namespace}/importKeys/{import_key}`."""
     public_key: _builtins.bytes
     """Its public half, RSA, a SubjectPublicKeyInfo in DER."""
+    imports_left: _builtins.int
+    """How many imports it still serves."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""
@@ -69,10 +76,11 @@ class ImportKey(_message.Message):
         public_key: _builtins.bytes = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
+        imports_left: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "name", b"name", "public_key", b"public_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "imports_left", b"imports_left", "name", b"name", "public_key", b"public_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -72,7 +72,7 @@ class ImportServiceServicer:
     """
 
     def CreateImportKey(self, request, context):
-        """Makes a key to wrap what is to be imported. It expires, and serves one import.
+        """Makes a key to wrap what is to be imported. It expires, and serves the caller alone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,7 +38,7 @@ class ImportServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ImportServiceAsyncStub: ...
     CreateImportKey: _grpc.UnaryUnaryMultiCallable[_import_service_pb2.CreateImportKeyRequest, _import_service_pb2.ImportKey]
-    """Makes a key to wrap what is to be imported. It expires, and serves one import."""
+    """Makes a key to wrap what is to be imported. It expires, and serves the caller alone."""
     ImportKeyVersion: _grpc.UnaryUnaryMultiCallable[_import_service_pb2.ImportKeyVersionRequest, _key_pb2.KeyVersion]
     """Gives imported bytes to the version that waits for them, or adds a version. Not for a HIGH key."""
     CopyKey: _grpc.UnaryUnaryMultiCallable[_import_service_pb2.CopyKeyRequest, _key_pb2.KeyVersion]
@@ -60,7 +60,7 @@ class ImportServiceAsyncStub(ImportServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateImportKey: _aio.UnaryUnaryMultiCallable[_import_service_pb2.CreateImportKeyRequest, _import_service_pb2.ImportKey]  # type: ignore[assignment]
-    """Makes a key to wrap what is to be imported. It expires, and serves one import."""
+    """Makes a key to wrap what is to be imported. It expires, and serves the caller alone."""
     ImportKeyVersion: _aio.UnaryUnaryMultiCallable[_import_service_pb2.ImportKeyVersionRequest, _key_pb2.KeyVersion]  # type: ignore[assignment]
     """Gives imported bytes to the version that waits for them, or adds a version. Not for a HIGH key."""
     CopyKey: _aio.UnaryUnaryMultiCallable[_import_service_pb2.CopyKeyRequest, _key_pb2.KeyVersion]  # type: ignore[assignment]
@@ -85,7 +85,7 @@ class ImportServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _import_service_pb2.CreateImportKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_import_service_pb2.ImportKey, _abc.Awaitable[_import_service_pb2.ImportKey]]:
-        """Makes a key to wrap what is to be imported. It expires, and serves one import."""
+        """Makes a key to wrap what is to be imported. It expires, and serves the caller alone."""
 
     @_abc_1.abstractmethod
     def ImportKeyVersion(
