@@ -284,11 +284,12 @@ def test_a_stop_between_decision_and_commit_keeps_the_bytes_in(
         return unwrap(name, record)
 
     monkeypatch.setattr(ready.parts.keyring, "unwrap_key_version", stop_first)
+    acts = {
+        "copy": lambda: copy(ready, FIRST, target),
+        "export": lambda: export(ready, holder, nonce, proof(holder, nonce, FIRST)),
+    }
     with pytest.raises(WrongState, match="COMPROMISED"):
-        if what == "copy":
-            copy(ready, FIRST, target)
-        else:
-            export(ready, holder, nonce, proof(holder, nonce, FIRST))
+        acts[what]()
 
 
 def test_material_that_was_wrapped_for_one_importer_is_of_no_use_to_another(ready: Kms) -> None:
