@@ -50,12 +50,27 @@ identity = LazyGroup(
         "get": Entry("cli.online.identity:get", "Show an identity and its certificates."),
         "list": Entry("cli.online.identity:list_identities", "List the identities of a namespace."),
         "revoke": Entry("cli.online.identity:revoke", "Refuse an identity, or one of its certificates."),
+        "delete": Entry("cli.online.identity:delete", "Forget a revoked identity."),
     },
     help="Identities: who may call, and with which names, labels and roles.",
     epilog="""\b
 Example:
   kms identity create-token prod/web --label app=web --out web.token
   kms identity enrol --out credentials web.token""",
+)
+jwt_issuer = LazyGroup(
+    "jwt-issuer",
+    {
+        "create": Entry("cli.online.jwt_issuer:create", "Let an issuer's tokens enrol workloads."),
+        "get": Entry("cli.online.jwt_issuer:get", "Show an issuer."),
+        "list": Entry("cli.online.jwt_issuer:list_issuers", "List the issuers of the tenant."),
+        "update": Entry("cli.online.jwt_issuer:update", "Replace all of an issuer."),
+        "delete": Entry("cli.online.jwt_issuer:delete", "Trust an issuer no more."),
+    },
+    help="Issuers of JSON Web Tokens that enrol workloads, such as Kubernetes clusters.",
+    epilog="""\b
+Example:
+  kms jwt-issuer list""",
 )
 secret_policy = LazyGroup(
     "secret-policy",
@@ -248,6 +263,7 @@ program = Program(
         "backup": backup,
         "namespace": namespace,
         "identity": identity,
+        "jwt-issuer": jwt_issuer,
         "secret-policy": secret_policy,
         "blindfold-key": blindfold_key,
         "policy": policy,

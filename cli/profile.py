@@ -12,14 +12,14 @@ from typing import Any, Self
 
 from cli.errors import UsageError
 
-_FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
+FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 
 
 def check_trust_keys(values: Iterable[str], where: str) -> tuple[str, ...]:
     """Fingerprints of documents root keys. Raises `UsageError`."""
     keys = tuple(values)
     for key in keys:
-        if not _FINGERPRINT.fullmatch(key):
+        if not FINGERPRINT.fullmatch(key):
             raise UsageError(
                 f"{where}: not a fingerprint of the form sha256:<64 lower-case hex digits>",
                 hint="`kms init` prints it; `blindfold fingerprint` prints that of a bundle, to compare.",

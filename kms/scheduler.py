@@ -17,11 +17,13 @@ from kms.model.names import BlindfoldKeyName
 from kms.services.blindfold_keys import BlindfoldKeys
 from kms.services.guard import ALLOW, FAIL, Guard
 from kms.services.refusals import Refusals
+from kms.services.spent_tokens import SpentTokens
 from kms.services.upkeep import Upkeep
 
 LOOK_EVERY = 10.0
 DESTROY_EVERY = 60.0
 SUM_UP_EVERY = 60.0
+FORGET_EVERY = 3600.0
 RETRY_AFTER = 60.0
 
 _log = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ class Scheduler:
         keys: BlindfoldKeys,
         refusals: Refusals,
         upkeep: Upkeep,
+        tokens: SpentTokens,
         now: Callable[[], datetime],
         generate_key: Generate = generate,
     ) -> None:
@@ -55,6 +58,7 @@ class Scheduler:
         self._keys = keys
         self._refusals = refusals
         self._upkeep = upkeep
+        self._tokens = tokens
         self._now = now
         self._generate_key = generate_key
         self._tested: dict[BlindfoldKeyName, int] = {}
@@ -73,6 +77,7 @@ class Scheduler:
                     self._repeat(LOOK_EVERY, self.look_after_keys),
                     self._repeat(DESTROY_EVERY, self.destroy_due),
                     self._repeat(SUM_UP_EVERY, self.sum_up),
+                    self._repeat(FORGET_EVERY, self.forget_tokens),
                 )
             finally:
                 self._stopping = True
@@ -135,6 +140,11 @@ class Scheduler:
     async def sum_up(self) -> None:
         """Write the refused calls of the last minute."""
         await self._refusals.flush(timestamp(self._now()))
+
+    async def forget_tokens(self) -> None:
+        """Delete what is kept of tokens that have expired."""
+        while await self._tokens.forget(self._now()):
+            pass
 
     async def _record(self, action: str, name: BlindfoldKeyName, decision: str, reason: str) -> None:
         await self._guard.commit([], [self._event(action, name, decision, reason)])

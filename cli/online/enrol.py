@@ -1,4 +1,4 @@
-"""`kms identity enrol`: from a join token to credentials."""
+"""`kms identity enrol`: from a token to credentials."""
 
 import os
 from pathlib import Path
@@ -7,22 +7,26 @@ from typing import Any
 import click
 
 from blindfold.bundle import print_time
+from blindfold.secret import SecretBytes
 from cli.errors import CliError, UsageError
 from cli.exit_codes import ExitCode
 from cli.online.call_errors import reported
 from cli.options import CREDENTIALS_ENV, DIRECTORY, STREAM, json_option, profile_option, read_profile
 from cli.output import write_fields, write_json
-from cli.profile import Profile
+from cli.profile import FINGERPRINT, Profile
 from cli.secret_io import read_secret
 from kms.client.credentials import CERTIFICATE_FILE, Credentials
 from kms.client.enrolment import enrol as enrol_identity
+from kms.client.enrolment import enrol_with_jwt
 
 
 @click.command(
     epilog="""\b
 Example:
   kms identity enrol --server kms.example.com:7444 --out credentials web.token
-  ssh admin kms identity create-token prod/web | kms identity enrol --out credentials"""
+  ssh admin kms identity create-token prod/web | kms identity enrol --out credentials
+  kms identity enrol --jwt-issuer tenants/acme/jwtIssuers/cluster --identity-root sha256:... \\
+    --out credentials /var/run/secrets/tokens/kms"""
 )
 @click.argument("token", metavar="[TOKEN_FILE]", type=STREAM, default="-")
 @click.option(
@@ -36,14 +40,35 @@ Example:
     help="Directory to write key.pem, cert.pem and ca.pem to, replacing those there; by default that of "
     f"{CREDENTIALS_ENV} or the profile, if it holds none yet.",
 )
+@click.option(
+    "--jwt-issuer",
+    metavar="NAME",
+    help="The token is not a join token but a JWT of this issuer: tenants/TENANT/jwtIssuers/ID.",
+)
+@click.option(
+    "--identity-root",
+    metavar="sha256:HEX",
+    callback=lambda context, option, text: _fingerprint(text),
+    help="Fingerprint of the KMS's identity root, as `kms init` prints it. A join token has it in itself.",
+)
 @profile_option
 @json_option
-def enrol(token: str, server: str | None, out: Path | None, profile_path: Path | None, as_json: bool) -> None:
-    """Spend a join token, read from a file or standard input, for credentials.
+def enrol(
+    token: str,
+    server: str | None,
+    out: Path | None,
+    jwt_issuer: str | None,
+    identity_root: bytes | None,
+    profile_path: Path | None,
+    as_json: bool,
+) -> None:
+    """Spend a join token, read from a file or standard input, for credentials; or a JWT.
 
     The key is made here and never leaves. The token is sent only once the server has proved to be of the
-    authority that the token names.
+    authority that the token, or --identity-root, names.
     """
+    if (jwt_issuer is None) is not (identity_root is None):
+        raise UsageError("--jwt-issuer and --identity-root go together")
     settings = read_profile(profile_path)
     server = server or settings.enrolment_server
     if not server:
@@ -52,10 +77,22 @@ def enrol(token: str, server: str | None, out: Path | None, profile_path: Path |
             hint="Give --server HOST:PORT, or enrolment_server in the profile.",
         )
     out = out or _usual_directory(settings)
-    text = _text(token)
+    secret = _read(token)
     with reported():
-        shown = _fields(enrol_identity(server, text, out), out)
-    (write_json if as_json else write_fields)(shown)
+        if jwt_issuer is None or identity_root is None:
+            credentials = enrol_identity(server, secret.reveal().decode("ascii"), out)
+        else:
+            credentials = enrol_with_jwt(server, identity_root, jwt_issuer, secret, out)
+    (write_json if as_json else write_fields)(_fields(credentials, out))
+
+
+def _fingerprint(text: str | None) -> bytes | None:
+    """Raises `click.BadParameter`."""
+    if text is None:
+        return None
+    if not FINGERPRINT.fullmatch(text):
+        raise click.BadParameter("not of the form sha256:<64 lower-case hex digits>")
+    return bytes.fromhex(text.removeprefix("sha256:"))
 
 
 def _usual_directory(settings: Profile) -> Path:
@@ -68,12 +105,11 @@ def _usual_directory(settings: Profile) -> Path:
     return Path(usual)
 
 
-def _text(name: str) -> str:
-    try:
-        return read_secret(name, "join token").reveal().decode("ascii")
-    except UnicodeDecodeError:
-        pass
-    raise CliError("the file holds no join token", code=ExitCode.USAGE)
+def _read(name: str) -> SecretBytes:
+    token = read_secret(name, "token")
+    if not token.reveal().isascii():
+        raise CliError("the file holds no token", code=ExitCode.USAGE)
+    return token
 
 
 def _fields(credentials: Credentials, directory: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import click
 from blindfold.bundle import print_time
 from cli.errors import UsageError
 from cli.online.names import identity_parent, resolve, resolve_identity
-from cli.online.parameters import comment_option, labels_option, span
+from cli.online.parameters import comment_option, etag_option, labels_option, span
 from cli.online.renewal import renew_now
 from cli.online.session import Session, online
 from cli.options import out_option
@@ -145,3 +145,21 @@ def revoke(session: Session, identity: str, serial: str, comment: str) -> None:
     name = str(resolve_identity(identity, session.tenant))
     request = {"name": name, "serial_number": serial, "comment": comment}
     session.show(session.call(SERVICE, "RevokeIdentity", request))
+
+
+@click.command(
+    epilog="""\b
+Example:
+  kms identity delete prod/web"""
+)
+@_identity_argument
+@etag_option
+@online()
+def delete(session: Session, identity: str, etag: str) -> None:
+    """Forget a revoked identity, so that its name may be enrolled anew, also by a JWT issuer.
+
+    Its certificates stay refused.
+    """
+    name = str(resolve_identity(identity, session.tenant))
+    session.call(SERVICE, "DeleteIdentity", {"name": name, "etag": etag})
+    session.show({"name": name, "deleted": True})

@@ -36,7 +36,7 @@ _PREFIXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 _TIMEOUT = "decrypt_cache_timeout"
 _CONTENT = "content"
 # Maps whose keys are somebody's own words.
-_FREE = frozenset({"labels", "details"})
+_FREE = frozenset({"labels", "details", "claims"})
 
 
 def view(answer: Mapping[str, Any]) -> dict[str, Any]:

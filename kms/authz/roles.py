@@ -63,7 +63,8 @@ ROLES: Mapping[str, frozenset[str]] = MappingProxyType(
         "tenant-admin": _permissions("tenants", "get backup")
         | _permissions("namespaces", "create delete")
         | _NAMESPACE_READ
-        | _permissions("identities", "createJoinToken get list revoke")
+        | _permissions("identities", "createJoinToken get list revoke delete")
+        | _permissions("jwtIssuers", "create get list update delete")
         | _POLICY_READ
         | _POLICY_STOP
         | _POLICY_CHECK
@@ -85,7 +86,7 @@ ROLES: Mapping[str, frozenset[str]] = MappingProxyType(
         "auditor": _AUDIT | _POLICY_READ,
         ENROLLER: _permissions("identities", "createJoinToken"),
         OPERATOR: _permissions("tenants", "create get list backup restore")
-        | _permissions("identities", "createJoinToken get list revoke")
+        | _permissions("identities", "createJoinToken get list revoke delete")
         | _AUDIT
         | _permissions("status", "get")
         | _permissions("server", "lock unlock"),
@@ -95,7 +96,10 @@ ROLES: Mapping[str, frozenset[str]] = MappingProxyType(
 # What a sealer needs of the tenant is public, so a role in any namespace is enough.
 _IN_ANY_NAMESPACE = frozenset({"blindfold.getPublicKey"})
 
-_OF_THE_TENANT = ("tenants.", "blindfoldKeys.", "rateLimiters.", "userIdentifications.", "status.", "server.")
+_OF_THE_TENANT = (
+    *("tenants.", "blindfoldKeys.", "jwtIssuers.", "rateLimiters.", "userIdentifications."),
+    *("status.", "server."),
+)
 # What is the tenant's or the platform's is never reached by a role in a namespace, whatever the call names.
 _ABOVE_NAMESPACES = frozenset(
     permission

@@ -39,6 +39,7 @@ _MODULES: Mapping[str, str] = MappingProxyType(
         "EnrolmentService": "enrolment_service",
         "IdentityService": "identity_service",
         "ImportService": "import_service",
+        "JwtIssuerService": "jwt_issuer_service",
         "KeyService": "key_service",
         "KmsPolicyService": "kms_policy_service",
         "NamespaceService": "namespace_service",

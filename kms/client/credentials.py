@@ -64,7 +64,7 @@ def generate_key_pair() -> KeyPair:
 
 
 def pinned_root(presented_pem: bytes, ca_fingerprint: bytes) -> bytes:
-    """The root CA, as PEM, that a join token pins, out of the certificates a server presented.
+    """The root CA, as PEM, of that fingerprint (SHA-256 of its DER), out of what a server presented.
 
     The result goes into the TLS configuration that enrolment then uses, which verifies the server under it:
     nothing may be sent on the connection that presented the certificates. Raises `Unauthenticated`.
@@ -73,9 +73,7 @@ def pinned_root(presented_pem: bytes, ca_fingerprint: bytes) -> bytes:
         der = certificate.public_bytes(Encoding.DER)
         if hashlib.sha256(der).digest() == ca_fingerprint:
             return certificate.public_bytes(Encoding.PEM)
-    raise Unauthenticated(
-        "the server is not of the authority that the join token names: do not send it the token"
-    )
+    raise Unauthenticated("the server is not of the authority that was named: do not send it the token")
 
 
 def parse_credentials(key_pem: SecretBytes, certificate_pem: bytes, ca_pem: bytes) -> Credentials:

@@ -1,10 +1,12 @@
-"""Becoming an identity with a join token, and staying it (docs/spec/identity.md, "Enrolment")."""
+"""Becoming an identity by a token, and staying it (docs/spec/identity.md, "Enrolment")."""
 
 import socket
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from blindfold.secret import SecretBytes
 from kms.client.api import Api
 from kms.client.channel import open_enrolment_channel
 from kms.client.credentials import (
@@ -19,7 +21,8 @@ from kms.client.credentials import (
 from kms.client.errors import CallUnavailable
 from kms.errors import InvalidField, Unauthenticated
 from kms.model.join_token import JoinToken
-from protos.kms.v1 import enrolment_service_pb2, identity_pb2, identity_service_pb2
+from protos.kms.v1 import identity_pb2, identity_service_pb2
+from protos.kms.v1.enrolment_service_pb2 import EnrolRequest, EnrolResponse, EnrolWithJwtRequest
 
 TIMEOUT = 30.0
 
@@ -35,13 +38,46 @@ def enrol(
     address, `Unauthenticated` for another server, `CallFailed`, `ConfigError`, `OSError` for the directory.
     """
     token = JoinToken.parse(join_token)
-    root = pinned_root(presented_chain(server_address), token.ca_fingerprint)
+
+    def request(csr: bytes) -> EnrolRequest:
+        return EnrolRequest(token=token.reveal(), csr=csr)
+
+    return _enrol(server_address, token.ca_fingerprint, "Enrol", request, directory, server_name)
+
+
+def enrol_with_jwt(
+    server_address: str,
+    ca_fingerprint: bytes,
+    issuer: str,
+    token: SecretBytes,
+    directory: Path,
+    *,
+    server_name: str | None = None,
+) -> Credentials:
+    """`enrol` with a token of a JWT issuer, `tenants/{tenant}/jwtIssuers/{issuer}`.
+
+    `ca_fingerprint` is SHA-256 of the DER of the KMS's identity root. Raises as `enrol`.
+    """
+
+    def request(csr: bytes) -> EnrolWithJwtRequest:
+        return EnrolWithJwtRequest(issuer=issuer, token=token.reveal().decode("ascii"), csr=csr)
+
+    return _enrol(server_address, ca_fingerprint, "EnrolWithJwt", request, directory, server_name)
+
+
+def _enrol(
+    server_address: str,
+    ca_fingerprint: bytes,
+    method: str,
+    request: Callable[[bytes], EnrolRequest | EnrolWithJwtRequest],
+    directory: Path,
+    server_name: str | None,
+) -> Credentials:
+    """`request` is given the signing request; what it gives is sent to a server of the authority alone."""
+    root = pinned_root(presented_chain(server_address), ca_fingerprint)
     pair = generate_key_pair()
     with open_enrolment_channel(server_address, root, server_name) as channel:
-        request = enrolment_service_pb2.EnrolRequest(token=token.reveal(), csr=pair.csr)
-        answer = Api(channel).exchange(
-            "EnrolmentService", "Enrol", request, enrolment_service_pb2.EnrolResponse
-        )
+        answer = Api(channel).exchange("EnrolmentService", method, request(pair.csr), EnrolResponse)
     credentials = _credentials(pair, answer.certificate)
     write_credentials(directory, credentials)
     return credentials

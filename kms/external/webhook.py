@@ -10,14 +10,14 @@ import hmac
 import http.client
 import logging
 import ssl
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import tenacity
 
 from blindfold.secret import SecretBytes
 from kms.errors import ConfigError, Unavailable
+from kms.external.endpoint import Endpoint
 
 TIMEOUT = 10.0
 ATTEMPTS = 8
@@ -36,29 +36,6 @@ class Notice:
     id: str
     time: int
     body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where notices go: an https URL on one of the hosts that the operator allows. Raises `ConfigError`."""
-
-    host: str
-    port: int
-    path: str
-
-    @classmethod
-    def parse(cls, url: str, allowed_hosts: Collection[str]) -> "Endpoint":
-        parts = urlsplit(url)
-        try:
-            port = 443 if parts.port is None else parts.port
-        except ValueError:
-            port = 0
-        if parts.scheme != "https" or not parts.hostname or not port or parts.username or parts.fragment:
-            raise ConfigError("the webhook is an https URL without user and fragment")
-        if parts.hostname not in allowed_hosts:
-            raise ConfigError(f"the webhook's host {parts.hostname} is not among the allowed ones")
-        query = f"?{parts.query}" if parts.query else ""
-        return cls(parts.hostname, port, (parts.path or "/") + query)
 
 
 def signature(key: SecretBytes, notice: Notice) -> str:

@@ -32,8 +32,9 @@ class Configuration:
     ids `proxy_identities`, at one of the prefixes `proxy_addresses` if there are any. `monitoring_listen` is
     "" or where monitors ask, over HTTP; `trace_endpoint` "" or a collector that takes OTLP over HTTP. So many
     denials of a caller in so many seconds are an alert. Alerts go to the log and to `alert_webhook`: "", or
-    an https URL on one of `alert_webhook_hosts`. `rate_limits` hold for every tenant (docs/limits.md). Raises
-    `ConfigError`.
+    an https URL on one of `alert_webhook_hosts`. `rate_limits` hold for every tenant (docs/limits.md). Keys
+    of JWT issuers are fetched from `jwt_issuer_hosts` alone. Certificates of servers that the KMS connects to
+    are verified by those of the `..._ca_file`, by the system's where it is "". Raises `ConfigError`.
     """
 
     directory: Path
@@ -57,6 +58,8 @@ class Configuration:
     alert_webhook_hosts: tuple[str, ...] = ()
     alert_webhook_key_file: str = ""
     alert_webhook_ca_file: str = ""
+    jwt_issuer_hosts: tuple[str, ...] = ()
+    jwt_issuer_ca_file: str = ""
 
     def __post_init__(self) -> None:
         if self.root_of_trust not in PROVIDERS:
@@ -146,6 +149,7 @@ _LISTS = (
     "proxy_addresses",
     "rate_limits",
     "alert_webhook_hosts",
+    "jwt_issuer_hosts",
 )
 _NUMBERS = ("alert_denials", "alert_denials_seconds")
 _OPTIONAL = ("proxy_listen", "monitoring_listen")

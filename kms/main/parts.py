@@ -34,6 +34,9 @@ from kms.services.evaluation import Evaluation
 from kms.services.forgetting import forget_in
 from kms.services.guard import Guard
 from kms.services.identities import Identities
+from kms.services.issuer_keys import Fetch, IssuerKeys, fetch_nothing
+from kms.services.jwt_enrolment import JwtEnrolment
+from kms.services.jwt_issuers import JwtIssuers
 from kms.services.key_handles import KeyHandles
 from kms.services.key_policies import KeyPolicies
 from kms.services.key_versions import KeyVersions
@@ -49,6 +52,7 @@ from kms.services.refusals import Refusals
 from kms.services.repository import Repository
 from kms.services.restores import Restores
 from kms.services.secret_policies import SecretPolicies
+from kms.services.spent_tokens import SpentTokens
 from kms.services.tenants import Namespaces, Tenants
 from kms.services.transfers import Transfers
 from kms.services.upkeep import Upkeep
@@ -73,12 +77,15 @@ class Parts:
     issuer: Issuer
     authenticator: Authenticator
     refusals: Refusals
+    spent_tokens: SpentTokens
     rate_limits: RateLimits
     rate_limiters: RateLimiters
     user_identifications: UserIdentifications
     tenants: Tenants
     namespaces: Namespaces
     identities: Identities
+    jwt_issuers: JwtIssuers
+    jwt_enrolment: JwtEnrolment
     secret_policies: SecretPolicies
     blindfold_keys: BlindfoldKeys
     keys: Keys
@@ -118,10 +125,13 @@ def assemble(
     server_names: Collection[str] = (),
     platform_limits: Sequence[Limit] = (),
     clock: Callable[[], int] = monotonic_ns,
+    issuer_hosts: Collection[str] = (),
+    fetch: Fetch = fetch_nothing,
 ) -> Parts:
     """Wire the parts. `workers` run private operations; `server_names` are the server's DNS names.
 
-    `platform_limits` hold for every tenant; `clock`, for limits, is monotonic, in nanoseconds.
+    `platform_limits` hold for every tenant; `clock` is monotonic, in nanoseconds. `fetch` reads
+    the keys of JWT issuers on those hosts.
     """
     store = vault.store
     repository, keyring = Repository(store), Keyring(vault)
@@ -135,6 +145,8 @@ def assemble(
     anchor = TrustAnchor(
         issuer.trust.with_authority(issuer.authority.certificate), AnchorPolicy(issuer.authority.trust_domain)
     )
+    identities = Identities(guard, repository, issuer, deny_lists, server_names)
+    issuer_keys = IssuerKeys(fetch, clock)
     budget = UseBudget(guard, repository)
     agenda = Agenda(repository)
     keys = Keys(guard, repository, keyring, agenda, workers)
@@ -152,12 +164,15 @@ def assemble(
         issuer=issuer,
         authenticator=Authenticator([anchor], deny_lists.current),
         refusals=Refusals(store),
+        spent_tokens=SpentTokens(guard, repository),
         rate_limits=rate_limits,
         rate_limiters=RateLimiters(guard, repository),
         user_identifications=UserIdentifications(guard, repository),
         tenants=Tenants(guard, repository, keyring, fingerprint(issuer.trust.roots[0])),
         namespaces=Namespaces(guard, repository),
-        identities=Identities(guard, repository, issuer, deny_lists, server_names),
+        identities=identities,
+        jwt_issuers=JwtIssuers(guard, repository, issuer_hosts),
+        jwt_enrolment=JwtEnrolment(repository, identities, issuer_keys),
         secret_policies=SecretPolicies(guard, repository, documents),
         blindfold_keys=BlindfoldKeys(guard, repository, keyring),
         keys=keys,

@@ -13,6 +13,7 @@ from kms.server.servicers.cryptography import CryptoServicer
 from kms.server.servicers.enrolment import EnrolmentServicer
 from kms.server.servicers.identities import IdentityServicer
 from kms.server.servicers.imports import ImportServicer
+from kms.server.servicers.jwt_issuers import JwtIssuerServicer
 from kms.server.servicers.keys import KeyServicer
 from kms.server.servicers.kms_policies import KmsPolicyServicer
 from kms.server.servicers.namespaces import NamespaceServicer
@@ -29,6 +30,7 @@ def main_servicers(parts: Parts, scheduler: Scheduler, status: StatusReport) -> 
         TenantServicer(parts.tenants),
         NamespaceServicer(parts.namespaces),
         IdentityServicer(parts.identities, parts.authenticator.leaf),
+        JwtIssuerServicer(parts.jwt_issuers),
         SecretPolicyServicer(parts.secret_policies, parts.access_review),
         KmsPolicyServicer(parts.kms_policies, parts.access_review),
         KeyServicer(parts.keys, parts.key_versions),
@@ -43,4 +45,4 @@ def main_servicers(parts: Parts, scheduler: Scheduler, status: StatusReport) -> 
 
 def enrolment_servicers(parts: Parts) -> Sequence[Servicer]:
     """Of the listener that does nothing but enrol."""
-    return (EnrolmentServicer(parts.identities),)
+    return (EnrolmentServicer(parts.identities, parts.jwt_enrolment),)

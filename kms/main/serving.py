@@ -15,6 +15,8 @@ from importlib.metadata import version
 from kms.audit.authenticated_store import AuthenticatedStore, open_store
 from kms.client.credentials import generate_key_pair
 from kms.crypto.self_test import run_self_test
+from kms.external.endpoint import trusting
+from kms.external.https import HttpsReader
 from kms.identity.csr import verify_csr
 from kms.main.configuration import Configuration
 from kms.main.parts import Parts, ReadPassphrase, assemble, root_of_trust
@@ -100,8 +102,17 @@ async def _run(
     stop: asyncio.Event,
     on_ready: Callable[[Ports], None],
 ) -> None:
-    parts = assemble(vault, workers, configuration.dns_names, configuration.platform_limits)
-    scheduler = Scheduler(parts.guard, parts.blindfold_keys, parts.refusals, parts.upkeep, utc_now)
+    parts = assemble(
+        vault,
+        workers,
+        configuration.dns_names,
+        configuration.platform_limits,
+        issuer_hosts=configuration.jwt_issuer_hosts,
+        fetch=HttpsReader(configuration.jwt_issuer_hosts, trusting(configuration.jwt_issuer_ca_file)),
+    )
+    scheduler = Scheduler(
+        parts.guard, parts.blindfold_keys, parts.refusals, parts.upkeep, parts.spent_tokens, utc_now
+    )
     status = StatusReport(parts.guard, configuration, vault, parts.repository, utc_now())
     watch = Watch(configuration, parts, lambda: status.ready)
     app = build_app(configuration, parts, scheduler, status, watch.observers)

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import secrets
-import ssl
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,7 +10,8 @@ from pathlib import Path
 from blindfold.secret import SecretBytes
 from kms.audit.alerts import Alert, DenialRate
 from kms.errors import ConfigError, KmsError
-from kms.external.webhook import Endpoint, Notice, Webhook
+from kms.external.endpoint import Endpoint, trusting
+from kms.external.webhook import Notice, Webhook
 from kms.main.configuration import Configuration
 from kms.main.parts import Parts
 from kms.server.interceptors.call_path import Begin
@@ -83,17 +83,16 @@ class Watch:
 
 
 def _webhook(configuration: Configuration, count: Callable[[str], None]) -> Webhook:
-    endpoint = Endpoint.parse(configuration.alert_webhook, configuration.alert_webhook_hosts)
-    ca_file = configuration.alert_webhook_ca_file
+    endpoint = Endpoint.parse(configuration.alert_webhook, configuration.alert_webhook_hosts, "the webhook")
+    context = trusting(configuration.alert_webhook_ca_file)
     if not configuration.alert_webhook_key_file:
         raise ConfigError(
             "alert_webhook needs alert_webhook_key_file, with the key that notices are signed by"
         )
     try:
-        context = ssl.create_default_context(cafile=ca_file or None)
         key = SecretBytes(Path(configuration.alert_webhook_key_file).read_bytes())
     except OSError as error:
-        problem = f"{error.filename or ca_file} cannot be read: {error.strerror or type(error).__name__}"
+        problem = f"{error.filename} cannot be read: {error.strerror or type(error).__name__}"
     else:
         return Webhook(endpoint, key, context, count)
     raise ConfigError(problem)

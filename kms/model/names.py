@@ -146,6 +146,13 @@ class OperatorName(ResourceName):
 
 
 @dataclass(frozen=True, slots=True, order=True)
+class JwtIssuerName(ResourceName):
+    PATTERN: ClassVar[str] = "tenants/{tenant}/jwtIssuers/{issuer}"
+    tenant: str
+    issuer: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
 class BlindfoldKeyName(ResourceName):
     PATTERN: ClassVar[str] = "tenants/{tenant}/blindfoldKeys/{version}"
     tenant: str

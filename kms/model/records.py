@@ -135,7 +135,10 @@ class PrimaryRecord(Record):
 
 @dataclass(frozen=True, slots=True)
 class IdentityRecord(Record):
-    """An enrolled identity as it was granted last. `certificates` are `serial not_before not_after`."""
+    """An enrolled identity as it was granted last. `certificates` are `serial not_before not_after`.
+
+    `origin` is the name of the JWT issuer that it came by, "" for a join token.
+    """
 
     KIND: ClassVar[str] = "identities"
     spiffe_id: str
@@ -145,6 +148,39 @@ class IdentityRecord(Record):
     create_time: datetime
     revoke_time: datetime | None
     certificates: tuple[str, ...]
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class JwtIssuerRecord(Record):
+    """Whose tokens enrol, and as whom: see `kms.identity.admission`. `jwks` is "" where it is discovered."""
+
+    KIND: ClassVar[str] = "jwtIssuers"
+    issuer: str
+    audience: str
+    jwks: str
+    algorithms: tuple[str, ...]
+    subjects: tuple[str, ...]
+    claims: Mapping[str, str]
+    namespace: str
+    identity: str
+    labels: Mapping[str, str]
+    roles: tuple[str, ...]
+    create_time: datetime
+    update_time: datetime
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class UsedTokenRecord(Record):
+    """A token of a JWT issuer that enrolled somebody.
+
+    Named as the issuer, then the token's end in seconds since 1970 as twelve digits, a dash, and its digest.
+    """
+
+    KIND: ClassVar[str] = "usedTokens"
+    EXPIRY_DIGITS: ClassVar[int] = 12
+    identity: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from kms.identity.revocation import DenyList
 from kms.identity.spiffe import parse_identity_name
 from kms.model.names import (
     BlindfoldKeyName,
+    JwtIssuerName,
     KeyName,
     KeyVersionName,
     KmsPolicyName,
@@ -32,6 +33,7 @@ from kms.model.records import (
     DueRecord,
     IdentityRecord,
     ImportKeyRecord,
+    JwtIssuerRecord,
     KeyRecord,
     KeyUsersRecord,
     KeyVersionRecord,
@@ -46,6 +48,7 @@ from kms.model.records import (
     SettingsRecord,
     SignerRecord,
     TenantRecord,
+    UsedTokenRecord,
     UseRecord,
     UserIdentificationRecord,
 )
@@ -94,6 +97,20 @@ def _is_digest(text: str) -> bool:
     return len(text) == DIGEST_SIZE and not set(text) - set("0123456789abcdef")
 
 
+def _used_token(row: str) -> ResourceName:
+    """The issuer of a token that was used."""
+    head, _, token = row.rpartition("/")
+    end, _, digest = token.partition("-")
+    if (
+        len(end) != UsedTokenRecord.EXPIRY_DIGITS
+        or not end.isascii()
+        or not end.isdecimal()
+        or not _is_digest(digest)
+    ):
+        raise InvalidField("name", "does not end in a token's end and digest")
+    return JwtIssuerName.parse(head)
+
+
 # What a row refers to comes before it, except for what a row is a part of.
 KINDS: Mapping[str, RowKind] = MappingProxyType(
     {
@@ -110,6 +127,8 @@ KINDS: Mapping[str, RowKind] = MappingProxyType(
         KeyVersionRecord.KIND: RowKind(KeyVersionRecord, _numbered(KeyVersionName)),
         KeyRecord.KIND: RowKind(KeyRecord, KeyName.parse),
         UseRecord.KIND: RowKind(UseRecord, _counted),
+        JwtIssuerRecord.KIND: RowKind(JwtIssuerRecord, JwtIssuerName.parse),
+        UsedTokenRecord.KIND: RowKind(UsedTokenRecord, _used_token),
         IdentityRecord.KIND: RowKind(IdentityRecord, parse_identity_name),
         UserIdentificationRecord.KIND: RowKind(UserIdentificationRecord, UserIdentificationName.parse),
         RateLimiterRecord.KIND: RowKind(RateLimiterRecord, RateLimiterName.parse),

@@ -1,6 +1,6 @@
 """Who may grant what to whom (docs/spec/identity.md, "Granting")."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
 from kms.authz.roles import ENROLLER, OPERATOR, require_permission
@@ -43,20 +43,25 @@ def check_grantable(caller: Caller, grant: Grant) -> None:
     A site grants to its own workloads, of what it has itself. Who administers one namespace grants roles of
     that namespace only. Raises `InvalidField` for a role that the identity's kind cannot have, `Denied`.
     """
-    _check_kind(grant)
+    _check_kind(type(grant.identity), grant.roles)
     if isinstance(caller.identity, SiteName):
         _check_within_site(caller, caller.identity, grant)
     elif isinstance(grant.identity, IdentityName | SiteWorkloadName):
         _check_namespace(caller, grant, grant.identity.namespace)
 
 
-def _check_kind(grant: Grant) -> None:
-    is_operator = isinstance(grant.identity, OperatorName)
-    for bound in grant.roles:
+def check_grantable_to_workloads(caller: Caller, roles: Collection[str]) -> None:
+    """For who has others admitted in advance, by a rule. Raises `InvalidField`, and `Denied` for a site."""
+    _check_kind(IdentityName, roles)
+    if isinstance(caller.identity, SiteName):
+        raise Denied("NOT_OF_THE_SITE")
+
+
+def _check_kind(kind: type[Identity], roles: Collection[str]) -> None:
+    for bound in roles:
         role = bound.partition("@")[0]
-        kind = _ONLY_FOR.get(role)
-        if (kind is not None and not isinstance(grant.identity, kind)) or (role == OPERATOR) != is_operator:
-            raise InvalidField("roles", f"{bound} is not a role of {grant.identity}")
+        if _ONLY_FOR.get(role, kind) is not kind or (role == OPERATOR) is not (kind is OperatorName):
+            raise InvalidField("roles", f"{bound} is no role of such an identity")
 
 
 def _check_within_site(caller: Caller, site: SiteName, grant: Grant) -> None:

@@ -1,7 +1,7 @@
 """Identities: join tokens, enrolment, renewal, revocation (docs/spec/identity.md)."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from kms.errors import InvalidField, NotFound, Unauthenticated, WrongState
@@ -15,8 +15,8 @@ from kms.identity.spiffe import SpiffeId
 from kms.identity.trust import fingerprint
 from kms.model.caller import Caller
 from kms.model.join_token import JoinToken
-from kms.model.names import Identity, NamespaceName, OperatorName, TenantName
-from kms.model.records import IdentityRecord
+from kms.model.names import Identity, JwtIssuerName, NamespaceName, OperatorName, TenantName
+from kms.model.records import IdentityRecord, JwtIssuerRecord
 from kms.services.call import Call, Outcome, Page
 from kms.services.deny_lists import DenyLists
 from kms.services.granting import CREATE_PERMISSION, check_grantable, grant_of, scope_of
@@ -27,13 +27,23 @@ from kms.storage.interface import Change, Require, WriteConflict
 
 SERIAL_BITS = 160
 MAX_CERTIFICATES = 64
+BY_JOIN_TOKEN = ""
 
 CREATE_JOIN_TOKEN = Action("CreateJoinToken", CREATE_PERMISSION)
 GET_IDENTITY = Action("GetIdentity", "identities.get")
 LIST_IDENTITIES = Action("ListIdentities", "identities.list")
 REVOKE_IDENTITY = Action("RevokeIdentity", "identities.revoke")
+DELETE_IDENTITY = Action("DeleteIdentity", "identities.delete")
 ENROL = "Enrol"
 RENEW = "RenewCertificate"
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """Whom an issuer vouched for, and what that is granted."""
+
+    grant: Grant
+    origin: JwtIssuerName
 
 
 class Identities:
@@ -90,7 +100,7 @@ class Identities:
             if loaded is not None:
                 changes += [loaded.put(loaded.record.spent(now)), self._not_revoked_since(loaded.record)]
             call = Call(self._caller(grant, address), request_id, now)
-            issued = await self._try_enrol(call, grant, public_key, changes)
+            issued = await self._try_enrol(call, grant, public_key, changes, BY_JOIN_TOKEN)
             if issued is not None:
                 return issued
         raise Unauthenticated(TOKEN_REFUSED)
@@ -114,14 +124,32 @@ class Identities:
             pass
         raise Unauthenticated(TOKEN_REFUSED)
 
+    async def admit(
+        self,
+        admitted: Admitted,
+        public_key: PublicKey,
+        changes: Sequence[Change],
+        *,
+        address: str,
+        request_id: str,
+        now: datetime,
+    ) -> CertificateBundle | None:
+        """Enrol who proved otherwise than by a join token who it is; the changes are written with it.
+
+        None if another writer was faster. Raises `WrongState` for an identity that is revoked, came another
+        way, or has 64 certificates that hold; `InvalidField` for the KMS's own DNS names.
+        """
+        call = Call(self._caller(admitted.grant, address), request_id, now)
+        return await self._try_enrol(call, admitted.grant, public_key, changes, str(admitted.origin))
+
     async def _try_enrol(
-        self, call: Call, grant: Grant, public_key: PublicKey, changes: Sequence[Change]
+        self, call: Call, grant: Grant, public_key: PublicKey, changes: Sequence[Change], origin: str
     ) -> CertificateBundle | None:
         """A certificate, written with the changes; None if another writer was faster."""
         self._check_dns_names(grant)
         issued = self._issuer.issue(public_key, grant, call.time)
         try:
-            enrolled = self._enrolled(grant, issued.issued, call.time)
+            enrolled = self._enrolled(grant, issued.issued, call.time, origin)
         except WrongState as error:
             await self._guard.commit([], [refusal_event(call, ENROL, str(grant.identity), error)])
             raise
@@ -143,6 +171,7 @@ class Identities:
         loaded = self._repository.load(IdentityRecord, str(identity))
         if loaded is None or loaded.record.revoke_time is not None:
             raise Unauthenticated("the identity is not enrolled here any more; ask for a join token")
+        origin = self._origin(loaded.record)
         grant = grant_of(identity, loaded.record)
         deny_list = self._deny_lists.current(call.caller.tenant)
         issued = self._issuer.renew(leaf, grant, public_key, call.time, deny_list)
@@ -153,8 +182,17 @@ class Identities:
             raise
         event = call.event(RENEW, str(identity), ALLOW, details={"serial": issued.issued.serial})
         still_holds = self._deny_lists.check(call.caller)
-        await self._guard.commit([loaded.put(record), still_holds], [event])
+        await self._guard.commit([loaded.put(record), still_holds, *origin], [event])
         return issued
+
+    def _origin(self, record: IdentityRecord) -> Sequence[Require]:
+        """The issuer that an identity came by is there. Raises `Unauthenticated`."""
+        if record.origin == BY_JOIN_TOKEN:
+            return ()
+        issuer = self._repository.load(JwtIssuerRecord, record.origin)
+        if issuer is None:
+            raise Unauthenticated("the issuer that vouched for the identity is gone; ask for a join token")
+        return (issuer.require(),)
 
     async def get(self, call: Call, name: Identity) -> Loaded[IdentityRecord]:
         """Raises `NotFound`."""
@@ -198,10 +236,25 @@ class Identities:
 
         return await self._guard.perform(call, REVOKE_IDENTITY, scope_of(name), act)
 
+    async def delete(self, call: Call, name: Identity, etag: str) -> None:
+        """Forget a revoked identity. Its certificates stay denied; the name may be enrolled anew.
+
+        Raises `NotFound`, `EtagMismatch`, and `WrongState` for one that is not revoked as a whole.
+        """
+
+        def act() -> Outcome[None]:
+            loaded = found(self._repository.load(IdentityRecord, str(name)), str(name))
+            loaded.check_etag(etag)
+            if loaded.record.revoke_time is None:
+                raise WrongState(f"{name} is not revoked; revoke it first")
+            return Outcome(None, [loaded.delete()])
+
+        await self._guard.perform(call, DELETE_IDENTITY, scope_of(name), act)
+
     def issue_first(self, csr: bytes, grant: Grant, now: datetime) -> tuple[CertificateBundle, Change]:
         """A certificate without a token, for who holds the root of trust: first start and recovery."""
         issued = self._issuer.issue(verify_csr(csr), grant, now)
-        return issued, self._enrolled(grant, issued.issued, now)
+        return issued, self._enrolled(grant, issued.issued, now, BY_JOIN_TOKEN)
 
     def _check_dns_names(self, grant: Grant) -> None:
         """An identity under the server's own name could pose as the server. Raises `InvalidField`."""
@@ -209,9 +262,11 @@ class Identities:
             if name in self._server_names:
                 raise InvalidField("dns_names", f"{name} is the KMS's own name")
 
-    def _enrolled(self, grant: Grant, issued: IssuedCertificate, now: datetime) -> Change:
-        """The identity's record, made or brought to what was granted now."""
+    def _enrolled(self, grant: Grant, issued: IssuedCertificate, now: datetime, origin: str) -> Change:
+        """The identity's record, made or brought to what was granted now. Raises `WrongState`."""
         loaded = self._repository.load(IdentityRecord, str(grant.identity))
+        if origin and loaded is not None:
+            _check_origin(loaded, origin)
         record = IdentityRecord(
             spiffe_id=str(self._spiffe_id(grant.identity)),
             dns_names=grant.dns_names,
@@ -220,6 +275,7 @@ class Identities:
             create_time=now if loaded is None else loaded.record.create_time,
             revoke_time=None,
             certificates=() if loaded is None else loaded.record.certificates,
+            origin=origin,
         )
         record = _with_certificate(record, issued, now)
         return create(str(grant.identity), record) if loaded is None else loaded.put(record)
@@ -230,6 +286,13 @@ class Identities:
     def _caller(self, grant: Grant, address: str) -> Caller:
         spiffe_id = str(self._spiffe_id(grant.identity))
         return Caller(grant.identity, spiffe_id, (spiffe_id,), address=address)
+
+
+def _check_origin(loaded: Loaded[IdentityRecord], origin: str) -> None:
+    if loaded.record.revoke_time is not None:
+        raise WrongState(f"{loaded.name} is revoked; who administers it can delete it, to be enrolled anew")
+    if loaded.record.origin != origin:
+        raise WrongState(f"{loaded.name} was enrolled by other means than this issuer")
 
 
 def _with_certificate(record: IdentityRecord, issued: IssuedCertificate, now: datetime) -> IdentityRecord:

@@ -7,15 +7,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from services.conftest import ACME, KEY, KEY_ADMIN, Kms
+from services.conftest import ACME, ADMIN, KEY, KEY_ADMIN, Kms
 from services.conftest import kms as kms
 
 from blindfold.errors import GenerationFailed
 from blindfold.private_key import PrivateKey
 from kms.errors import KmsError
+from kms.identity.grant import Grant
+from kms.identity.join_tokens import JoinTokenRecord
 from kms.model.algorithms import Purpose
 from kms.model.lifecycle import Verb
-from kms.model.names import BlindfoldKeyName, KeyName
+from kms.model.names import BlindfoldKeyName, IdentityName, KeyName
 from kms.scheduler import Scheduler, Stopped
 from kms.services.keys import KeySettings
 from testvectors import material
@@ -34,6 +36,7 @@ def scheduler(kms: Kms, generate_key: Any = fixed) -> Scheduler:
         parts.blindfold_keys,
         parts.refusals,
         parts.upkeep,
+        parts.spent_tokens,
         lambda: kms.now,
         generate_key,
     )
@@ -51,6 +54,19 @@ def generate_pending(kms: Kms, scheduled: Scheduler) -> None:
 
 def state(kms: Kms, name: BlindfoldKeyName = KEY) -> str:
     return kms.run(kms.parts.blindfold_keys.get(kms.call(KEY_ADMIN), name)).row.record.state
+
+
+def test_tokens_that_have_expired_are_forgotten(kms: Kms) -> None:
+    grant = Grant(IdentityName("acme", "prod", "web"))
+    for _ in range(2):
+        kms.run(kms.parts.identities.create_join_token(kms.call(ADMIN), grant, timedelta(minutes=1)))
+    kms.pass_time(timedelta(seconds=59))
+    kms.run(scheduler(kms).forget_tokens())
+    assert kms.last_event()["action"] == "CreateJoinToken"
+    kms.pass_time(timedelta(seconds=1))
+    kms.run(scheduler(kms).forget_tokens())
+    assert (kms.last_event()["action"], kms.last_event()["details"]["number"]) == ("Kms.ForgetTokens", "2")
+    assert not list(kms.parts.repository.all(JoinTokenRecord))
 
 
 def test_pending_version_is_generated_tested_and_recorded(kms: Kms) -> None:

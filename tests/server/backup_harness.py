@@ -6,11 +6,13 @@ import io
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from identity.token_workshop import AUDIENCE, URL, claims, jwk, jwks, token
 from server.kms_harness import PROD, WEB_TLS
 
 from kms.client.backups import backup_tenant, restore_tenant
+from kms.client.credentials import generate_key_pair
 from kms.client.opening import open_sealed
-from kms.model.names import TenantName
+from kms.model.names import JwtIssuerName, TenantName
 from kms.services.backup_kinds import KINDS, LEFT_OUT
 from kms.storage.interface import Delete
 
@@ -58,6 +60,7 @@ class Made:
         self.sealed = [kms.seal(b"sealed", policy) for policy in (WEB_TLS, f"{PROD}/secretPolicies/by-name")]
         named = kms.add_identification("user", "ADDRESS")
         kms.add_limiter("by-user", number=1000, user_identification=named)
+        enrol_by_jwt(kms)
         kms.as_("batch")
         revoked = {"name": f"{PROD}/identities/batch"}
         kms.as_("admin").call("IdentityService", "RevokeIdentity", revoked)
@@ -74,6 +77,31 @@ class Made:
         assert use(kms, "MacVerify", name=self.mac["name"], mac=self.mac["mac"], **MESSAGE)
         assert use(kms, "AsymmetricDecrypt", **self.rsa)["plaintext"] == PLAINTEXT
         assert [open_sealed(kms.as_("web"), sealed).reveal() for sealed in self.sealed] == [b"sealed"] * 2
+
+
+def enrol_by_jwt(kms):
+    """An issuer, and an identity that came by it."""
+    made = {
+        "issuer": URL,
+        "audience": AUDIENCE,
+        "jwks": jwks(jwk("EdDSA")).decode(),
+        "subjects": ["system:serviceaccount:prod:*"],
+        "namespace": "prod",
+        "identity": "/kubernetes.io/serviceaccount/name",
+    }
+    request = {"parent": f"{NAME}", "jwt_issuer_id": "cluster", "jwt_issuer": made}
+    kms.as_("admin").call("JwtIssuerService", "CreateJwtIssuer", request)
+    account = claims(kms.now, **{"kubernetes.io": {"serviceaccount": {"name": "pod"}}})
+    kms.loop.run(
+        kms.parts.jwt_enrolment.enrol(
+            JwtIssuerName("acme", "cluster"),
+            token(account, "EdDSA"),
+            generate_key_pair().csr,
+            address="",
+            request_id="",
+            now=kms.now,
+        )
+    )
 
 
 def use(kms, method, **request):

@@ -43,6 +43,7 @@ from kms.server.servicers.cryptography import CryptoServicer
 from kms.server.servicers.enrolment import EnrolmentServicer
 from kms.server.servicers.identities import IdentityServicer
 from kms.server.servicers.imports import ImportServicer
+from kms.server.servicers.jwt_issuers import JwtIssuerServicer
 from kms.server.servicers.keys import KeyServicer
 from kms.server.servicers.kms_policies import KmsPolicyServicer
 from kms.server.servicers.namespaces import NamespaceServicer
@@ -230,9 +231,12 @@ class RunningKms:
 
 @contextmanager
 def running_kms(
-    directory: Path, limiter: RateLimiter | None = None, make_app: MakeApp | None = None
+    directory: Path,
+    limiter: RateLimiter | None = None,
+    make_app: MakeApp | None = None,
+    **assembling: Any,
 ) -> Iterator[RunningKms]:
-    """Tenants acme and globex, each with the namespace prod."""
+    """Tenants acme and globex, each with the namespace prod. `assembling` is for `assemble`."""
     configuration = Configuration(
         directory=directory / "kms",
         trust_domain="kms.test",
@@ -249,7 +253,8 @@ def running_kms(
     with ExitStack() as contexts:
         contexts.callback(vault.close)
         contexts.callback(loop.close)
-        parts = assemble(vault, contexts.enter_context(ThreadPoolExecutor(2)), clock=lambda: ticks[0])
+        workers = contexts.enter_context(ThreadPoolExecutor(2))
+        parts = assemble(vault, workers, clock=lambda: ticks[0], **assembling)
         if make_app is None:
             app = _app(parts, offset, limiter or parts.rate_limits)
         else:
@@ -276,6 +281,7 @@ def _app(parts: Parts, offset: list[timedelta], limiter: RateLimiter) -> App:
             TenantServicer(parts.tenants),
             NamespaceServicer(parts.namespaces),
             IdentityServicer(parts.identities, parts.authenticator.leaf),
+            JwtIssuerServicer(parts.jwt_issuers),
             SecretPolicyServicer(parts.secret_policies, parts.access_review),
             KmsPolicyServicer(parts.kms_policies, parts.access_review),
             KeyServicer(parts.keys, parts.key_versions),
@@ -291,7 +297,7 @@ def _app(parts: Parts, offset: list[timedelta], limiter: RateLimiter) -> App:
     enrolment = Listener(
         "localhost:0",
         enrolment_credentials(lambda: certificate),
-        [EnrolmentServicer(parts.identities)],
+        [EnrolmentServicer(parts.identities, parts.jwt_enrolment)],
         [require_tls_1_3],
     )
     return App(

@@ -22,6 +22,7 @@ _CANDIDATES: Mapping[int, Sequence[Any]] = {
     FieldDescriptor.TYPE_BOOL: (True, None),
 }
 _NUMBERS = (32, 1, None)
+_URLS = ("https://issuer.example",)
 
 
 def resource_names(tenant: str, namespace: str, identifier: str) -> tuple[str, ...]:
@@ -116,7 +117,7 @@ class Attempt:
         kind = item.message_type
         if kind is None:
             if item.type == FieldDescriptor.TYPE_STRING:
-                yield Leaf(path, (*self.texts, None))
+                yield Leaf(path, (*self.texts, *(_URLS if self.texts else ()), None))
             elif is_asked_for and not (item.containing_oneof or item).name.startswith("_"):
                 yield Leaf(path, _CANDIDATES.get(item.type, _NUMBERS))
         elif kind is FieldMask.DESCRIPTOR:

@@ -22,6 +22,7 @@ from protos.kms.v1 import (
     crypto_service_pb2,
     identity_service_pb2,
     import_service_pb2,
+    jwt_issuer_service_pb2,
     key_service_pb2,
     kms_policy_service_pb2,
     namespace_service_pb2,
@@ -315,7 +316,7 @@ def test_the_address_of_a_peer(peer, address):
 
 
 OPERATION_CLASSES = {
-    OperationClass.ENROL: {"Enrol"},
+    OperationClass.ENROL: {"Enrol", "EnrolWithJwt"},
     OperationClass.OPEN: {"EvaluateBlinded"},
     OperationClass.READ: {
         *("GetTenant", "ListTenants", "GetNamespace", "ListNamespaces", "GetIdentity", "ListIdentities"),
@@ -334,6 +335,7 @@ OPERATION_CLASSES = {
         *("GetNamespacePolicy", "GetRateLimiter", "ListRateLimiters"),
         *("GetUserIdentification", "ListUserIdentifications"),
         *("ReviewKmsPolicyAccess", "ReviewSecretPolicyAccess"),
+        *("GetNamespacePolicy", "GetJwtIssuer", "ListJwtIssuers"),
     },
     OperationClass.USE: {
         *("Encrypt", "Decrypt", "ReEncrypt", "GenerateDataKey", "GenerateRandom", "RawEncrypt", "RawDecrypt"),
@@ -354,10 +356,12 @@ OPERATION_CLASSES = {
         *("ExportKeyVersion", "CreateKmsPolicy", "UpdateKmsPolicy", "DeleteKmsPolicy", "UndeleteKmsPolicy"),
         *("SetNamespacePolicy", "CreateRateLimiter", "UpdateRateLimiter", "DeleteRateLimiter"),
         *("CreateUserIdentification", "UpdateUserIdentification", "DeleteUserIdentification"),
+        *("SetNamespacePolicy", "DeleteIdentity", "CreateJwtIssuer", "UpdateJwtIssuer", "DeleteJwtIssuer"),
     },
 }
 MODULES = (
     *(audit, blindfold, crypto_service_pb2, enrolment, identity_service_pb2, import_service_pb2),
+    jwt_issuer_service_pb2,
     *(key_service_pb2, kms_policy_service_pb2, namespace_service_pb2),
     *(rate_limit_service_pb2, secret_policy_service_pb2, status_service_pb2, tenants),
 )

@@ -22,7 +22,7 @@ PUBLIC_KEYS = {"GetPublicKey", "BatchGetPublicKey", "Stream get_public_key"}
 # All that operators do; of a tenant they learn that it is there.
 OF_OPERATORS = {
     *("GetStatus", "CreateTenant", "GetTenant", "ListTenants", "BackupTenant", "RestoreTenant"),
-    *("CreateJoinToken", "GetIdentity", "ListIdentities", "RevokeIdentity"),
+    *("CreateJoinToken", "GetIdentity", "ListIdentities", "RevokeIdentity", "DeleteIdentity"),
     *AUDIT,
 }
 

@@ -51,7 +51,7 @@ def _charge(method: str) -> tuple[OperationClass, str]:
 def operation_class(method: str) -> OperationClass:
     """The class of a method, given by its full path."""
     verb = method.rpartition("/")[2]
-    if verb == "Enrol":
+    if verb.startswith("Enrol"):
         return OperationClass.ENROL
     if verb == "EvaluateBlinded":
         return OperationClass.OPEN

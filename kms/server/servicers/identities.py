@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import ClassVar
 
 import grpc
+from google.protobuf.empty_pb2 import Empty
 
 from kms.errors import InvalidField, Unauthenticated
 from kms.identity.certificates import Leaf
@@ -83,6 +84,11 @@ class IdentityServicer(IdentityServiceServicer):
             await self._identities.revoke(service_call(), name, request.serial_number, comment)
         )
 
+    async def DeleteIdentity(self, request: pb.DeleteIdentityRequest, context: ServicerContext) -> Empty:
+        name = parse_identity_name(request.name, "name")
+        await self._identities.delete(service_call(), name, request.etag)
+        return Empty()
+
     async def RenewCertificate(
         self, request: pb.RenewCertificateRequest, context: ServicerContext
     ) -> pb.RenewCertificateResponse:
@@ -121,6 +127,7 @@ def _to_message(loaded: Loaded[IdentityRecord]) -> identity_pb2.Identity:
         revoke_time=timestamp(record.revoke_time),
         certificates=[_certificate(IssuedCertificate.parse(text)) for text in reversed(record.certificates)],
         etag=loaded.etag,
+        origin=record.origin,
     )
 
 

@@ -26,7 +26,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from protos.kms.v1 import identity_pb2 as protos_dot_kms_dot_v1_dot_identity__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%protos/kms/v1/enrolment_service.proto\x12\x06kms.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cprotos/kms/v1/identity.proto\"9\n\x0c\x45nrolRequest\x12\x16\n\x05token\x18\x01 \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x02\x12\x11\n\x03\x63sr\x18\x02 \x01(\x0c\x42\x04\xe2\x41\x01\x02\"?\n\rEnrolResponse\x12.\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0b\x32\x19.kms.v1.CertificateBundle2H\n\x10\x45nrolmentService\x12\x34\n\x05\x45nrol\x12\x14.kms.v1.EnrolRequest\x1a\x15.kms.v1.EnrolResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%protos/kms/v1/enrolment_service.proto\x12\x06kms.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cprotos/kms/v1/identity.proto\"9\n\x0c\x45nrolRequest\x12\x16\n\x05token\x18\x01 \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x02\x12\x11\n\x03\x63sr\x18\x02 \x01(\x0c\x42\x04\xe2\x41\x01\x02\"V\n\x13\x45nrolWithJwtRequest\x12\x14\n\x06issuer\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x05token\x18\x02 \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x02\x12\x11\n\x03\x63sr\x18\x03 \x01(\x0c\x42\x04\xe2\x41\x01\x02\"?\n\rEnrolResponse\x12.\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0b\x32\x19.kms.v1.CertificateBundle2\x8c\x01\n\x10\x45nrolmentService\x12\x34\n\x05\x45nrol\x12\x14.kms.v1.EnrolRequest\x1a\x15.kms.v1.EnrolResponse\x12\x42\n\x0c\x45nrolWithJwt\x12\x1b.kms.v1.EnrolWithJwtRequest\x1a\x15.kms.v1.EnrolResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,10 +37,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENROLREQUEST'].fields_by_name['token']._serialized_options = b'\200\001\001\342A\001\002'
   _globals['_ENROLREQUEST'].fields_by_name['csr']._loaded_options = None
   _globals['_ENROLREQUEST'].fields_by_name['csr']._serialized_options = b'\342A\001\002'
+  _globals['_ENROLWITHJWTREQUEST'].fields_by_name['issuer']._loaded_options = None
+  _globals['_ENROLWITHJWTREQUEST'].fields_by_name['issuer']._serialized_options = b'\342A\001\002'
+  _globals['_ENROLWITHJWTREQUEST'].fields_by_name['token']._loaded_options = None
+  _globals['_ENROLWITHJWTREQUEST'].fields_by_name['token']._serialized_options = b'\200\001\001\342A\001\002'
+  _globals['_ENROLWITHJWTREQUEST'].fields_by_name['csr']._loaded_options = None
+  _globals['_ENROLWITHJWTREQUEST'].fields_by_name['csr']._serialized_options = b'\342A\001\002'
   _globals['_ENROLREQUEST']._serialized_start=112
   _globals['_ENROLREQUEST']._serialized_end=169
-  _globals['_ENROLRESPONSE']._serialized_start=171
-  _globals['_ENROLRESPONSE']._serialized_end=234
-  _globals['_ENROLMENTSERVICE']._serialized_start=236
-  _globals['_ENROLMENTSERVICE']._serialized_end=308
+  _globals['_ENROLWITHJWTREQUEST']._serialized_start=171
+  _globals['_ENROLWITHJWTREQUEST']._serialized_end=257
+  _globals['_ENROLRESPONSE']._serialized_start=259
+  _globals['_ENROLRESPONSE']._serialized_end=322
+  _globals['_ENROLMENTSERVICE']._serialized_start=325
+  _globals['_ENROLMENTSERVICE']._serialized_end=465
 # @@protoc_insertion_point(module_scope)

@@ -44,6 +44,36 @@ class EnrolRequest(_message.Message):
 Global___EnrolRequest: _TypeAlias = EnrolRequest  # noqa: Y015
 
 @_typing.final
+class EnrolWithJwtRequest(_message.Message):
+    """For EnrolmentService.EnrolWithJwt."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ISSUER_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    CSR_FIELD_NUMBER: _builtins.int
+    issuer: _builtins.str
+    """Who issued the token: `tenants/{tenant}/jwtIssuers/{issuer}`."""
+    token: _builtins.str
+    """A JSON Web Token (RFC 7519) in compact form: up to 16 KiB."""
+    csr: _builtins.bytes
+    """A PKCS#10 request (RFC 2986), PEM or DER: up to 16 KiB. Its key is certified; its subject is ignored."""
+    def __init__(
+        self,
+        *,
+        issuer: _builtins.str = ...,
+        token: _builtins.str = ...,
+        csr: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["csr", b"csr", "issuer", b"issuer", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnrolWithJwtRequest: _TypeAlias = EnrolWithJwtRequest  # noqa: Y015
+
+@_typing.final
 class EnrolResponse(_message.Message):
     """The first certificate of an identity."""
 

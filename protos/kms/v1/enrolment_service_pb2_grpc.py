@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class EnrolmentServiceStub:
-    """Turns a join token into a certificate.
+    """Turns a join token, or a token of an issuer that the tenant trusts, into a certificate.
     """
 
     def __init__(self, channel):
@@ -40,15 +40,29 @@ class EnrolmentServiceStub:
                 request_serializer=protos_dot_kms_dot_v1_dot_enrolment__service__pb2.EnrolRequest.SerializeToString,
                 response_deserializer=protos_dot_kms_dot_v1_dot_enrolment__service__pb2.EnrolResponse.FromString,
                 _registered_method=True)
+        self.EnrolWithJwt = channel.unary_unary(
+                '/kms.v1.EnrolmentService/EnrolWithJwt',
+                request_serializer=protos_dot_kms_dot_v1_dot_enrolment__service__pb2.EnrolWithJwtRequest.SerializeToString,
+                response_deserializer=protos_dot_kms_dot_v1_dot_enrolment__service__pb2.EnrolResponse.FromString,
+                _registered_method=True)
 
 
 class EnrolmentServiceServicer:
-    """Turns a join token into a certificate.
+    """Turns a join token, or a token of an issuer that the tenant trusts, into a certificate.
     """
 
     def Enrol(self, request, context):
         """Spends the token and certifies the key of the request as the identity that the token grants. A token that
         is unknown, used, expired or wrong is UNAUTHENTICATED, with one text for all four.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EnrolWithJwt(self, request, context):
+        """Certifies the key of the request as the identity that the issuer's rules give for the token's claims. A token
+        enrols once. One that is not admitted is UNAUTHENTICATED; an identity that is revoked, or was enrolled by
+        other means, FAILED_PRECONDITION; and while the issuer's keys cannot be fetched, it is UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -62,6 +76,11 @@ def add_EnrolmentServiceServicer_to_server(servicer, server):
                     request_deserializer=protos_dot_kms_dot_v1_dot_enrolment__service__pb2.EnrolRequest.FromString,
                     response_serializer=protos_dot_kms_dot_v1_dot_enrolment__service__pb2.EnrolResponse.SerializeToString,
             ),
+            'EnrolWithJwt': grpc.unary_unary_rpc_method_handler(
+                    servicer.EnrolWithJwt,
+                    request_deserializer=protos_dot_kms_dot_v1_dot_enrolment__service__pb2.EnrolWithJwtRequest.FromString,
+                    response_serializer=protos_dot_kms_dot_v1_dot_enrolment__service__pb2.EnrolResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'kms.v1.EnrolmentService', rpc_method_handlers)
@@ -71,7 +90,7 @@ def add_EnrolmentServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EnrolmentService:
-    """Turns a join token into a certificate.
+    """Turns a join token, or a token of an issuer that the tenant trusts, into a certificate.
     """
 
     @staticmethod
@@ -90,6 +109,33 @@ class EnrolmentService:
             target,
             '/kms.v1.EnrolmentService/Enrol',
             protos_dot_kms_dot_v1_dot_enrolment__service__pb2.EnrolRequest.SerializeToString,
+            protos_dot_kms_dot_v1_dot_enrolment__service__pb2.EnrolResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EnrolWithJwt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kms.v1.EnrolmentService/EnrolWithJwt',
+            protos_dot_kms_dot_v1_dot_enrolment__service__pb2.EnrolWithJwtRequest.SerializeToString,
             protos_dot_kms_dot_v1_dot_enrolment__service__pb2.EnrolResponse.FromString,
             options,
             channel_credentials,

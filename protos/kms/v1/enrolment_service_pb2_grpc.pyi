@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class EnrolmentServiceStub:
-    """Turns a join token into a certificate."""
+    """Turns a join token, or a token of an issuer that the tenant trusts, into a certificate."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -37,19 +37,29 @@ class EnrolmentServiceStub:
     """Spends the token and certifies the key of the request as the identity that the token grants. A token that
     is unknown, used, expired or wrong is UNAUTHENTICATED, with one text for all four.
     """
+    EnrolWithJwt: _grpc.UnaryUnaryMultiCallable[_enrolment_service_pb2.EnrolWithJwtRequest, _enrolment_service_pb2.EnrolResponse]
+    """Certifies the key of the request as the identity that the issuer's rules give for the token's claims. A token
+    enrols once. One that is not admitted is UNAUTHENTICATED; an identity that is revoked, or was enrolled by
+    other means, FAILED_PRECONDITION; and while the issuer's keys cannot be fetched, it is UNAVAILABLE.
+    """
 
 @_typing.type_check_only
 class EnrolmentServiceAsyncStub(EnrolmentServiceStub):
-    """Turns a join token into a certificate."""
+    """Turns a join token, or a token of an issuer that the tenant trusts, into a certificate."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Enrol: _aio.UnaryUnaryMultiCallable[_enrolment_service_pb2.EnrolRequest, _enrolment_service_pb2.EnrolResponse]  # type: ignore[assignment]
     """Spends the token and certifies the key of the request as the identity that the token grants. A token that
     is unknown, used, expired or wrong is UNAUTHENTICATED, with one text for all four.
     """
+    EnrolWithJwt: _aio.UnaryUnaryMultiCallable[_enrolment_service_pb2.EnrolWithJwtRequest, _enrolment_service_pb2.EnrolResponse]  # type: ignore[assignment]
+    """Certifies the key of the request as the identity that the issuer's rules give for the token's claims. A token
+    enrols once. One that is not admitted is UNAUTHENTICATED; an identity that is revoked, or was enrolled by
+    other means, FAILED_PRECONDITION; and while the issuer's keys cannot be fetched, it is UNAVAILABLE.
+    """
 
 class EnrolmentServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Turns a join token into a certificate."""
+    """Turns a join token, or a token of an issuer that the tenant trusts, into a certificate."""
 
     @_abc_1.abstractmethod
     def Enrol(
@@ -59,6 +69,17 @@ class EnrolmentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_enrolment_service_pb2.EnrolResponse, _abc.Awaitable[_enrolment_service_pb2.EnrolResponse]]:
         """Spends the token and certifies the key of the request as the identity that the token grants. A token that
         is unknown, used, expired or wrong is UNAUTHENTICATED, with one text for all four.
+        """
+
+    @_abc_1.abstractmethod
+    def EnrolWithJwt(
+        self,
+        request: _enrolment_service_pb2.EnrolWithJwtRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_enrolment_service_pb2.EnrolResponse, _abc.Awaitable[_enrolment_service_pb2.EnrolResponse]]:
+        """Certifies the key of the request as the identity that the issuer's rules give for the token's claims. A token
+        enrols once. One that is not admitted is UNAUTHENTICATED; an identity that is revoked, or was enrolled by
+        other means, FAILED_PRECONDITION; and while the issuer's keys cannot be fetched, it is UNAVAILABLE.
         """
 
 def add_EnrolmentServiceServicer_to_server(servicer: EnrolmentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

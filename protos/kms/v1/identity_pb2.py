@@ -26,7 +26,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprotos/kms/v1/identity.proto\x12\x06kms.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf3\x03\n\x08Identity\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x17\n\tspiffe_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x17\n\tdns_names\x18\x03 \x03(\tB\x04\xe2\x41\x01\x03\x12\x32\n\x06labels\x18\x04 \x03(\x0b\x32\x1c.kms.v1.Identity.LabelsEntryB\x04\xe2\x41\x01\x03\x12\x13\n\x05roles\x18\x05 \x03(\tB\x04\xe2\x41\x01\x03\x12+\n\x05state\x18\x06 \x01(\x0e\x32\x16.kms.v1.Identity.StateB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0brevoke_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0c\x63\x65rtificates\x18\t \x03(\x0b\x32\x19.kms.v1.IssuedCertificateB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\n \x01(\tB\x04\xe2\x41\x01\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"C\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_ACTIVE\x10\x01\x12\x11\n\rSTATE_REVOKED\x10\x02\"\x9b\x01\n\x11IssuedCertificate\x12\x1b\n\rserial_number\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x34\n\nnot_before\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x33\n\tnot_after\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"\x8d\x01\n\x11\x43\x65rtificateBundle\x12\x10\n\x08identity\x18\x01 \x01(\t\x12\x1d\n\x15\x63\x65rtificate_chain_pem\x18\x02 \x01(\t\x12\x18\n\x10trust_bundle_pem\x18\x03 \x01(\t\x12-\n\tnot_after\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprotos/kms/v1/identity.proto\x12\x06kms.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x89\x04\n\x08Identity\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x17\n\tspiffe_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x17\n\tdns_names\x18\x03 \x03(\tB\x04\xe2\x41\x01\x03\x12\x32\n\x06labels\x18\x04 \x03(\x0b\x32\x1c.kms.v1.Identity.LabelsEntryB\x04\xe2\x41\x01\x03\x12\x13\n\x05roles\x18\x05 \x03(\tB\x04\xe2\x41\x01\x03\x12+\n\x05state\x18\x06 \x01(\x0e\x32\x16.kms.v1.Identity.StateB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0brevoke_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0c\x63\x65rtificates\x18\t \x03(\x0b\x32\x19.kms.v1.IssuedCertificateB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\n \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06origin\x18\x0b \x01(\tB\x04\xe2\x41\x01\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"C\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_ACTIVE\x10\x01\x12\x11\n\rSTATE_REVOKED\x10\x02\"\x9b\x01\n\x11IssuedCertificate\x12\x1b\n\rserial_number\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x34\n\nnot_before\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x33\n\tnot_after\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"\x8d\x01\n\x11\x43\x65rtificateBundle\x12\x10\n\x08identity\x18\x01 \x01(\t\x12\x1d\n\x15\x63\x65rtificate_chain_pem\x18\x02 \x01(\t\x12\x18\n\x10trust_bundle_pem\x18\x03 \x01(\t\x12-\n\tnot_after\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -55,6 +55,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IDENTITY'].fields_by_name['certificates']._serialized_options = b'\342A\001\003'
   _globals['_IDENTITY'].fields_by_name['etag']._loaded_options = None
   _globals['_IDENTITY'].fields_by_name['etag']._serialized_options = b'\342A\001\003'
+  _globals['_IDENTITY'].fields_by_name['origin']._loaded_options = None
+  _globals['_IDENTITY'].fields_by_name['origin']._serialized_options = b'\342A\001\003'
   _globals['_ISSUEDCERTIFICATE'].fields_by_name['serial_number']._loaded_options = None
   _globals['_ISSUEDCERTIFICATE'].fields_by_name['serial_number']._serialized_options = b'\342A\001\003'
   _globals['_ISSUEDCERTIFICATE'].fields_by_name['not_before']._loaded_options = None
@@ -62,13 +64,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ISSUEDCERTIFICATE'].fields_by_name['not_after']._loaded_options = None
   _globals['_ISSUEDCERTIFICATE'].fields_by_name['not_after']._serialized_options = b'\342A\001\003'
   _globals['_IDENTITY']._serialized_start=107
-  _globals['_IDENTITY']._serialized_end=606
-  _globals['_IDENTITY_LABELSENTRY']._serialized_start=492
-  _globals['_IDENTITY_LABELSENTRY']._serialized_end=537
-  _globals['_IDENTITY_STATE']._serialized_start=539
-  _globals['_IDENTITY_STATE']._serialized_end=606
-  _globals['_ISSUEDCERTIFICATE']._serialized_start=609
-  _globals['_ISSUEDCERTIFICATE']._serialized_end=764
-  _globals['_CERTIFICATEBUNDLE']._serialized_start=767
-  _globals['_CERTIFICATEBUNDLE']._serialized_end=908
+  _globals['_IDENTITY']._serialized_end=628
+  _globals['_IDENTITY_LABELSENTRY']._serialized_start=514
+  _globals['_IDENTITY_LABELSENTRY']._serialized_end=559
+  _globals['_IDENTITY_STATE']._serialized_start=561
+  _globals['_IDENTITY_STATE']._serialized_end=628
+  _globals['_ISSUEDCERTIFICATE']._serialized_start=631
+  _globals['_ISSUEDCERTIFICATE']._serialized_end=786
+  _globals['_CERTIFICATEBUNDLE']._serialized_start=789
+  _globals['_CERTIFICATEBUNDLE']._serialized_end=930
 # @@protoc_insertion_point(module_scope)

@@ -79,6 +79,7 @@ class Identity(_message.Message):
     REVOKE_TIME_FIELD_NUMBER: _builtins.int
     CERTIFICATES_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`tenants/{tenant}/namespaces/{namespace}/identities/{identity}`, `tenants/{tenant}/sites/{site}`,
     `tenants/{tenant}/namespaces/{namespace}/sites/{site}/identities/{identity}` for a workload of a site, or
@@ -90,6 +91,8 @@ class Identity(_message.Message):
     """Whether its certificates are accepted."""
     etag: _builtins.str
     """Changes with every write."""
+    origin: _builtins.str
+    """The JWT issuer that it was enrolled by, `tenants/{tenant}/jwtIssuers/{issuer}`; empty for a join token."""
     @_builtins.property
     def dns_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The DNS SANs of its certificates. Policies match them as further names of the caller."""
@@ -127,10 +130,11 @@ class Identity(_message.Message):
         revoke_time: _timestamp_pb2.Timestamp | None = ...,
         certificates: _abc.Iterable[Global___IssuedCertificate] | None = ...,
         etag: _builtins.str = ...,
+        origin: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "revoke_time", b"revoke_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificates", b"certificates", "create_time", b"create_time", "dns_names", b"dns_names", "etag", b"etag", "labels", b"labels", "name", b"name", "revoke_time", b"revoke_time", "roles", b"roles", "spiffe_id", b"spiffe_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificates", b"certificates", "create_time", b"create_time", "dns_names", b"dns_names", "etag", b"etag", "labels", b"labels", "name", b"name", "origin", b"origin", "revoke_time", b"revoke_time", "roles", b"roles", "spiffe_id", b"spiffe_id", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,11 +24,12 @@ _sym_db = _symbol_database.Default()
 
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from protos.kms.v1 import identity_pb2 as protos_dot_kms_dot_v1_dot_identity__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$protos/kms/v1/identity_service.proto\x12\x06kms.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cprotos/kms/v1/identity.proto\"\xb2\x02\n\tJoinToken\x12\x16\n\x05token\x18\x01 \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x03\x12\x16\n\x08identity\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tdns_names\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\x12\x33\n\x06labels\x18\x04 \x03(\x0b\x32\x1d.kms.v1.JoinToken.LabelsEntryB\x04\xe2\x41\x01\x01\x12\x13\n\x05roles\x18\x05 \x03(\tB\x04\xe2\x41\x01\x01\x12,\n\x03ttl\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x04\x12\x35\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"[\n\x16\x43reateJoinTokenRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12+\n\njoin_token\x18\x02 \x01(\x0b\x32\x11.kms.v1.JoinTokenB\x04\xe2\x41\x01\x02\"(\n\x12GetIdentityRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"`\n\x15ListIdentitiesRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"W\n\x16ListIdentitiesResponse\x12$\n\nidentities\x18\x01 \x03(\x0b\x32\x10.kms.v1.Identity\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"_\n\x15RevokeIdentityRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1b\n\rserial_number\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x15\n\x07\x63omment\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\",\n\x17RenewCertificateRequest\x12\x11\n\x03\x63sr\x18\x01 \x01(\x0c\x42\x04\xe2\x41\x01\x02\"J\n\x18RenewCertificateResponse\x12.\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0b\x32\x19.kms.v1.CertificateBundle2\xff\x02\n\x0fIdentityService\x12\x44\n\x0f\x43reateJoinToken\x12\x1e.kms.v1.CreateJoinTokenRequest\x1a\x11.kms.v1.JoinToken\x12;\n\x0bGetIdentity\x12\x1a.kms.v1.GetIdentityRequest\x1a\x10.kms.v1.Identity\x12O\n\x0eListIdentities\x12\x1d.kms.v1.ListIdentitiesRequest\x1a\x1e.kms.v1.ListIdentitiesResponse\x12\x41\n\x0eRevokeIdentity\x12\x1d.kms.v1.RevokeIdentityRequest\x1a\x10.kms.v1.Identity\x12U\n\x10RenewCertificate\x12\x1f.kms.v1.RenewCertificateRequest\x1a .kms.v1.RenewCertificateResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$protos/kms/v1/identity_service.proto\x12\x06kms.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cprotos/kms/v1/identity.proto\"\xb2\x02\n\tJoinToken\x12\x16\n\x05token\x18\x01 \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x03\x12\x16\n\x08identity\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tdns_names\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\x12\x33\n\x06labels\x18\x04 \x03(\x0b\x32\x1d.kms.v1.JoinToken.LabelsEntryB\x04\xe2\x41\x01\x01\x12\x13\n\x05roles\x18\x05 \x03(\tB\x04\xe2\x41\x01\x01\x12,\n\x03ttl\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x04\x12\x35\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"[\n\x16\x43reateJoinTokenRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12+\n\njoin_token\x18\x02 \x01(\x0b\x32\x11.kms.v1.JoinTokenB\x04\xe2\x41\x01\x02\"(\n\x12GetIdentityRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"`\n\x15ListIdentitiesRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"W\n\x16ListIdentitiesResponse\x12$\n\nidentities\x18\x01 \x03(\x0b\x32\x10.kms.v1.Identity\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"_\n\x15RevokeIdentityRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1b\n\rserial_number\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x15\n\x07\x63omment\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"?\n\x15\x44\x65leteIdentityRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04\x65tag\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\",\n\x17RenewCertificateRequest\x12\x11\n\x03\x63sr\x18\x01 \x01(\x0c\x42\x04\xe2\x41\x01\x02\"J\n\x18RenewCertificateResponse\x12.\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0b\x32\x19.kms.v1.CertificateBundle2\xc8\x03\n\x0fIdentityService\x12\x44\n\x0f\x43reateJoinToken\x12\x1e.kms.v1.CreateJoinTokenRequest\x1a\x11.kms.v1.JoinToken\x12;\n\x0bGetIdentity\x12\x1a.kms.v1.GetIdentityRequest\x1a\x10.kms.v1.Identity\x12O\n\x0eListIdentities\x12\x1d.kms.v1.ListIdentitiesRequest\x1a\x1e.kms.v1.ListIdentitiesResponse\x12\x41\n\x0eRevokeIdentity\x12\x1d.kms.v1.RevokeIdentityRequest\x1a\x10.kms.v1.Identity\x12G\n\x0e\x44\x65leteIdentity\x12\x1d.kms.v1.DeleteIdentityRequest\x1a\x16.google.protobuf.Empty\x12U\n\x10RenewCertificate\x12\x1f.kms.v1.RenewCertificateRequest\x1a .kms.v1.RenewCertificateResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -69,26 +70,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REVOKEIDENTITYREQUEST'].fields_by_name['serial_number']._serialized_options = b'\342A\001\001'
   _globals['_REVOKEIDENTITYREQUEST'].fields_by_name['comment']._loaded_options = None
   _globals['_REVOKEIDENTITYREQUEST'].fields_by_name['comment']._serialized_options = b'\342A\001\001'
+  _globals['_DELETEIDENTITYREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DELETEIDENTITYREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
+  _globals['_DELETEIDENTITYREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_DELETEIDENTITYREQUEST'].fields_by_name['etag']._serialized_options = b'\342A\001\001'
   _globals['_RENEWCERTIFICATEREQUEST'].fields_by_name['csr']._loaded_options = None
   _globals['_RENEWCERTIFICATEREQUEST'].fields_by_name['csr']._serialized_options = b'\342A\001\002'
-  _globals['_JOINTOKEN']._serialized_start=177
-  _globals['_JOINTOKEN']._serialized_end=483
-  _globals['_JOINTOKEN_LABELSENTRY']._serialized_start=438
-  _globals['_JOINTOKEN_LABELSENTRY']._serialized_end=483
-  _globals['_CREATEJOINTOKENREQUEST']._serialized_start=485
-  _globals['_CREATEJOINTOKENREQUEST']._serialized_end=576
-  _globals['_GETIDENTITYREQUEST']._serialized_start=578
-  _globals['_GETIDENTITYREQUEST']._serialized_end=618
-  _globals['_LISTIDENTITIESREQUEST']._serialized_start=620
-  _globals['_LISTIDENTITIESREQUEST']._serialized_end=716
-  _globals['_LISTIDENTITIESRESPONSE']._serialized_start=718
-  _globals['_LISTIDENTITIESRESPONSE']._serialized_end=805
-  _globals['_REVOKEIDENTITYREQUEST']._serialized_start=807
-  _globals['_REVOKEIDENTITYREQUEST']._serialized_end=902
-  _globals['_RENEWCERTIFICATEREQUEST']._serialized_start=904
-  _globals['_RENEWCERTIFICATEREQUEST']._serialized_end=948
-  _globals['_RENEWCERTIFICATERESPONSE']._serialized_start=950
-  _globals['_RENEWCERTIFICATERESPONSE']._serialized_end=1024
-  _globals['_IDENTITYSERVICE']._serialized_start=1027
-  _globals['_IDENTITYSERVICE']._serialized_end=1410
+  _globals['_JOINTOKEN']._serialized_start=206
+  _globals['_JOINTOKEN']._serialized_end=512
+  _globals['_JOINTOKEN_LABELSENTRY']._serialized_start=467
+  _globals['_JOINTOKEN_LABELSENTRY']._serialized_end=512
+  _globals['_CREATEJOINTOKENREQUEST']._serialized_start=514
+  _globals['_CREATEJOINTOKENREQUEST']._serialized_end=605
+  _globals['_GETIDENTITYREQUEST']._serialized_start=607
+  _globals['_GETIDENTITYREQUEST']._serialized_end=647
+  _globals['_LISTIDENTITIESREQUEST']._serialized_start=649
+  _globals['_LISTIDENTITIESREQUEST']._serialized_end=745
+  _globals['_LISTIDENTITIESRESPONSE']._serialized_start=747
+  _globals['_LISTIDENTITIESRESPONSE']._serialized_end=834
+  _globals['_REVOKEIDENTITYREQUEST']._serialized_start=836
+  _globals['_REVOKEIDENTITYREQUEST']._serialized_end=931
+  _globals['_DELETEIDENTITYREQUEST']._serialized_start=933
+  _globals['_DELETEIDENTITYREQUEST']._serialized_end=996
+  _globals['_RENEWCERTIFICATEREQUEST']._serialized_start=998
+  _globals['_RENEWCERTIFICATEREQUEST']._serialized_end=1042
+  _globals['_RENEWCERTIFICATERESPONSE']._serialized_start=1044
+  _globals['_RENEWCERTIFICATERESPONSE']._serialized_end=1118
+  _globals['_IDENTITYSERVICE']._serialized_start=1121
+  _globals['_IDENTITYSERVICE']._serialized_end=1577
 # @@protoc_insertion_point(module_scope)

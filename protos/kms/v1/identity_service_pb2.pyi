@@ -238,6 +238,32 @@ class RevokeIdentityRequest(_message.Message):
 Global___RevokeIdentityRequest: _TypeAlias = RevokeIdentityRequest  # noqa: Y015
 
 @_typing.final
+class DeleteIdentityRequest(_message.Message):
+    """For IdentityService.DeleteIdentity."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The identity."""
+    etag: _builtins.str
+    """If set, the identity must still have it; else ABORTED."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteIdentityRequest: _TypeAlias = DeleteIdentityRequest  # noqa: Y015
+
+@_typing.final
 class RenewCertificateRequest(_message.Message):
     """For IdentityService.RenewCertificate."""
 

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from protos.kms.v1 import identity_pb2 as protos_dot_kms_dot_v1_dot_identity__pb2
 from protos.kms.v1 import identity_service_pb2 as protos_dot_kms_dot_v1_dot_identity__service__pb2
 
@@ -56,6 +57,11 @@ class IdentityServiceStub:
                 request_serializer=protos_dot_kms_dot_v1_dot_identity__service__pb2.RevokeIdentityRequest.SerializeToString,
                 response_deserializer=protos_dot_kms_dot_v1_dot_identity__pb2.Identity.FromString,
                 _registered_method=True)
+        self.DeleteIdentity = channel.unary_unary(
+                '/kms.v1.IdentityService/DeleteIdentity',
+                request_serializer=protos_dot_kms_dot_v1_dot_identity__service__pb2.DeleteIdentityRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
         self.RenewCertificate = channel.unary_unary(
                 '/kms.v1.IdentityService/RenewCertificate',
                 request_serializer=protos_dot_kms_dot_v1_dot_identity__service__pb2.RenewCertificateRequest.SerializeToString,
@@ -98,6 +104,14 @@ class IdentityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteIdentity(self, request, context):
+        """Forgets a revoked identity: its certificates stay refused, and its name may be enrolled anew.
+        FAILED_PRECONDITION while it is not revoked as a whole.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RenewCertificate(self, request, context):
         """Issues the caller a new certificate for the identity it calls with.
         """
@@ -127,6 +141,11 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     servicer.RevokeIdentity,
                     request_deserializer=protos_dot_kms_dot_v1_dot_identity__service__pb2.RevokeIdentityRequest.FromString,
                     response_serializer=protos_dot_kms_dot_v1_dot_identity__pb2.Identity.SerializeToString,
+            ),
+            'DeleteIdentity': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteIdentity,
+                    request_deserializer=protos_dot_kms_dot_v1_dot_identity__service__pb2.DeleteIdentityRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
             'RenewCertificate': grpc.unary_unary_rpc_method_handler(
                     servicer.RenewCertificate,
@@ -243,6 +262,33 @@ class IdentityService:
             '/kms.v1.IdentityService/RevokeIdentity',
             protos_dot_kms_dot_v1_dot_identity__service__pb2.RevokeIdentityRequest.SerializeToString,
             protos_dot_kms_dot_v1_dot_identity__pb2.Identity.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteIdentity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kms.v1.IdentityService/DeleteIdentity',
+            protos_dot_kms_dot_v1_dot_identity__service__pb2.DeleteIdentityRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,6 +4,7 @@ isort:skip_file
 Administration of identities, on the listener that requires client certificates."""
 
 from collections import abc as _abc
+from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 from protos.kms.v1 import identity_pb2 as _identity_pb2
 from protos.kms.v1 import identity_service_pb2 as _identity_service_pb2
@@ -47,6 +48,10 @@ class IdentityServiceStub:
     """Refuses an identity, or one certificate of it, from the next call on. There is no way back but to
     enrol again. With a site, its workloads are refused, and the tokens made for them.
     """
+    DeleteIdentity: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.DeleteIdentityRequest, _empty_pb2.Empty]
+    """Forgets a revoked identity: its certificates stay refused, and its name may be enrolled anew.
+    FAILED_PRECONDITION while it is not revoked as a whole.
+    """
     RenewCertificate: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.RenewCertificateRequest, _identity_service_pb2.RenewCertificateResponse]
     """Issues the caller a new certificate for the identity it calls with."""
 
@@ -67,6 +72,10 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     RevokeIdentity: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.RevokeIdentityRequest, _identity_pb2.Identity]  # type: ignore[assignment]
     """Refuses an identity, or one certificate of it, from the next call on. There is no way back but to
     enrol again. With a site, its workloads are refused, and the tokens made for them.
+    """
+    DeleteIdentity: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.DeleteIdentityRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Forgets a revoked identity: its certificates stay refused, and its name may be enrolled anew.
+    FAILED_PRECONDITION while it is not revoked as a whole.
     """
     RenewCertificate: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.RenewCertificateRequest, _identity_service_pb2.RenewCertificateResponse]  # type: ignore[assignment]
     """Issues the caller a new certificate for the identity it calls with."""
@@ -109,6 +118,16 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_identity_pb2.Identity, _abc.Awaitable[_identity_pb2.Identity]]:
         """Refuses an identity, or one certificate of it, from the next call on. There is no way back but to
         enrol again. With a site, its workloads are refused, and the tokens made for them.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteIdentity(
+        self,
+        request: _identity_service_pb2.DeleteIdentityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Forgets a revoked identity: its certificates stay refused, and its name may be enrolled anew.
+        FAILED_PRECONDITION while it is not revoked as a whole.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,94 @@
+"""Enrolment by a token of an issuer that the tenant trusts (docs/spec/identity.md, "Tokens of issuers")."""
+
+from datetime import datetime
+
+from blindfold.secret import SecretBytes
+from kms.errors import NotFound, Unauthenticated
+from kms.identity.csr import verify_csr
+from kms.identity.grant import Grant
+from kms.identity.issued import CertificateBundle
+from kms.identity.web_tokens import REFUSED, Jwks, VerifiedToken, key_id_of, parse_jwks, verify_token
+from kms.model.names import JwtIssuerName, NamespaceName
+from kms.model.records import JwtIssuerRecord, UsedTokenRecord
+from kms.services.granting import scope_of
+from kms.services.guard import ATTEMPTS
+from kms.services.identities import Admitted, Identities
+from kms.services.issuer_keys import IssuerKeys
+from kms.services.jwt_issuers import IssuerSettings
+from kms.services.repository import Repository, create
+from kms.services.tenants import require_namespace
+from kms.storage.interface import Change, Put, Require, WriteConflict
+
+
+class JwtEnrolment:
+    """A token enrols once, whoever holds it."""
+
+    def __init__(self, repository: Repository, identities: Identities, keys: IssuerKeys) -> None:
+        self._repository = repository
+        self._identities = identities
+        self._keys = keys
+
+    async def enrol(
+        self,
+        issuer: JwtIssuerName,
+        token: SecretBytes,
+        csr: bytes,
+        *,
+        address: str,
+        request_id: str,
+        now: datetime,
+    ) -> CertificateBundle:
+        """Exchange a token for a first certificate.
+
+        Raises `Unauthenticated`, `InvalidField` for the signing request, `WrongState` as
+        `Identities.admit`, `Unavailable` while the issuer's keys cannot be had.
+        """
+        public_key = verify_csr(csr)
+        key_id = key_id_of(token)
+        for _ in range(ATTEMPTS):
+            loaded = self._repository.load(JwtIssuerRecord, str(issuer))
+            if loaded is None:
+                raise Unauthenticated(REFUSED)
+            settings = IssuerSettings.of(loaded.record)
+            keys = await self._keys_of(settings, key_id)
+            verified = verify_token(token, keys, settings.expected, now)
+            grant = settings.admission.grant(issuer.tenant, verified.claims)
+            changes: list[Change] = [loaded.require(), self._namespace(grant)]
+            changes.append(self._use(issuer, verified, grant))
+            issued = await self._identities.admit(
+                Admitted(grant, issuer),
+                public_key,
+                changes,
+                address=address,
+                request_id=request_id,
+                now=now,
+            )
+            if issued is not None:
+                return issued
+        raise WriteConflict(f"{issuer} is written to by others")
+
+    async def _keys_of(self, settings: IssuerSettings, key_id: str) -> Jwks:
+        if settings.jwks:
+            return parse_jwks(settings.jwks.encode())
+        return await self._keys.of(settings.issuer, key_id)
+
+    def _namespace(self, grant: Grant) -> Require:
+        name = scope_of(grant.identity)
+        try:
+            if isinstance(name, NamespaceName):
+                return require_namespace(self._repository, name)
+        except NotFound:
+            pass
+        raise Unauthenticated("the token's claims give no namespace of the KMS")
+
+    def _use(self, issuer: JwtIssuerName, token: VerifiedToken, grant: Grant) -> Put:
+        name = used_row(issuer, token)
+        if self._repository.load(UsedTokenRecord, name) is not None:
+            raise Unauthenticated("the token was used before; get another one")
+        return create(name, UsedTokenRecord(str(grant.identity)))
+
+
+def used_row(issuer: JwtIssuerName, token: VerifiedToken) -> str:
+    """What expires first sorts first, below its issuer."""
+    end = int(token.expires_at.timestamp())
+    return f"{issuer}/{end:0{UsedTokenRecord.EXPIRY_DIGITS}}-{token.digest}"

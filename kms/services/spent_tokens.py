@@ -1,0 +1,54 @@
+"""Tokens that have expired are forgotten: join tokens, and what is kept of those of issuers."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+
+from kms.identity.join_tokens import JoinTokenRecord
+from kms.model.audit_event import AuditEvent
+from kms.model.chain import timestamp
+from kms.model.records import UsedTokenRecord
+from kms.services.guard import ALLOW, Guard
+from kms.services.repository import Repository
+from kms.storage.interface import Delete, WriteConflict
+
+ACTION = "Kms.ForgetTokens"
+AT_ONCE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class SpentTokens:
+    """Called by the scheduler."""
+
+    guard: Guard
+    repository: Repository
+
+    async def forget(self, now: datetime) -> int:
+        """Delete the rows of tokens that have expired; how many were. Some wait for the next time."""
+        deletions = list(islice(self._expired(now), AT_ONCE))
+        if not deletions:
+            return 0
+        event = AuditEvent(
+            time=timestamp(now),
+            action=ACTION,
+            caller="",
+            tenant="",
+            resource="",
+            decision=ALLOW,
+            details={"number": str(len(deletions))},
+        )
+        try:
+            await self.guard.commit(deletions, [event])
+        except WriteConflict:
+            return 0
+        return len(deletions)
+
+    def _expired(self, now: datetime) -> Iterator[Delete]:
+        for token in self.repository.all(JoinTokenRecord):
+            if token.record.expires_at <= now:
+                yield token.delete()
+        for used in self.repository.all(UsedTokenRecord):
+            end = used.name.rpartition("/")[2].partition("-")[0]
+            if int(end) <= now.timestamp():
+                yield used.delete()
