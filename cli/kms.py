@@ -89,6 +89,9 @@ secret_policy = LazyGroup(
         "who-can": Entry(
             "cli.online.secret_policy:who_can", "List who is allowed by a secret policy, or may be."
         ),
+        "simulate": Entry(
+            "cli.online.secret_policy:simulate", "Say what a draft would have decided otherwise."
+        ),
         "apply": Entry("cli.online.secret_policy:apply", "Make secret policies what files say."),
         "test": Entry("cli.offline.secret_policy:test", "Check what a policy file decides, offline."),
         "schema": Entry("cli.offline.secret_policy:schema", "Print the JSON Schema of policy files."),
@@ -185,6 +188,7 @@ policy = LazyGroup(
         "validate": Entry("cli.online.kms_policy:validate", "Check the content of a policy."),
         "explain": Entry("cli.online.kms_policy:explain", "Say how a KMS policy would decide."),
         "who-can": Entry("cli.online.kms_policy:who_can", "List who is allowed by a KMS policy, or may be."),
+        "simulate": Entry("cli.online.kms_policy:simulate", "Say what a draft would have decided otherwise."),
         "apply": Entry("cli.online.kms_policy:apply", "Make KMS policies what files say."),
         "test": Entry("cli.offline.kms_policy:test", "Check what a policy file decides, offline."),
         "schema": Entry("cli.offline.kms_policy:schema", "Print the JSON Schema of policy files."),

@@ -8,6 +8,7 @@ from cli.online.policy_access import who_can as make_who_can
 from cli.online.policy_apply import apply as make_apply
 from cli.online.policy_calls import namespace_argument, namespace_name
 from cli.online.policy_explain import explain as make_explain
+from cli.online.policy_simulate import simulate as make_simulate
 from cli.online.session import Session, online
 from cli.policy_kind import KMS
 
@@ -22,6 +23,7 @@ validate = policy_commands.validate(KMS)
 explain = make_explain(KMS)
 apply = make_apply(KMS)
 who_can = make_who_can(KMS)
+simulate = make_simulate(KMS)
 
 
 @click.command(

@@ -9,6 +9,7 @@ from cli.online.policy_access import who_can as make_who_can
 from cli.online.policy_apply import apply as make_apply
 from cli.online.policy_calls import policy_argument
 from cli.online.policy_explain import explain as make_explain
+from cli.online.policy_simulate import simulate as make_simulate
 from cli.online.session import Session, online
 from cli.policy_kind import SECRET
 
@@ -23,6 +24,7 @@ validate = policy_commands.validate(SECRET)
 explain = make_explain(SECRET)
 apply = make_apply(SECRET)
 who_can = make_who_can(SECRET)
+simulate = make_simulate(SECRET)
 
 _revision_argument = click.argument("revision", type=click.IntRange(1))
 

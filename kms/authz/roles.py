@@ -33,8 +33,8 @@ def _permissions(service: str, verbs: str) -> frozenset[str]:
 
 _OF_KEY_ADMIN = ("IMPORT", "COPY", "GET_PUBLIC_KEY")
 
-_POLICY_READ = _permissions("secretPolicies", "get list explain reviewAccess") | _permissions(
-    "kmsPolicies", "get list explain reviewAccess"
+_POLICY_READ = _permissions("secretPolicies", "get list explain reviewAccess simulate") | _permissions(
+    "kmsPolicies", "get list explain reviewAccess simulate"
 )
 _POLICY_STOP = _permissions("secretPolicies", "revokeRevision narrowRevision delete") | frozenset(
     {"kmsPolicies.delete"}

@@ -52,6 +52,7 @@ from kms.services.refusals import Refusals
 from kms.services.repository import Repository
 from kms.services.restores import Restores
 from kms.services.secret_policies import SecretPolicies
+from kms.services.simulation import Simulations
 from kms.services.spent_tokens import SpentTokens
 from kms.services.tenants import Namespaces, Tenants
 from kms.services.transfers import Transfers
@@ -92,6 +93,7 @@ class Parts:
     key_versions: KeyVersions
     kms_policies: KmsPolicies
     access_review: AccessReview
+    simulations: Simulations
     cryptography: Cryptography
     randomness: Randomness
     transfers: Transfers
@@ -179,6 +181,7 @@ def assemble(
         key_versions=versions,
         kms_policies=KmsPolicies(guard, repository),
         access_review=AccessReview(guard, repository, deny_lists, policies, documents),
+        simulations=Simulations(guard, repository, store, policies, documents),
         cryptography=Cryptography(operations),
         randomness=Randomness(guard, policies),
         transfers=Transfers(guard, repository, keyring, policies, budget, workers),

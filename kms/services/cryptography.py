@@ -36,8 +36,8 @@ _OAEP, _PSS, _MAC = Purpose.ASYMMETRIC_DECRYPT, Purpose.ASYMMETRIC_SIGN, Purpose
 
 ENCRYPT = _operation("ENCRYPT", "Encrypt", _CIPHER, is_new=True, draws_nonce=True)
 DECRYPT = _operation("DECRYPT", "Decrypt", _CIPHER, is_new=False)
-REENCRYPT_FROM = _operation("REENCRYPT_FROM", "ReEncrypt", _CIPHER, is_new=False)
-REENCRYPT_TO = _operation("REENCRYPT_TO", "ReEncrypt", _CIPHER, is_new=True, draws_nonce=True)
+REENCRYPT_FROM = _operation("REENCRYPT_FROM", "ReEncrypt", _CIPHER, is_new=False, is_named=True)
+REENCRYPT_TO = _operation("REENCRYPT_TO", "ReEncrypt", _CIPHER, is_new=True, draws_nonce=True, is_named=True)
 DATA_KEY = _operation("GENERATE_DATA_KEY", "GenerateDataKey", _CIPHER, is_new=True, draws_nonce=True)
 RAW_ENCRYPT = _operation("RAW_ENCRYPT", "RawEncrypt", _RAW, is_new=True, draws_nonce=True)
 RAW_DECRYPT = _operation("RAW_DECRYPT", "RawDecrypt", _RAW, is_new=False)

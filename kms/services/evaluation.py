@@ -8,10 +8,11 @@ once a revocation is acknowledged, no answer that was decided before it leaves.
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from types import MappingProxyType
 
 from blindfold import Binding
 from blindfold.errors import ElementOutOfRange, EvaluationFault
@@ -78,11 +79,6 @@ class _Permit:
     revision: Loaded[RevisionRecord]
     denied: Require
 
-    @property
-    def details(self) -> dict[str, str]:
-        document = self.policy.document
-        return {"policy": document.resource_name, "revision": str(document.revision)}
-
 
 @dataclass(frozen=True, slots=True)
 class _Key:
@@ -95,19 +91,22 @@ class _Key:
 
 @dataclass(slots=True)
 class _Work:
-    """One call: what is asked, the last permit, and a result for each element that has one."""
+    """One call: what is asked, and a result for each element that has one.
+
+    `named` is the revision that was asked last, as events name it.
+    """
 
     call: Call
     key: BlindfoldKeyName
     binding: RevisionBinding | PolicyBinding
     elements: Sequence[bytes]
     results: list[Result | None]
-    permit: _Permit | None = None
+    named: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def refusals(self, error: Exception) -> list[AuditEvent]:
         """One event for each element; one for the call if there are too few or too many of them."""
         event = refusal_event(self.call, ACTION, str(self.key), error)
-        known = {} if self.permit is None else self.permit.details
+        known = self.named
         if isinstance(error, LimitExceeded):
             return [replace(event, details={**event.details, "elements": str(len(self.elements))})]
         return [
@@ -118,7 +117,7 @@ class _Work:
     def events(self, permit: _Permit, results: Sequence[Result]) -> list[AuditEvent]:
         made = []
         for element, result in zip(self.elements, results, strict=True):
-            details = permit.details | {"element_sha256": _digest(element)}
+            details = {**self.named, "element_sha256": _digest(element)}
             decision, reason = (FAIL, result.reason) if isinstance(result, KmsError) else (ALLOW, permit.rule)
             made.append(self.call.event(ACTION, str(self.key), decision, reason, details))
         return made
@@ -174,7 +173,7 @@ class Evaluation:
         if not 1 <= len(work.elements) <= MAX_ELEMENTS:
             raise LimitExceeded("elements", f"1 to {MAX_ELEMENTS} elements in a request")
         for attempt in range(ATTEMPTS):
-            permit = work.permit = await self._permit(work)
+            permit = await self._permit(work)
             key = self._key(work.key, permit)
             if attempt == 0:
                 counter = _counter(work.key, permit.policy)
@@ -197,6 +196,7 @@ class Evaluation:
         check_tenant(call, key)
         denied = self._deny_lists.check(call.caller)
         head, revision = self._load(key.tenant, work.binding)
+        work.named = _named(revision.name)
         if revision.record.revoke_time is not None:
             raise Denied("REVISION_REVOKED")
         if call.caller.spiffe_id in revision.record.denied:
@@ -331,6 +331,11 @@ def _self_test(evaluator: Evaluator) -> None:
     except EvaluationFault:
         # The version stays stopped, and says so to every caller; each of them brings the next test.
         return
+
+
+def _named(revision_row: str) -> Mapping[str, str]:
+    policy, _, number = revision_row.rpartition("/revisions/")
+    return MappingProxyType({"policy": policy, "revision": str(int(number))})
 
 
 def _digest(element: bytes) -> str:

@@ -7,6 +7,7 @@ rows come from memory and nothing waits.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 
 from kms.authz.decide import decide_first
 from kms.errors import Denied
@@ -20,6 +21,10 @@ from kms.services.repository import Repository, found
 
 NO_POLICY = "NO_POLICY"
 POLICY_DELETED = "POLICY_DELETED"
+
+
+Drafts = Mapping[str, StoredKmsPolicy]
+NO_DRAFTS: Drafts = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +67,15 @@ class KeyPolicies:
         self._repository = repository
         self._contents = KmsPolicyContents()
 
-    def resolve(self, key: KeyName, record: KeyRecord) -> KeyRules:
+    def resolve(self, key: KeyName, record: KeyRecord, drafts: Drafts = NO_DRAFTS) -> KeyRules:
         """The rules of a key. A policy that is the key's, and the namespace's only one, is asked once.
 
-        Raises `Denied` because of `NO_POLICY` or `POLICY_DELETED`, and `StoreTampered`.
+        Each of `drafts` stands in the place of the policy of that name. Raises `Denied` because of
+        `NO_POLICY` or `POLICY_DELETED`, and `StoreTampered`.
         """
         namespace = f"tenants/{key.tenant}/namespaces/{key.namespace}"
-        return self._rules(key.tenant, namespace, key.key, record.policy, record.labels)
+        sets = self._sets(namespace, record.policy)
+        return self._rules(key.tenant, sets, key.key, record.labels, drafts)
 
     def at_hand(
         self, key: KeyName, record: KeyRecord, caller: Caller, aads: Sequence[bytes]
@@ -104,16 +111,30 @@ class KeyPolicies:
         stored = self._contents.read(found(row, str(name)).record)
         return stored if head.delete_time is None else None
 
-    def resolve_namespace(self, name: NamespaceName) -> KeyRules:
-        """The rules of a namespace alone, for what names no key. Raises as `resolve`."""
-        return self._rules(name.tenant, str(name), "", "", {})
+    def resolve_namespace(self, name: NamespaceName, drafts: Drafts = NO_DRAFTS) -> KeyRules:
+        """The rules of a namespace alone, for what names no key. As `resolve`."""
+        return self._rules(name.tenant, self._sets(str(name), ""), "", {}, drafts)
 
-    def _rules(self, tenant: str, namespace: str, key: str, own: str, labels: Mapping[str, str]) -> KeyRules:
-        sets = [
-            tuple([self._contents.read(self._revision(tenant, name)) for name in names])
-            for names in self._sets(namespace, own)
+    def asked_for(self, namespace: NamespaceName, own: str = "") -> frozenset[str]:
+        """The policies that are asked for a key of that namespace, which names `own` itself, if any."""
+        try:
+            return frozenset(name for names in self._sets(str(namespace), own) for name in names)
+        except Denied:
+            return frozenset()
+
+    def _rules(
+        self,
+        tenant: str,
+        sets: Sequence[tuple[str, ...]],
+        key: str,
+        labels: Mapping[str, str],
+        drafts: Drafts,
+    ) -> KeyRules:
+        stored = [
+            tuple([drafts.get(name) or self._contents.read(self._revision(tenant, name)) for name in names])
+            for names in sets
         ]
-        return _key_rules(key, labels, sets)
+        return _key_rules(key, labels, stored)
 
     def _sets(self, namespace: str, own: str) -> list[tuple[str, ...]]:
         of_namespace = self._repository.load(NamespacePolicyRecord, namespace)

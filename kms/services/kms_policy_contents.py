@@ -24,6 +24,12 @@ class StoredKmsPolicy:
     reads_aad: bool
 
 
+def stored(content: PolicyContent, data: bytes = b"") -> StoredKmsPolicy:
+    """A content ready to be asked; without `data`, a draft. Raises `InvalidField`."""
+    reads_aad = any(rule.is_set("aad_matcher") for rule in content.rules)
+    return StoredKmsPolicy(data, compile_policy(content), reads_aad)
+
+
 class KmsPolicyContents:
     """Reads contents out of revisions. Safe for calls from several threads."""
 
@@ -71,9 +77,7 @@ def check_digest(record: KmsPolicyRevisionRecord) -> None:
 def _read(record: KmsPolicyRevisionRecord) -> StoredKmsPolicy:
     obj = content_object(record)
     try:
-        content = parse_policy(obj, PolicyKind.KMS)
-        reads_aad = any(rule.is_set("aad_matcher") for rule in content.rules)
-        return StoredKmsPolicy(record.content, compile_policy(content), reads_aad)
+        return stored(parse_policy(obj, PolicyKind.KMS), record.content)
     except KmsError:
         pass
     raise StoreTampered("the stored content of a KMS policy cannot be read")

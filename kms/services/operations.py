@@ -40,8 +40,9 @@ UNLIMITED = 1 << 52
 class Operation:
     """An operation as policies name it. `is_new` makes something under the primary version by default.
 
-    `draws_nonce`: each item takes one from the version's budget; `in_worker`: it takes long enough to leave
-    the event loop; `many_in_worker`: several of them do.
+    `is_named`: events say its name, because another operation is the same method's. `draws_nonce`: each item
+    takes one from the version's budget; `in_worker`: it takes long enough to leave the event loop;
+    `many_in_worker`: several of them do.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Operation:
     purposes: frozenset[Purpose]
     is_new: bool
     draws_nonce: bool = False
+    is_named: bool = False
     in_worker: bool = False
     many_in_worker: bool = False
 
@@ -258,6 +260,8 @@ class Operations:
         errors = [result for result in results if isinstance(result, KmsError)]
         versions = sorted({use.name.version for use in plan.uses.values()})
         details = {"versions": " ".join(map(str, versions))}
+        if operation.is_named:
+            details["operation"] = operation.name
         if plan.states:
             details["state"] = " ".join(sorted(plan.states))
         denied = sum(isinstance(error, Denied) for error in errors)

@@ -175,6 +175,10 @@ class Store(Protocol):
         """Events with a sequence number above `after`, in order, verified."""
         ...
 
+    def last_event(self) -> int:
+        """The sequence number of the newest event, 0 for none."""
+        ...
+
     def checkpoint(self) -> "Future[SignedCheckpoint]":
         """Write a checkpoint now, inside and outside. The future fails as that of `commit`."""
         ...

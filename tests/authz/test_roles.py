@@ -27,6 +27,7 @@ TENANT_ROLES = sorted(set(ROLES) - {"operator"})
 GRID = {
     "secretPolicies.get secretPolicies.list secretPolicies.explain": "tenant-admin policy-author auditor",
     "secretPolicies.reviewAccess kmsPolicies.reviewAccess": "tenant-admin policy-author auditor",
+    "secretPolicies.simulate kmsPolicies.simulate": "tenant-admin policy-author auditor",
     "secretPolicies.create secretPolicies.update secretPolicies.undelete": "policy-author",
     "secretPolicies.delete kmsPolicies.delete": "tenant-admin policy-author",
     "secretPolicies.revokeRevision secretPolicies.narrowRevision": "tenant-admin policy-author",

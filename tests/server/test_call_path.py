@@ -334,8 +334,8 @@ OPERATION_CLASSES = {
         *("ListKmsPolicyRevisions", "GetKmsPolicyRevision", "ValidateKmsPolicy", "ExplainKmsPolicy"),
         *("GetNamespacePolicy", "GetRateLimiter", "ListRateLimiters"),
         *("GetUserIdentification", "ListUserIdentifications"),
-        *("ReviewKmsPolicyAccess", "ReviewSecretPolicyAccess"),
         *("GetNamespacePolicy", "GetJwtIssuer", "ListJwtIssuers"),
+        *("ReviewKmsPolicyAccess", "ReviewSecretPolicyAccess", "SimulateKmsPolicy", "SimulateSecretPolicy"),
     },
     OperationClass.USE: {
         *("Encrypt", "Decrypt", "ReEncrypt", "GenerateDataKey", "GenerateRandom", "RawEncrypt", "RawDecrypt"),

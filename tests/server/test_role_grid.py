@@ -15,6 +15,7 @@ POLICY_READING = {
     *("GetSecretPolicy", "ListSecretPolicies", "GetRevision", "ListRevisions", "ExplainSecretPolicy"),
     *("GetKmsPolicy", "ListKmsPolicies", "GetKmsPolicyRevision", "ListKmsPolicyRevisions"),
     *("ExplainKmsPolicy", "ReviewKmsPolicyAccess", "ReviewSecretPolicyAccess"),
+    *("SimulateKmsPolicy", "SimulateSecretPolicy"),
 }
 AUDIT = {"ListAuditEvents", "ExportAuditEvents", "GetCheckpoint"}
 KEY_READING = {"GetKey", "ListKeys", "GetKeyVersion", "ListKeyVersions"}

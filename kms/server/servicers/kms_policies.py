@@ -19,9 +19,15 @@ from kms.server.servicers.kms_policy_messages import (
     to_operation,
     to_policy_or_revision,
 )
-from kms.server.servicers.policy_messages import access_message, to_circumstances, warning_message
+from kms.server.servicers.policy_messages import (
+    access_message,
+    simulation_message,
+    to_circumstances,
+    warning_message,
+)
 from kms.services.access_review import AccessReview
 from kms.services.kms_policies import KmsPolicies
+from kms.services.simulation import DEFAULT_EVENTS, Simulations
 from protos.kms.v1 import kms_policy_service_pb2 as pb
 from protos.kms.v1.kms_policy_pb2 import KmsPolicy, KmsPolicyContent, KmsPolicyRevision, NamespacePolicy
 from protos.kms.v1.kms_policy_service_pb2_grpc import (
@@ -33,9 +39,10 @@ from protos.kms.v1.kms_policy_service_pb2_grpc import (
 class KmsPolicyServicer(KmsPolicyServiceServicer):
     SERVICE: ClassVar[str] = pb.DESCRIPTOR.services_by_name["KmsPolicyService"].full_name
 
-    def __init__(self, policies: KmsPolicies, access: AccessReview) -> None:
+    def __init__(self, policies: KmsPolicies, access: AccessReview, simulations: Simulations) -> None:
         self._policies = policies
         self._access = access
+        self._simulations = simulations
 
     def add_to(self, server: grpc.aio.Server) -> None:
         add_KmsPolicyServiceServicer_to_server(self, server)
@@ -112,6 +119,13 @@ class KmsPolicyServicer(KmsPolicyServiceServicer):
     ) -> pb.ExplainKmsPolicyResponse:
         call, name = service_call(), to_policy_or_revision(request.name)
         return explanation_message(await self._policies.explain(call, name, to_asked(request, call)))
+
+    async def SimulateKmsPolicy(
+        self, request: pb.SimulateKmsPolicyRequest, context: ServicerContext
+    ) -> pb.SimulateKmsPolicyResponse:
+        name, events = KmsPolicyName.parse(request.name), request.event_count or DEFAULT_EVENTS
+        found = await self._simulations.kms(service_call(), name, to_content(request.content), events)
+        return pb.SimulateKmsPolicyResponse(simulation=simulation_message(found))
 
     async def ReviewKmsPolicyAccess(
         self, request: pb.ReviewKmsPolicyAccessRequest, context: ServicerContext

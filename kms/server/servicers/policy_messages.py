@@ -8,16 +8,21 @@ from kms.model.caller import Caller
 from kms.model.labels import check_labels, check_roles
 from kms.model.names import Identity
 from kms.model.predicate import check_name, within
-from kms.server.convert import enum_number, to_time
+from kms.server.convert import enum_number, timestamp, to_time
 from kms.services.access_review import Access, Circumstances
 from kms.services.call import Call
+from kms.services.simulation import Change
+from kms.services.simulation import Simulation as Simulated
 from protos.kms.v1.kms_policy_service_pb2 import ExplainKmsPolicyRequest, ReviewKmsPolicyAccessRequest
 from protos.kms.v1.policy_pb2 import (
     Action,
     HypotheticalCaller,
     IdentityAccess,
+    Operation,
     PolicyWarning,
     RuleTrace,
+    SimulatedChange,
+    Simulation,
     Verdict,
 )
 from protos.kms.v1.secret_policy_service_pb2 import (
@@ -77,6 +82,30 @@ def access_message(access: Access) -> IdentityAccess:
         verdict=verdict_number(judgement.verdict),
         allowing_rules=judgement.rules,
         depends_on=judgement.depends_on,
+    )
+
+
+def simulation_message(simulation: Simulated) -> Simulation:
+    return Simulation(
+        changes=[_change_message(change, count) for change, count in simulation.changes],
+        request_count=simulation.requests,
+        unchanged_count=simulation.unchanged,
+        unknown_caller_count=simulation.unknown_callers,
+        event_count=simulation.events,
+        since=timestamp(simulation.since),
+    )
+
+
+def _change_message(change: Change, count: int) -> SimulatedChange:
+    operation = enum_number(Operation.DESCRIPTOR, change.operation) if change.operation else 0
+    return SimulatedChange(
+        caller=change.caller,
+        operation=Operation.ValueType(operation),
+        resource=change.resource,
+        before=verdict_number(change.before),
+        after=verdict_number(change.after),
+        allowing_rules=change.rules,
+        request_count=count,
     )
 
 

@@ -8,7 +8,12 @@ from kms.model.names import NamespaceName, SecretPolicyName, SecretPolicyRevisio
 from kms.server.call import ServicerContext, service_call
 from kms.server.convert import page_token, to_comment, to_last_name, to_page_size, to_request_id
 from kms.server.policy_content import to_content, to_fields
-from kms.server.servicers.policy_messages import access_message, to_circumstances, warning_message
+from kms.server.servicers.policy_messages import (
+    access_message,
+    simulation_message,
+    to_circumstances,
+    warning_message,
+)
 from kms.server.servicers.secret_policy_messages import (
     explanation_message,
     policy_message,
@@ -20,6 +25,7 @@ from kms.server.servicers.secret_policy_messages import (
 )
 from kms.services.access_review import AccessReview
 from kms.services.secret_policies import SecretPolicies
+from kms.services.simulation import DEFAULT_EVENTS, Simulations
 from protos.kms.v1 import secret_policy_service_pb2 as pb
 from protos.kms.v1.secret_policy_pb2 import SecretPolicy, SecretPolicyContent, SecretPolicyRevision
 from protos.kms.v1.secret_policy_service_pb2_grpc import (
@@ -31,9 +37,10 @@ from protos.kms.v1.secret_policy_service_pb2_grpc import (
 class SecretPolicyServicer(SecretPolicyServiceServicer):
     SERVICE: ClassVar[str] = pb.DESCRIPTOR.services_by_name["SecretPolicyService"].full_name
 
-    def __init__(self, policies: SecretPolicies, access: AccessReview) -> None:
+    def __init__(self, policies: SecretPolicies, access: AccessReview, simulations: Simulations) -> None:
         self._policies = policies
         self._access = access
+        self._simulations = simulations
 
     def add_to(self, server: grpc.aio.Server) -> None:
         add_SecretPolicyServiceServicer_to_server(self, server)
@@ -120,6 +127,13 @@ class SecretPolicyServicer(SecretPolicyServiceServicer):
         parent = NamespaceName.parse(request.parent, "parent")
         found = await self._policies.validate(service_call(), parent, to_content(request.content))
         return pb.ValidateSecretPolicyResponse(warnings=map(warning_message, found))
+
+    async def SimulateSecretPolicy(
+        self, request: pb.SimulateSecretPolicyRequest, context: ServicerContext
+    ) -> pb.SimulateSecretPolicyResponse:
+        name, events = SecretPolicyName.parse(request.name), request.event_count or DEFAULT_EVENTS
+        found = await self._simulations.secret(service_call(), name, to_content(request.content), events)
+        return pb.SimulateSecretPolicyResponse(simulation=simulation_message(found))
 
     async def ReviewSecretPolicyAccess(
         self, request: pb.ReviewSecretPolicyAccessRequest, context: ServicerContext

@@ -91,6 +91,11 @@ class KmsPolicyServiceStub:
                 request_serializer=protos_dot_kms_dot_v1_dot_kms__policy__service__pb2.ReviewKmsPolicyAccessRequest.SerializeToString,
                 response_deserializer=protos_dot_kms_dot_v1_dot_kms__policy__service__pb2.ReviewKmsPolicyAccessResponse.FromString,
                 _registered_method=True)
+        self.SimulateKmsPolicy = channel.unary_unary(
+                '/kms.v1.KmsPolicyService/SimulateKmsPolicy',
+                request_serializer=protos_dot_kms_dot_v1_dot_kms__policy__service__pb2.SimulateKmsPolicyRequest.SerializeToString,
+                response_deserializer=protos_dot_kms_dot_v1_dot_kms__policy__service__pb2.SimulateKmsPolicyResponse.FromString,
+                _registered_method=True)
         self.GetNamespacePolicy = channel.unary_unary(
                 '/kms.v1.KmsPolicyService/GetNamespacePolicy',
                 request_serializer=protos_dot_kms_dot_v1_dot_kms__policy__service__pb2.GetNamespacePolicyRequest.SerializeToString,
@@ -185,6 +190,14 @@ class KmsPolicyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SimulateKmsPolicy(self, request, context):
+        """Says what a draft of a policy would have decided otherwise about the requests in the audit trail, beside all
+        other policies as they are now. Nothing is stored.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetNamespacePolicy(self, request, context):
         """Returns the set of policies that is asked for every key of a namespace, besides the key's own policy.
         """
@@ -256,6 +269,11 @@ def add_KmsPolicyServiceServicer_to_server(servicer, server):
                     servicer.ReviewKmsPolicyAccess,
                     request_deserializer=protos_dot_kms_dot_v1_dot_kms__policy__service__pb2.ReviewKmsPolicyAccessRequest.FromString,
                     response_serializer=protos_dot_kms_dot_v1_dot_kms__policy__service__pb2.ReviewKmsPolicyAccessResponse.SerializeToString,
+            ),
+            'SimulateKmsPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.SimulateKmsPolicy,
+                    request_deserializer=protos_dot_kms_dot_v1_dot_kms__policy__service__pb2.SimulateKmsPolicyRequest.FromString,
+                    response_serializer=protos_dot_kms_dot_v1_dot_kms__policy__service__pb2.SimulateKmsPolicyResponse.SerializeToString,
             ),
             'GetNamespacePolicy': grpc.unary_unary_rpc_method_handler(
                     servicer.GetNamespacePolicy,
@@ -566,6 +584,33 @@ class KmsPolicyService:
             '/kms.v1.KmsPolicyService/ReviewKmsPolicyAccess',
             protos_dot_kms_dot_v1_dot_kms__policy__service__pb2.ReviewKmsPolicyAccessRequest.SerializeToString,
             protos_dot_kms_dot_v1_dot_kms__policy__service__pb2.ReviewKmsPolicyAccessResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SimulateKmsPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kms.v1.KmsPolicyService/SimulateKmsPolicy',
+            protos_dot_kms_dot_v1_dot_kms__policy__service__pb2.SimulateKmsPolicyRequest.SerializeToString,
+            protos_dot_kms_dot_v1_dot_kms__policy__service__pb2.SimulateKmsPolicyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -58,6 +58,10 @@ class KmsPolicyServiceStub:
     """Lists the identities of the tenant that a policy, one of its revisions, or all policies of a key allow an
     operation. Names, labels and roles are those granted last; revoked identities are left out.
     """
+    SimulateKmsPolicy: _grpc.UnaryUnaryMultiCallable[_kms_policy_service_pb2.SimulateKmsPolicyRequest, _kms_policy_service_pb2.SimulateKmsPolicyResponse]
+    """Says what a draft of a policy would have decided otherwise about the requests in the audit trail, beside all
+    other policies as they are now. Nothing is stored.
+    """
     GetNamespacePolicy: _grpc.UnaryUnaryMultiCallable[_kms_policy_service_pb2.GetNamespacePolicyRequest, _kms_policy_pb2.NamespacePolicy]
     """Returns the set of policies that is asked for every key of a namespace, besides the key's own policy."""
     SetNamespacePolicy: _grpc.UnaryUnaryMultiCallable[_kms_policy_service_pb2.SetNamespacePolicyRequest, _kms_policy_pb2.NamespacePolicy]
@@ -91,6 +95,10 @@ class KmsPolicyServiceAsyncStub(KmsPolicyServiceStub):
     ReviewKmsPolicyAccess: _aio.UnaryUnaryMultiCallable[_kms_policy_service_pb2.ReviewKmsPolicyAccessRequest, _kms_policy_service_pb2.ReviewKmsPolicyAccessResponse]  # type: ignore[assignment]
     """Lists the identities of the tenant that a policy, one of its revisions, or all policies of a key allow an
     operation. Names, labels and roles are those granted last; revoked identities are left out.
+    """
+    SimulateKmsPolicy: _aio.UnaryUnaryMultiCallable[_kms_policy_service_pb2.SimulateKmsPolicyRequest, _kms_policy_service_pb2.SimulateKmsPolicyResponse]  # type: ignore[assignment]
+    """Says what a draft of a policy would have decided otherwise about the requests in the audit trail, beside all
+    other policies as they are now. Nothing is stored.
     """
     GetNamespacePolicy: _aio.UnaryUnaryMultiCallable[_kms_policy_service_pb2.GetNamespacePolicyRequest, _kms_policy_pb2.NamespacePolicy]  # type: ignore[assignment]
     """Returns the set of policies that is asked for every key of a namespace, besides the key's own policy."""
@@ -188,6 +196,16 @@ class KmsPolicyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_kms_policy_service_pb2.ReviewKmsPolicyAccessResponse, _abc.Awaitable[_kms_policy_service_pb2.ReviewKmsPolicyAccessResponse]]:
         """Lists the identities of the tenant that a policy, one of its revisions, or all policies of a key allow an
         operation. Names, labels and roles are those granted last; revoked identities are left out.
+        """
+
+    @_abc_1.abstractmethod
+    def SimulateKmsPolicy(
+        self,
+        request: _kms_policy_service_pb2.SimulateKmsPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_kms_policy_service_pb2.SimulateKmsPolicyResponse, _abc.Awaitable[_kms_policy_service_pb2.SimulateKmsPolicyResponse]]:
+        """Says what a draft of a policy would have decided otherwise about the requests in the audit trail, beside all
+        other policies as they are now. Nothing is stored.
         """
 
     @_abc_1.abstractmethod

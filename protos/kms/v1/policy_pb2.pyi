@@ -6,6 +6,7 @@ The language of policies, shared by every kind of policy."""
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
@@ -620,6 +621,100 @@ class IdentityAccess(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___IdentityAccess: _TypeAlias = IdentityAccess  # noqa: Y015
+
+@_typing.final
+class Simulation(_message.Message):
+    """What a draft of a policy would have decided otherwise about recorded requests."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    REQUEST_COUNT_FIELD_NUMBER: _builtins.int
+    UNCHANGED_COUNT_FIELD_NUMBER: _builtins.int
+    UNKNOWN_CALLER_COUNT_FIELD_NUMBER: _builtins.int
+    EVENT_COUNT_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    request_count: _builtins.int
+    """How many requests the policy was asked about."""
+    unchanged_count: _builtins.int
+    """How many of them are decided as before."""
+    unknown_caller_count: _builtins.int
+    """How many of them came from callers of whom no identity is known any more: they are not decided."""
+    event_count: _builtins.int
+    """How many events of the tenant were looked at."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___SimulatedChange]:
+        """What would be otherwise, or may be; the most requests first, up to 1,000 of them."""
+
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """The time of the oldest of these; unset for none."""
+
+    def __init__(
+        self,
+        *,
+        changes: _abc.Iterable[Global___SimulatedChange] | None = ...,
+        request_count: _builtins.int = ...,
+        unchanged_count: _builtins.int = ...,
+        unknown_caller_count: _builtins.int = ...,
+        event_count: _builtins.int = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "event_count", b"event_count", "request_count", b"request_count", "since", b"since", "unchanged_count", b"unchanged_count", "unknown_caller_count", b"unknown_caller_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Simulation: _TypeAlias = Simulation  # noqa: Y015
+
+@_typing.final
+class SimulatedChange(_message.Message):
+    """Requests of one caller, with one operation on one resource, that are decided otherwise, or may be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLER_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    RESOURCE_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    ALLOWING_RULES_FIELD_NUMBER: _builtins.int
+    REQUEST_COUNT_FIELD_NUMBER: _builtins.int
+    caller: _builtins.str
+    """The SPIFFE id of the caller. It is judged with the names, labels and roles that its identity has now."""
+    operation: Global___Operation.ValueType
+    """What was done; unspecified for the opening of secrets."""
+    resource: _builtins.str
+    """What it was done with: a key, a key version or a namespace, or the secret policy."""
+    before: Global___Verdict.ValueType
+    """The verdict of the policies as they are."""
+    after: Global___Verdict.ValueType
+    """The verdict with the draft."""
+    request_count: _builtins.int
+    """How many such requests there were."""
+    @_builtins.property
+    def allowing_rules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The rules by which the draft allows it, or may."""
+
+    def __init__(
+        self,
+        *,
+        caller: _builtins.str = ...,
+        operation: Global___Operation.ValueType = ...,
+        resource: _builtins.str = ...,
+        before: Global___Verdict.ValueType = ...,
+        after: Global___Verdict.ValueType = ...,
+        allowing_rules: _abc.Iterable[_builtins.str] | None = ...,
+        request_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "allowing_rules", b"allowing_rules", "before", b"before", "caller", b"caller", "operation", b"operation", "request_count", b"request_count", "resource", b"resource"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimulatedChange: _TypeAlias = SimulatedChange  # noqa: Y015
 
 @_typing.final
 class RuleTrace(_message.Message):

@@ -577,3 +577,59 @@ class ReviewSecretPolicyAccessResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReviewSecretPolicyAccessResponse: _TypeAlias = ReviewSecretPolicyAccessResponse  # noqa: Y015
+
+@_typing.final
+class SimulateSecretPolicyRequest(_message.Message):
+    """For SecretPolicyService.SimulateSecretPolicy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    EVENT_COUNT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`tenants/{tenant}/namespaces/{namespace}/secretPolicies/{policy}`: the policy in whose place the draft is."""
+    event_count: _builtins.int
+    """Look at so many of the tenant's last events: 1 to 10,000, 0 stands for 1,000."""
+    @_builtins.property
+    def content(self) -> _secret_policy_pb2.SecretPolicyContent:
+        """The draft."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        content: _secret_policy_pb2.SecretPolicyContent | None = ...,
+        event_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "event_count", b"event_count", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimulateSecretPolicyRequest: _TypeAlias = SimulateSecretPolicyRequest  # noqa: Y015
+
+@_typing.final
+class SimulateSecretPolicyResponse(_message.Message):
+    """What was found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIMULATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def simulation(self) -> _policy_pb2.Simulation:
+        """The draft beside the policy."""
+
+    def __init__(
+        self,
+        *,
+        simulation: _policy_pb2.Simulation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["simulation", b"simulation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["simulation", b"simulation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimulateSecretPolicyResponse: _TypeAlias = SimulateSecretPolicyResponse  # noqa: Y015

@@ -101,6 +101,11 @@ class SecretPolicyServiceStub:
                 request_serializer=protos_dot_kms_dot_v1_dot_secret__policy__service__pb2.ReviewSecretPolicyAccessRequest.SerializeToString,
                 response_deserializer=protos_dot_kms_dot_v1_dot_secret__policy__service__pb2.ReviewSecretPolicyAccessResponse.FromString,
                 _registered_method=True)
+        self.SimulateSecretPolicy = channel.unary_unary(
+                '/kms.v1.SecretPolicyService/SimulateSecretPolicy',
+                request_serializer=protos_dot_kms_dot_v1_dot_secret__policy__service__pb2.SimulateSecretPolicyRequest.SerializeToString,
+                response_deserializer=protos_dot_kms_dot_v1_dot_secret__policy__service__pb2.SimulateSecretPolicyResponse.FromString,
+                _registered_method=True)
 
 
 class SecretPolicyServiceServicer:
@@ -201,6 +206,14 @@ class SecretPolicyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SimulateSecretPolicy(self, request, context):
+        """Says what a draft of a policy, as its next revision, would have decided otherwise about the openings in the
+        audit trail. Nothing is stored.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SecretPolicyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -268,6 +281,11 @@ def add_SecretPolicyServiceServicer_to_server(servicer, server):
                     servicer.ReviewSecretPolicyAccess,
                     request_deserializer=protos_dot_kms_dot_v1_dot_secret__policy__service__pb2.ReviewSecretPolicyAccessRequest.FromString,
                     response_serializer=protos_dot_kms_dot_v1_dot_secret__policy__service__pb2.ReviewSecretPolicyAccessResponse.SerializeToString,
+            ),
+            'SimulateSecretPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.SimulateSecretPolicy,
+                    request_deserializer=protos_dot_kms_dot_v1_dot_secret__policy__service__pb2.SimulateSecretPolicyRequest.FromString,
+                    response_serializer=protos_dot_kms_dot_v1_dot_secret__policy__service__pb2.SimulateSecretPolicyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -622,6 +640,33 @@ class SecretPolicyService:
             '/kms.v1.SecretPolicyService/ReviewSecretPolicyAccess',
             protos_dot_kms_dot_v1_dot_secret__policy__service__pb2.ReviewSecretPolicyAccessRequest.SerializeToString,
             protos_dot_kms_dot_v1_dot_secret__policy__service__pb2.ReviewSecretPolicyAccessResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SimulateSecretPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kms.v1.SecretPolicyService/SimulateSecretPolicy',
+            protos_dot_kms_dot_v1_dot_secret__policy__service__pb2.SimulateSecretPolicyRequest.SerializeToString,
+            protos_dot_kms_dot_v1_dot_secret__policy__service__pb2.SimulateSecretPolicyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -66,6 +66,10 @@ class SecretPolicyServiceStub:
     """Lists the identities of the tenant that a policy, or one of its revisions, lets open. Names, labels and roles
     are those granted last; revoked identities are left out.
     """
+    SimulateSecretPolicy: _grpc.UnaryUnaryMultiCallable[_secret_policy_service_pb2.SimulateSecretPolicyRequest, _secret_policy_service_pb2.SimulateSecretPolicyResponse]
+    """Says what a draft of a policy, as its next revision, would have decided otherwise about the openings in the
+    audit trail. Nothing is stored.
+    """
 
 @_typing.type_check_only
 class SecretPolicyServiceAsyncStub(SecretPolicyServiceStub):
@@ -103,6 +107,10 @@ class SecretPolicyServiceAsyncStub(SecretPolicyServiceStub):
     ReviewSecretPolicyAccess: _aio.UnaryUnaryMultiCallable[_secret_policy_service_pb2.ReviewSecretPolicyAccessRequest, _secret_policy_service_pb2.ReviewSecretPolicyAccessResponse]  # type: ignore[assignment]
     """Lists the identities of the tenant that a policy, or one of its revisions, lets open. Names, labels and roles
     are those granted last; revoked identities are left out.
+    """
+    SimulateSecretPolicy: _aio.UnaryUnaryMultiCallable[_secret_policy_service_pb2.SimulateSecretPolicyRequest, _secret_policy_service_pb2.SimulateSecretPolicyResponse]  # type: ignore[assignment]
+    """Says what a draft of a policy, as its next revision, would have decided otherwise about the openings in the
+    audit trail. Nothing is stored.
     """
 
 class SecretPolicyServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -216,6 +224,16 @@ class SecretPolicyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_secret_policy_service_pb2.ReviewSecretPolicyAccessResponse, _abc.Awaitable[_secret_policy_service_pb2.ReviewSecretPolicyAccessResponse]]:
         """Lists the identities of the tenant that a policy, or one of its revisions, lets open. Names, labels and roles
         are those granted last; revoked identities are left out.
+        """
+
+    @_abc_1.abstractmethod
+    def SimulateSecretPolicy(
+        self,
+        request: _secret_policy_service_pb2.SimulateSecretPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_secret_policy_service_pb2.SimulateSecretPolicyResponse, _abc.Awaitable[_secret_policy_service_pb2.SimulateSecretPolicyResponse]]:
+        """Says what a draft of a policy, as its next revision, would have decided otherwise about the openings in the
+        audit trail. Nothing is stored.
         """
 
 def add_SecretPolicyServiceServicer_to_server(servicer: SecretPolicyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
