@@ -20,6 +20,7 @@ BENCHMARKS = (
     "encryption",
     "rsa",
     "latency",
+    "fairness",
     "growth",
     "memory",
     "peers",

@@ -23,12 +23,15 @@ class Limits:
     """What a client may take. Sizes are bytes, times seconds.
 
     `concurrent_calls` are those of a listener, held refusals among them; `calls_of_user` those of one caller,
-    or of one address before anybody is known. A connection is ended gracefully after `connection_age` (varied
-    by a tenth) and calls on it, streams too, after `connection_age_grace` more.
+    or of one address before anybody is known. `window` is what a client may send of a call before the server
+    asks for it: it does not grow by itself, or each refused stream could make the server receive megabytes.
+    A connection is ended gracefully after `connection_age` (varied by a tenth) and calls on it, streams too,
+    after `connection_age_grace` more.
     """
 
     message_size: int = 8 * 2**20
     metadata_size: int = 16 * 2**10
+    window: int = 64 * 2**10
     concurrent_calls: int = 5000
     calls_of_user: int = 256
     lateness: Lateness = field(default_factory=Lateness)
@@ -58,6 +61,8 @@ class Limits:
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", self.message_size),
             ("grpc.max_send_message_length", self.message_size),
+            ("grpc.http2.bdp_probe", 0),
+            ("grpc.http2.lookahead_bytes", self.window),
             ("grpc.max_metadata_size", self.metadata_size),
             ("grpc.absolute_max_metadata_size", self.metadata_size),
             ("grpc.max_concurrent_streams", self.streams_per_connection),

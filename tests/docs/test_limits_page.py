@@ -24,6 +24,7 @@ WORDS = {5: "five", 10: "ten"}
     [
         f"{LIMITS.calls_of_user} calls open at once, {STREAMS_OF_A_CALLER} streams",
         f"{WORDS[LIMITS.lateness.at_once]} leave at once, and then {LIMITS.lateness.each_second} a second",
+        f"a client can send {LIMITS.window // 1024} KiB",
         f"held for longer than {WORDS[LIMITS.lateness.longest]} seconds",
         f"At most {LIMITS.lateness.held_of_user:,} of a caller and {LIMITS.lateness.held:,} in all are held",
         f"the {rate_limits.MAX_USERS:,} users that called last",
