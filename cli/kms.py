@@ -10,6 +10,11 @@ tenant = LazyGroup(
         "create": Entry("cli.online.tenant:create", "Make a tenant."),
         "get": Entry("cli.online.tenant:get", "Show a tenant."),
         "list": Entry("cli.online.tenant:list_tenants", "List the tenants."),
+        "enable": Entry("cli.online.tenant:enable", "Let a disabled tenant be served again."),
+        "disable": Entry("cli.online.tenant:disable", "Serve nothing of a tenant but its audit trail."),
+        "destroy": Entry("cli.online.tenant:destroy", "Set the time at which a tenant is destroyed."),
+        "cancel-destroy": Entry("cli.online.tenant:cancel_destroy", "Take a scheduled destruction back."),
+        "receipt": Entry("cli.online.tenant:receipt", "Show the proof that a tenant was destroyed."),
         "backup": Entry("cli.online.backup:backup", "Take a backup of a tenant, as it is at one moment."),
         "restore": Entry(
             "cli.online.backup:restore", "Restore a tenant that is gone from a backup, wholly or not at all."

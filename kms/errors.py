@@ -134,6 +134,16 @@ class WrongState(KmsError):
     reason = "WRONG_STATE"
 
 
+class TenantNotServed(WrongState):
+    """The caller's tenant is disabled, or is to be destroyed: nothing of it is served."""
+
+    reason = "TENANT_NOT_SERVED"
+    hint = "Ask the platform's operator, who has disabled the tenant or scheduled its destruction."
+
+    def __init__(self, name: str, state: str) -> None:
+        super().__init__(f"{name} is {state}", state=state)
+
+
 class DeviceAbsent(WrongState):
     """A HIGH key is in a device (PKCS 11 token), and the server is not connected to it."""
 

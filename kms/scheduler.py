@@ -18,6 +18,7 @@ from kms.services.blindfold_keys import BlindfoldKeys
 from kms.services.guard import ALLOW, FAIL, Guard
 from kms.services.refusals import Refusals
 from kms.services.spent_tokens import SpentTokens
+from kms.services.tenant_destruction import TenantDestruction
 from kms.services.upkeep import Upkeep
 
 LOOK_EVERY = 10.0
@@ -51,6 +52,7 @@ class Scheduler:
         refusals: Refusals,
         upkeep: Upkeep,
         tokens: SpentTokens,
+        tenants: TenantDestruction,
         now: Callable[[], datetime],
         generate_key: Generate = generate,
     ) -> None:
@@ -59,6 +61,7 @@ class Scheduler:
         self._refusals = refusals
         self._upkeep = upkeep
         self._tokens = tokens
+        self._tenants = tenants
         self._now = now
         self._generate_key = generate_key
         self._tested: dict[BlindfoldKeyName, int] = {}
@@ -126,7 +129,8 @@ class Scheduler:
         return self._generate_key(bits, report)
 
     async def destroy_due(self) -> None:
-        """Overwrite the bytes of every version whose time has come."""
+        """Overwrite the bytes of every version whose time has come, and destroy tenants."""
+        await self._tenants.destroy_due(self._now())
         for name, put in list(self._keys.due(self._now())):
             await self._guard.commit([put], [self._event("Kms.DestroyBlindfoldKey", name, ALLOW)])
 

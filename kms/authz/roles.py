@@ -86,6 +86,7 @@ ROLES: Mapping[str, frozenset[str]] = MappingProxyType(
         "auditor": _AUDIT | _POLICY_READ,
         ENROLLER: _permissions("identities", "createJoinToken"),
         OPERATOR: _permissions("tenants", "create get list backup restore")
+        | _permissions("tenants", "enable disable scheduleDestroy cancelDestroy getDestructionReceipt")
         | _permissions("identities", "createJoinToken get list revoke delete")
         | _AUDIT
         | _permissions("status", "get")

@@ -6,6 +6,7 @@ from blindfold._encoding import b64url
 from kms.client.api import Api
 from kms.model.names import TenantName
 from protos.kms.v1 import audit_service_pb2 as pb
+from protos.kms.v1 import tenant_service_pb2 as tenants
 
 
 def export_lines(api: Api, tenant: TenantName | None, after: int = 0) -> Iterator[str]:
@@ -17,8 +18,18 @@ def export_lines(api: Api, tenant: TenantName | None, after: int = 0) -> Iterato
     verified here. Raises `CallFailed`.
     """
     request = pb.ExportAuditEventsRequest(parent=str(tenant or ""), after_sequence=after)
-    for link in api.messages("AuditService", "ExportAuditEvents", request):
-        yield _checkpoint_line(link.checkpoint) if link.HasField("checkpoint") else _event_line(link.event)
+    yield from map(_line, api.messages("AuditService", "ExportAuditEvents", request))
+
+
+def receipt_lines(api: Api, tenant: TenantName) -> list[str]:
+    """The proof that a tenant was destroyed, as lines that `kms audit verify` reads. Raises `CallFailed`."""
+    request = tenants.GetDestructionReceiptRequest(name=str(tenant))
+    receipt = api.exchange("TenantService", "GetDestructionReceipt", request, tenants.DestructionReceipt)
+    return [_line(link) for link in receipt.links]
+
+
+def _line(link: pb.ExportAuditEventsResponse) -> str:
+    return _checkpoint_line(link.checkpoint) if link.HasField("checkpoint") else _event_line(link.event)
 
 
 def _event_line(event: pb.ChainedEvent) -> str:

@@ -16,6 +16,7 @@ from kms.crypto.root_of_trust.passphrase import Passphrase
 from kms.identity.authority import CertificateAuthority
 from kms.identity.certificates import Authenticator
 from kms.identity.issued import Issuer
+from kms.identity.revocation import DenyList
 from kms.identity.trust import AnchorPolicy, TrustAnchor, TrustBundle, fingerprint
 from kms.main.configuration import Configuration
 from kms.model.audit_event import AuditEvent
@@ -54,6 +55,9 @@ from kms.services.restores import Restores
 from kms.services.secret_policies import SecretPolicies
 from kms.services.simulation import Simulations
 from kms.services.spent_tokens import SpentTokens
+from kms.services.tenant_destruction import TenantDestruction
+from kms.services.tenant_life import TenantLife
+from kms.services.tenant_states import TenantStates
 from kms.services.tenants import Namespaces, Tenants
 from kms.services.transfers import Transfers
 from kms.services.upkeep import Upkeep
@@ -83,6 +87,8 @@ class Parts:
     rate_limiters: RateLimiters
     user_identifications: UserIdentifications
     tenants: Tenants
+    tenant_life: TenantLife
+    tenant_destruction: TenantDestruction
     namespaces: Namespaces
     identities: Identities
     jwt_issuers: JwtIssuers
@@ -140,7 +146,8 @@ def assemble(
     handles = KeyHandles(keyring)
     observed: deque[AuditEvent] = deque(maxlen=MAX_OBSERVED)
     rate_limits = RateLimits(platform_limits, partial(limits_of, repository), clock)
-    guard = Guard(store, forget_in(repository, keyring, handles, rate_limits), observed.extend)
+    forget, states = forget_in(repository, keyring, handles, rate_limits), TenantStates(repository)
+    guard = Guard(store, forget, observed.extend, states.serving)
     issuer = load_issuer(repository, keyring)
     deny_lists, documents = DenyLists(repository), PolicyDocuments()
     signing = DocumentSigning(repository, keyring)
@@ -164,13 +171,15 @@ def assemble(
         keyring=keyring,
         signing=signing,
         issuer=issuer,
-        authenticator=Authenticator([anchor], deny_lists.current),
+        authenticator=Authenticator([anchor], partial(_deny_list, states, deny_lists)),
         refusals=Refusals(store),
         spent_tokens=SpentTokens(guard, repository),
         rate_limits=rate_limits,
         rate_limiters=RateLimiters(guard, repository),
         user_identifications=UserIdentifications(guard, repository),
         tenants=Tenants(guard, repository, keyring, fingerprint(issuer.trust.roots[0])),
+        tenant_life=TenantLife(guard, repository, store),
+        tenant_destruction=TenantDestruction(guard, repository, store),
         namespaces=Namespaces(guard, repository),
         identities=identities,
         jwt_issuers=JwtIssuers(guard, repository, issuer_hosts),
@@ -193,3 +202,10 @@ def assemble(
         restores=Restores(guard, vault, repository, keyring, agenda, upkeep.want),
         observed=observed,
     )
+
+
+def _deny_list(states: TenantStates, deny_lists: DenyLists, tenant: str | None) -> DenyList:
+    """What is in force for a tenant's identities, or for operators. Raises `Unauthenticated`."""
+    if tenant is not None:
+        states.check_exists(tenant)
+    return deny_lists.current(tenant)

@@ -15,8 +15,9 @@ from kms.main.configuration import Configuration
 from kms.main.initialising import first_credentials
 from kms.main.parts import Parts, ReadPassphrase, assemble, root_of_trust
 from kms.model.names import Identity, IdentityName, TenantName
-from kms.model.records import IdentityRecord, TenantRecord
+from kms.model.records import IdentityRecord
 from kms.services.granting import grant_of
+from kms.services.tenant_states import check_not_destroyed
 from kms.services.tenants import first_administrator
 from kms.storage.checkpoint_file import CheckpointFile
 from kms.storage.sqlite import Settings
@@ -61,6 +62,7 @@ def _known(parts: Parts, identity: Identity) -> Grant:
     if isinstance(identity, IdentityName):
         tenant = TenantName(identity.tenant)
         grant = first_administrator(tenant)
-        if grant.identity == identity and parts.repository.load(TenantRecord, str(tenant)) is not None:
+        if grant.identity == identity:
+            check_not_destroyed(parts.repository, tenant)
             return grant
     raise NotFound(str(identity))

@@ -27,7 +27,7 @@ def main_servicers(parts: Parts, scheduler: Scheduler, status: StatusReport) -> 
     """Of the listener that requires client certificates."""
     return (
         StatusServicer(status),
-        TenantServicer(parts.tenants),
+        TenantServicer(parts.tenants, parts.tenant_life, parts.audit_log.public_key),
         NamespaceServicer(parts.namespaces),
         IdentityServicer(parts.identities, parts.authenticator.leaf),
         JwtIssuerServicer(parts.jwt_issuers),

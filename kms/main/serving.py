@@ -111,7 +111,13 @@ async def _run(
         fetch=HttpsReader(configuration.jwt_issuer_hosts, trusting(configuration.jwt_issuer_ca_file)),
     )
     scheduler = Scheduler(
-        parts.guard, parts.blindfold_keys, parts.refusals, parts.upkeep, parts.spent_tokens, utc_now
+        parts.guard,
+        parts.blindfold_keys,
+        parts.refusals,
+        parts.upkeep,
+        parts.spent_tokens,
+        parts.tenant_destruction,
+        utc_now,
     )
     status = StatusReport(parts.guard, configuration, vault, parts.repository, utc_now())
     watch = Watch(configuration, parts, lambda: status.ready)

@@ -7,6 +7,7 @@ from kms.audit.authenticated_store import AuthenticatedStore
 from kms.main.configuration import Configuration
 from kms.model.records import TenantRecord
 from kms.model.server_status import Grade, ServerStatus, StoreStatus
+from kms.model.tenant_lifecycle import TenantState
 from kms.services.call import Call, Outcome
 from kms.services.guard import Action, Guard
 from kms.services.repository import Repository
@@ -50,5 +51,7 @@ class StatusReport:
             root_of_trust=self._provider,
             grade=_GRADES[self._provider],
             store=StoreStatus("sqlite", len(STEPS), store.last_event(), time),
-            tenant_count=sum(1 for _ in self._repository.all(TenantRecord)),
+            tenant_count=sum(
+                tenant.record.state != TenantState.DESTROYED for tenant in self._repository.all(TenantRecord)
+            ),
         )

@@ -1,8 +1,13 @@
 """The life of a key version: one table of transitions; what is not in it is refused."""
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import TypeVar
 
 from kms.errors import WrongState
+
+S = TypeVar("S", bound=StrEnum)
+V = TypeVar("V", bound=StrEnum)
 
 
 class VersionState(StrEnum):
@@ -67,8 +72,13 @@ TRANSITIONS: dict[tuple[VersionState, Verb], VersionState] = {
 
 def next_state(state: VersionState, verb: Verb) -> VersionState:
     """The state after verb. Raises `WrongState`, which names the states in which the verb is possible."""
-    following = TRANSITIONS.get((state, verb))
+    return follow(TRANSITIONS, state, verb, "version")
+
+
+def follow(transitions: Mapping[tuple[S, V], S], state: S, verb: V, what: str) -> S:
+    """As `next_state`, by any table; `what` it is that has the state."""
+    following = transitions.get((state, verb))
     if following is None:
-        possible = ", ".join(sorted(before for before, other in TRANSITIONS if other is verb))
-        raise WrongState(f"cannot {verb} a version that is {state}; possible in {possible}", state=state)
+        possible = ", ".join(sorted(before for before, other in transitions if other is verb))
+        raise WrongState(f"cannot {verb} a {what} that is {state}; possible in {possible}", state=state)
     return following

@@ -9,6 +9,7 @@ from kms.model.device_handle import DeviceHandle
 from kms.model.lifecycle import WITHOUT_MATERIAL, VersionState
 from kms.model.record import Record
 from kms.model.sensitivity import Sensitivity
+from kms.model.tenant_lifecycle import TenantState
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +48,26 @@ class AuthorityRecord(Record):
 
 @dataclass(frozen=True, slots=True)
 class TenantRecord(Record):
-    """A tenant; its key is in the row of kind `tenantKey` of the same name."""
+    """A tenant; its key is in the row of kind `tenantKey` of the same name.
+
+    Of a DESTROYED one this row stays, so that its name is not used again: `destroy_event_time` is when the
+    key was destroyed, `erase_time` when the last of the other rows was, `anchor` the sequence number of the
+    checkpoint before the event that says so, 0 before that.
+    """
 
     KIND: ClassVar[str] = "tenants"
     description: str
     labels: Mapping[str, str]
+    state: str
     create_time: datetime
+    destroy_time: datetime | None
+    destroy_event_time: datetime | None
+    erase_time: datetime | None
+    anchor: int
     request_id: str
+
+    def __post_init__(self) -> None:
+        TenantState(self.state)
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,15 +112,18 @@ class AuditLog:
 
     def _links(self, tenant: str, after: int) -> Iterator[ExportedEvent | SignedCheckpoint]:
         for link in links(self._store, after):
-            yield (
-                link if isinstance(link, SignedCheckpoint) else ExportedEvent(link, is_visible(link, tenant))
-            )
+            yield link if isinstance(link, SignedCheckpoint) else exported(link, tenant)
 
     async def checkpoint(self, call: Call) -> SignedCheckpoint:
         """A checkpoint made now. It names no tenant, so operators and auditors of any tenant may have it."""
         scope = None if call.caller.tenant is None else TenantName(call.caller.tenant)
         await self._guard.perform(call, CHECKPOINT, scope, lambda: Outcome(None))
         return await asyncio.wrap_future(self._store.checkpoint())
+
+
+def exported(event: StoredEvent, owner: str) -> ExportedEvent:
+    """For a reader who may see the events of that tenant, or of the platform ("")."""
+    return ExportedEvent(event, is_visible(event, owner))
 
 
 def _owner(parent: TenantName | None) -> str:

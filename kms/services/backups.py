@@ -9,17 +9,18 @@ from blindfold.pieces import PieceSource
 from kms.audit.authenticated_store import AuthenticatedStore
 from kms.crypto.backup import BackupKey, root_key_id
 from kms.crypto.key_hierarchy import TENANT_KEY
-from kms.errors import NotFound, Unavailable
+from kms.errors import Unavailable
 from kms.model.backup_header import BackupHeader
 from kms.model.backup_rows import BackupRow
 from kms.model.chain import timestamp
 from kms.model.names import TenantName
-from kms.model.records import SettingsRecord, TenantRecord
+from kms.model.records import SettingsRecord
 from kms.services.backup_kinds import KINDS
 from kms.services.call import Call, Outcome
 from kms.services.guard import Action, Guard
 from kms.services.keyring import Keyring
 from kms.services.repository import Repository
+from kms.services.tenant_states import check_not_destroyed
 from kms.storage.interface import Excerpt
 
 BACKUP = Action("BackupTenant", "tenants.backup")
@@ -55,8 +56,7 @@ class Backups:
         return aside
 
     def _write(self, call: Call, name: TenantName, aside: BinaryIO) -> Outcome[None]:
-        if self._repository.load(TenantRecord, str(name)) is None:
-            raise NotFound(str(name))
+        check_not_destroyed(self._repository, name)
         digest = hashlib.sha256()
         with self._vault.store.excerpt(tuple(KINDS), str(name)) as excerpt:
             for piece in self._pieces(call, name, excerpt):

@@ -37,7 +37,7 @@ from kms.model.records import BlindfoldKeyRecord, DigestRecord, RevisionRecord, 
 from kms.services.blindfold_keys import key_row
 from kms.services.call import Call
 from kms.services.deny_lists import DenyLists
-from kms.services.guard import ALLOW, ATTEMPTS, FAIL, Guard, check_tenant, refusal_event
+from kms.services.guard import ALLOW, ATTEMPTS, FAIL, Guard, refusal_event
 from kms.services.keyring import Keyring
 from kms.services.policy_changes import revision_row
 from kms.services.policy_documents import PolicyDocuments, StoredPolicy
@@ -71,13 +71,16 @@ Result = bytes | KmsError
 
 @dataclass(frozen=True, slots=True)
 class _Permit:
-    """An allowed request: under which policy and by which rule, and the rows that this was read from."""
+    """An allowed request: under which policy and by which rule, and the rows that this was read from.
+
+    `still` are what else must hold when its events are written: the deny list, and the tenant's state.
+    """
 
     policy: StoredPolicy
     rule: str
     head: Loaded[SecretPolicyRecord]
     revision: Loaded[RevisionRecord]
-    denied: Require
+    still: tuple[Require, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +185,7 @@ class Evaluation:
             results = [result for result in work.results if result is not None]
             if len(results) < len(work.elements):
                 continue
-            required = [permit.head.require(), permit.revision.require(), key.row.require(), permit.denied]
+            required = [permit.head.require(), permit.revision.require(), key.row.require(), *permit.still]
             try:
                 await self._guard.commit(required, work.events(permit, results))
             except WriteConflict:
@@ -193,7 +196,7 @@ class Evaluation:
     async def _permit(self, work: _Work) -> _Permit:
         """Load one record and ask its rules. Raises `Denied`, `Unauthenticated`."""
         call, key = work.call, work.key
-        check_tenant(call, key)
+        admitted = self._guard.check(call, "", key)
         denied = self._deny_lists.check(call.caller)
         head, revision = self._load(key.tenant, work.binding)
         work.named = _named(revision.name)
@@ -212,7 +215,8 @@ class Evaluation:
             decision = decide(policy.compiled, request)
         if not decision.is_allowed or decision.rule_index is None:
             raise Denied(decision.reason)
-        return _Permit(policy, policy.content.rules[decision.rule_index].name, head, revision, denied)
+        still = (denied,) if admitted is None else (denied, admitted)
+        return _Permit(policy, policy.content.rules[decision.rule_index].name, head, revision, still)
 
     def _key(self, name: BlindfoldKeyName, permit: _Permit) -> _Key:
         """The key version, asked for by who is allowed. Raises `Denied`, `WrongState`."""

@@ -1,5 +1,7 @@
 """What is kept in memory of a row is dropped when the row is written."""
 
+from kms.crypto.key_hierarchy import TENANT_KEY
+from kms.model.names import TenantName
 from kms.model.records import (
     BlindfoldKeyRecord,
     KeyVersionRecord,
@@ -33,5 +35,7 @@ def forget_in(
             handles.forget(key_versions.name_of(write.name))
         elif write.kind == BlindfoldKeyRecord.KIND:
             keyring.forget(blindfold_keys.name_of(write.name))
+        elif write.kind == TENANT_KEY:
+            keyring.forget_tenant(TenantName.parse(write.name).tenant)
 
     return forget

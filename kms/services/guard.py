@@ -28,6 +28,7 @@ from kms.storage.interface import (
 
 T = TypeVar("T")
 Forget = Callable[[Put | Delete], None]
+Admit = Callable[[str, str], Require | None]
 Observe = Callable[[Sequence[AuditEvent]], None]
 
 ATTEMPTS = 5
@@ -68,9 +69,16 @@ class Guard:
     """Authorises, runs and records calls against one store."""
 
     def __init__(
-        self, store: Store, forget: Forget = lambda write: None, observe: Observe = lambda events: None
+        self,
+        store: Store,
+        forget: Forget = lambda write: None,
+        observe: Observe = lambda events: None,
+        admit: Admit = lambda tenant, permission: None,
     ) -> None:
         """`observe` hears of events that are durable, in any thread; it must not wait, nor raise.
+
+        `admit` says whether a tenant is served, by its id and the permission asked for, and what must hold
+        of it until a call's changes are written. It raises `WrongState`.
 
         `forget` drops what is kept in memory of the row that a write is of.
 
@@ -80,6 +88,19 @@ class Guard:
         self._store = store
         self._forget = forget
         self._observe = observe
+        self._admit = admit
+
+    def check(self, call: Call, permission: str, resource: ResourceName | None) -> Require | None:
+        """The one check that every call passes: tenant, role, and that the tenant is served.
+
+        Returns what must hold of the tenant until the call's changes are written. An empty permission asks
+        for no role. Raises `Denied`, and then `WrongState`.
+        """
+        check_tenant(call, resource)
+        if permission:
+            require_permission(call.caller, permission, getattr(resource, "namespace", None))
+        tenant = call.caller.tenant
+        return None if tenant is None else self._admit(tenant, permission)
 
     async def authorise(
         self,
@@ -93,7 +114,7 @@ class Guard:
         Raises `Denied`, and what read raises.
         """
         try:
-            _check(call, action, resource)
+            self.check(call, action.permission, resource)
             return read()
         except Exception as error:
             await self.commit([], [refusal_event(call, action.name, _text(resource), error)])
@@ -115,10 +136,13 @@ class Guard:
         `WriteConflict`, `Unavailable`.
         """
         for attempt in range(ATTEMPTS):
-            outcome = await self._decide(call, action, resource, act, in_thread=in_thread)
+            outcome, admitted = await self._decide(call, action, resource, act, in_thread=in_thread)
             event = _event(call, action, resource, outcome)
+            changes = outcome.changes
+            if changes and admitted is not None and not isinstance(changes, Creations):
+                changes = [*changes, admitted]
             try:
-                await self.commit(outcome.changes, [event])
+                await self.commit(changes, [event])
             except WriteConflict as conflict:
                 if attempt + 1 == ATTEMPTS:
                     await self.commit([], [refusal_event(call, action.name, _text(resource), conflict)])
@@ -137,10 +161,10 @@ class Guard:
         act: Callable[[], Outcome[T]],
         *,
         in_thread: bool,
-    ) -> Outcome[T]:
+    ) -> tuple[Outcome[T], Require | None]:
         try:
-            _check(call, action, resource)
-            return await asyncio.to_thread(act) if in_thread else act()
+            admitted = self.check(call, action.permission, resource)
+            return (await asyncio.to_thread(act) if in_thread else act()), admitted
         except Exception as error:
             await self.commit([], [refusal_event(call, action.name, _text(resource), error)])
             raise
@@ -201,12 +225,6 @@ def _event(call: Call, action: Action, resource: ResourceName | None, outcome: O
     if outcome.failure is not None:
         return refusal_event(call, action.name, _text(resource), outcome.failure)
     return call.event(action.name, _text(resource), ALLOW, details=outcome.details)
-
-
-def _check(call: Call, action: Action, resource: ResourceName | None) -> None:
-    check_tenant(call, resource)
-    if action.permission:
-        require_permission(call.caller, action.permission, getattr(resource, "namespace", None))
 
 
 def _text(resource: ResourceName | None) -> str:

@@ -22,6 +22,7 @@ from kms.services.deny_lists import DenyLists
 from kms.services.granting import CREATE_PERMISSION, check_grantable, grant_of, scope_of
 from kms.services.guard import ALLOW, ATTEMPTS, Action, Guard, refusal_event
 from kms.services.repository import Loaded, Repository, create, found, page
+from kms.services.tenant_states import require_place
 from kms.services.tenants import require_namespace
 from kms.storage.interface import Change, Require, WriteConflict
 
@@ -96,7 +97,7 @@ class Identities:
         for _ in range(ATTEMPTS):
             loaded = self._repository.load(JoinTokenRecord, token.token_id.hex())
             grant = redeem(None if loaded is None else loaded.record, token, now)
-            changes: list[Change] = self._place_of(grant.identity)
+            changes: list[Change] = [*self._place_of(grant.identity)]
             if loaded is not None:
                 changes += [loaded.put(loaded.record.spent(now)), self._not_revoked_since(loaded.record)]
             call = Call(self._caller(grant, address), request_id, now)
@@ -105,13 +106,10 @@ class Identities:
                 return issued
         raise Unauthenticated(TOKEN_REFUSED)
 
-    def _place_of(self, identity: Identity) -> list[Change]:
-        """Its namespace is there still, if it is of one. Raises `Unauthenticated`."""
-        scope = scope_of(identity)
-        if not isinstance(scope, NamespaceName):
-            return []
+    def _place_of(self, identity: Identity) -> Sequence[Require]:
+        """Where it enrols is there still. Raises `Unauthenticated`."""
         try:
-            return [require_namespace(self._repository, scope)]
+            return require_place(self._repository, identity)
         except NotFound:
             pass
         raise Unauthenticated(TOKEN_REFUSED)

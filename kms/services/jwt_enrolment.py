@@ -1,5 +1,6 @@
 """Enrolment by a token of an issuer that the tenant trusts (docs/spec/identity.md, "Tokens of issuers")."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from blindfold.secret import SecretBytes
@@ -8,15 +9,14 @@ from kms.identity.csr import verify_csr
 from kms.identity.grant import Grant
 from kms.identity.issued import CertificateBundle
 from kms.identity.web_tokens import REFUSED, Jwks, VerifiedToken, key_id_of, parse_jwks, verify_token
-from kms.model.names import JwtIssuerName, NamespaceName
+from kms.model.names import JwtIssuerName
 from kms.model.records import JwtIssuerRecord, UsedTokenRecord
-from kms.services.granting import scope_of
 from kms.services.guard import ATTEMPTS
 from kms.services.identities import Admitted, Identities
 from kms.services.issuer_keys import IssuerKeys
 from kms.services.jwt_issuers import IssuerSettings
 from kms.services.repository import Repository, create
-from kms.services.tenants import require_namespace
+from kms.services.tenant_states import require_place
 from kms.storage.interface import Change, Put, Require, WriteConflict
 
 
@@ -53,7 +53,7 @@ class JwtEnrolment:
             keys = await self._keys_of(settings, key_id)
             verified = verify_token(token, keys, settings.expected, now)
             grant = settings.admission.grant(issuer.tenant, verified.claims)
-            changes: list[Change] = [loaded.require(), self._namespace(grant)]
+            changes: list[Change] = [loaded.require(), *self._place_of(grant)]
             changes.append(self._use(issuer, verified, grant))
             issued = await self._identities.admit(
                 Admitted(grant, issuer),
@@ -72,11 +72,9 @@ class JwtEnrolment:
             return parse_jwks(settings.jwks.encode())
         return await self._keys.of(settings.issuer, key_id)
 
-    def _namespace(self, grant: Grant) -> Require:
-        name = scope_of(grant.identity)
+    def _place_of(self, grant: Grant) -> Sequence[Require]:
         try:
-            if isinstance(name, NamespaceName):
-                return require_namespace(self._repository, name)
+            return require_place(self._repository, grant.identity)
         except NotFound:
             pass
         raise Unauthenticated("the token's claims give no namespace of the KMS")

@@ -4,8 +4,6 @@ root key -> tenant key -> everything a tenant owns. Wrapping binds each key to i
 algorithm and purpose, so that a wrapped key moved to another row does not open.
 """
 
-import threading
-
 from blindfold.errors import EvaluationFault
 from blindfold.evaluation import Evaluator
 from blindfold.private_key import PrivateKey
@@ -20,6 +18,7 @@ from kms.services.tenant_key import TenantKey
 from kms.storage.interface import MISSING, Put, Require
 
 MAX_EVALUATORS = 256
+MAX_TENANTS = 10_000
 
 
 class Keyring:
@@ -27,9 +26,8 @@ class Keyring:
 
     def __init__(self, vault: AuthenticatedStore) -> None:
         self._vault = vault
-        self._tenants: dict[str, TenantKey] = {}
+        self._tenants: LoadedKeys[str, TenantKey] = LoadedKeys(MAX_TENANTS)
         self._evaluators: LoadedKeys[BlindfoldKeyName, Evaluator] = LoadedKeys(MAX_EVALUATORS)
-        self._lock = threading.Lock()
 
     def new_root_wrapped(self, kind: str, name: str, key: SecretBytes) -> Put:
         """The row of a new key right below the root. `kind` is one of `ROOT_WRAPPED`.
@@ -57,13 +55,16 @@ class Keyring:
 
     def of_tenant(self, tenant: str) -> TenantKey:
         """Raises `StoreTampered` if its row is missing or does not open."""
-        with self._lock:
-            key = self._tenants.get(tenant)
+        begun = self._tenants.begin()
+        key = self._tenants.get(tenant)
         if key is None:
             key = TenantKey(self.root_wrapped(TENANT_KEY, str(TenantName(tenant))))
-            with self._lock:
-                self._tenants[tenant] = key
+            self._tenants.keep(tenant, key, begun)
         return key
+
+    def forget_tenant(self, tenant: str) -> None:
+        """Drop the key of a tenant that is destroyed: as `LoadedKeys.forget`."""
+        self._tenants.forget(tenant)
 
     def wrap_for_tenant(
         self, tenant: str, secret: SecretBytes, resource: str, version: int, algorithm: str, purpose: str

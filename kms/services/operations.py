@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Generic, NamedTuple, TypeVar
 
-from kms.authz.roles import operation_permission, require_permission
+from kms.authz.roles import operation_permission
 from kms.errors import BudgetExhausted, Denied, KmsError, LimitExceeded, WrongState
 from kms.model.algorithms import Purpose
 from kms.model.lifecycle import VersionState
 from kms.model.names import KeyName, KeyVersionName
 from kms.model.records import KeyRecord, KeyVersionRecord
 from kms.services.call import Call
-from kms.services.guard import ALLOW, DENY, FAIL, Guard, check_tenant, refusal_event
+from kms.services.guard import ALLOW, DENY, FAIL, Guard, refusal_event
 from kms.services.key_handles import KeyHandles, KeyUse
 from kms.services.key_policies import KeyPolicies, KeyRules
 from kms.services.key_versions import MAX_INVOCATIONS, ROTATE_AT
@@ -130,8 +130,7 @@ class Operations:
 
     def _authorised(self, call: Call, key: KeyName, operation: Operation) -> KeyRecord:
         """The key, for a caller whose role permits the operation, and whose purpose it is."""
-        check_tenant(call, key)
-        require_permission(call.caller, operation.permission, key.namespace)
+        self._guard.check(call, operation.permission, key)
         loaded = self._repository.load(KeyRecord, str(key))
         if loaded is None:
             raise Denied("UNKNOWN_KEY")

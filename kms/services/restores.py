@@ -27,7 +27,8 @@ from kms.errors import (
 from kms.model.backup_header import BackupHeader
 from kms.model.backup_rows import BackupRow, read_rows
 from kms.model.names import KeyName, TenantName
-from kms.model.records import SettingsRecord, UseRecord
+from kms.model.records import SettingsRecord, TenantRecord, UseRecord
+from kms.model.tenant_lifecycle import TenantState
 from kms.services.agenda import Agenda
 from kms.services.backup_check import BackupCheck, Facts
 from kms.services.backup_kinds import KINDS, LEFT_OUT
@@ -184,6 +185,12 @@ class Restores:
         raise WrongRootMaterial(problem)
 
     def _check_absent(self, name: TenantName) -> None:
+        tenant = self._repository.load(TenantRecord, str(name))
+        if tenant is not None and tenant.record.state == TenantState.DESTROYED:
+            raise WrongState(
+                f"{name} was destroyed here, for good; its backups are restored in another store only",
+                state=tenant.record.state,
+            )
         store = self._vault.store
         for kind in chain(KINDS, LEFT_OUT):
             if store.get(kind, str(name)) is not None or store.scan(kind, f"{name}/", limit=1):

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from kms.errors import LimitExceeded, WrongState
+from kms.errors import AlreadyExists, LimitExceeded, WrongState
 from kms.identity.grant import Grant
 from kms.identity.join_tokens import MAX_LIFE, create_join_token
 from kms.model.join_token import JoinToken
@@ -21,6 +21,7 @@ from kms.model.records import (
     SecretPolicyRecord,
     TenantRecord,
 )
+from kms.model.tenant_lifecycle import TenantState
 from kms.services.call import Call, Outcome, Page
 from kms.services.guard import Action, Guard
 from kms.services.keyring import Keyring
@@ -84,11 +85,16 @@ class Tenants:
         self._ca_fingerprint = ca_fingerprint
 
     async def create(self, call: Call, name: TenantName, about: Description, request_id: str) -> NewTenant:
-        """Raises `AlreadyExists`; a repeat with the same request id returns what the first call made."""
+        """Raises `AlreadyExists`, also for the name of a tenant that was destroyed.
+
+        A repeat with the same request id returns what the first call made.
+        """
 
         def act() -> Outcome[NewTenant]:
             existing = self._repository.load(TenantRecord, str(name))
             if existing is not None:
+                if existing.record.state == TenantState.DESTROYED:
+                    raise AlreadyExists(f"{name} was destroyed; its name is not used again")
                 return Outcome(
                     NewTenant(same_request(existing, request_id, existing.record.request_id), None)
                 )
@@ -105,7 +111,17 @@ class Tenants:
         self, call: Call, name: TenantName, about: Description, request_id: str
     ) -> tuple[TenantRecord, Sequence[Change]]:
         """A tenant's first rows, its key fresh, and the namespace that its administrator is in."""
-        record = TenantRecord(about.description, about.labels, call.time, request_id)
+        record = TenantRecord(
+            description=about.description,
+            labels=about.labels,
+            state=TenantState.ENABLED.value,
+            create_time=call.time,
+            destroy_time=None,
+            destroy_event_time=None,
+            erase_time=None,
+            anchor=0,
+            request_id=request_id,
+        )
         system = NamespaceName(name.tenant, SYSTEM)
         rows = [
             create(str(name), record),

@@ -48,6 +48,8 @@ GRID = {
     "keys.generateDataKey keys.reencryptFrom keys.reencryptTo keys.rawEncrypt": "key-user",
     "keys.rawDecrypt keys.generateRandom keys.export": "key-user",
     "tenants.create tenants.list tenants.restore": "operator",
+    "tenants.enable tenants.disable tenants.scheduleDestroy tenants.cancelDestroy": "operator",
+    "tenants.getDestructionReceipt": "operator",
     "tenants.get tenants.backup": "operator tenant-admin",
     "namespaces.create namespaces.delete": "tenant-admin",
     "namespaces.get namespaces.list namespaces.getPolicy": "tenant-admin policy-author key-admin",

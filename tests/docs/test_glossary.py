@@ -3,15 +3,17 @@
 import inspect
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from kms.model import names
-from kms.model.lifecycle import TRANSITIONS, VersionState
+from kms.model import lifecycle, names, tenant_lifecycle
+from kms.model.lifecycle import VersionState
 from kms.model.names import ResourceName
+from kms.model.tenant_lifecycle import TenantState
 
 PAGE = (Path(__file__).parents[2] / "docs/glossary.md").read_text(encoding="utf-8")
-STATES = dict(re.findall(r"^\| `([A-Z_]+)` \| .+ \| (.*) \|$", PAGE, re.MULTILINE))
+ROW = re.compile(r"^\| `([A-Z_]+)` \| .+ \| (.*) \|$", re.MULTILINE)
 WORDS = re.findall(r"^\| \*([^|]+?)\*(?:, \*.+\*| \(AAD\))? \| ", PAGE, re.MULTILINE)
 NAMES = [
     value
@@ -26,14 +28,21 @@ REQUIRED = (
 )
 
 
-def test_every_state_is_explained_and_no_other_is() -> None:
-    assert STATES.keys() == set(VersionState)
-
-
-@pytest.mark.parametrize("state", VersionState)
-def test_what_follows_a_state_is_what_the_transitions_say(state: VersionState) -> None:
-    following = {after for (before, _), after in TRANSITIONS.items() if before is state}
-    assert set(re.findall(r"`([A-Z_]+)`", STATES[state])) == following
+@pytest.mark.parametrize(
+    ("title", "states", "transitions"),
+    [
+        ("States of a key version", VersionState, lifecycle.TRANSITIONS),
+        ("States of a tenant", TenantState, tenant_lifecycle.TRANSITIONS),
+    ],
+)
+def test_every_state_is_explained_with_what_the_transitions_say_that_follows(
+    title: str, states: Any, transitions: Any
+) -> None:
+    section = PAGE.partition(f"## {title}\n")[2].partition("\n## ")[0]
+    explained = {state: set(re.findall(r"`([A-Z_]+)`", follows)) for state, follows in ROW.findall(section)}
+    assert explained == {
+        state: {after for (before, _), after in transitions.items() if before is state} for state in states
+    }
 
 
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: name.__name__)

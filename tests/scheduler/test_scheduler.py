@@ -37,6 +37,7 @@ def scheduler(kms: Kms, generate_key: Any = fixed) -> Scheduler:
         parts.refusals,
         parts.upkeep,
         parts.spent_tokens,
+        parts.tenant_destruction,
         lambda: kms.now,
         generate_key,
     )

@@ -278,7 +278,7 @@ def _app(parts: Parts, offset: list[timedelta], limiter: RateLimiter) -> App:
         "localhost:0",
         main_credentials(lambda: certificate),
         [
-            TenantServicer(parts.tenants),
+            TenantServicer(parts.tenants, parts.tenant_life, parts.audit_log.public_key),
             NamespaceServicer(parts.namespaces),
             IdentityServicer(parts.identities, parts.authenticator.leaf),
             JwtIssuerServicer(parts.jwt_issuers),

@@ -319,7 +319,15 @@ OPERATION_CLASSES = {
     OperationClass.ENROL: {"Enrol", "EnrolWithJwt"},
     OperationClass.OPEN: {"EvaluateBlinded"},
     OperationClass.READ: {
-        *("GetTenant", "ListTenants", "GetNamespace", "ListNamespaces", "GetIdentity", "ListIdentities"),
+        *(
+            "GetTenant",
+            "ListTenants",
+            "GetDestructionReceipt",
+            "GetNamespace",
+            "ListNamespaces",
+            "GetIdentity",
+            "ListIdentities",
+        ),
         *("GetSecretPolicy", "ListSecretPolicies", "GetRevision", "ListRevisions", "ValidateSecretPolicy"),
         *("ExplainSecretPolicy", "GetBlindfoldKey", "ListBlindfoldKeys", "GetBlindfoldPublicKey"),
         *(
@@ -345,6 +353,7 @@ OPERATION_CLASSES = {
         *("BatchSign", "BatchVerify", "BatchGetPublicKey", "BatchMac", "BatchMacVerify", "Stream"),
     },
     OperationClass.WRITE: {
+        *("EnableTenant", "DisableTenant", "ScheduleDestroyTenant", "CancelDestroyTenant"),
         *("CreateTenant", "CreateNamespace", "DeleteNamespace", "CreateJoinToken", "RevokeIdentity"),
         *("RenewCertificate", "CreateSecretPolicy", "UpdateSecretPolicy", "DeleteSecretPolicy"),
         *("UndeleteSecretPolicy", "RevokeRevision", "NarrowRevision", "GenerateBlindfoldKey"),

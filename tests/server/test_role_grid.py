@@ -24,6 +24,8 @@ PUBLIC_KEYS = {"GetPublicKey", "BatchGetPublicKey", "Stream get_public_key"}
 OF_OPERATORS = {
     *("GetStatus", "CreateTenant", "GetTenant", "ListTenants", "BackupTenant", "RestoreTenant"),
     *("CreateJoinToken", "GetIdentity", "ListIdentities", "RevokeIdentity", "DeleteIdentity"),
+    *("EnableTenant", "DisableTenant", "ScheduleDestroyTenant", "CancelDestroyTenant"),
+    "GetDestructionReceipt",
     *AUDIT,
 }
 

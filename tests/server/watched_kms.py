@@ -89,7 +89,13 @@ def watched_kms(directory: Path) -> Iterator[WatchedKms]:
 
     def make_app(configuration: Configuration, parts: Parts, now: Callable[[], datetime]) -> App:
         scheduler = Scheduler(
-            parts.guard, parts.blindfold_keys, parts.refusals, parts.upkeep, parts.spent_tokens, now
+            parts.guard,
+            parts.blindfold_keys,
+            parts.refusals,
+            parts.upkeep,
+            parts.spent_tokens,
+            parts.tenant_destruction,
+            now,
         )
         status = StatusReport(parts.guard, configuration, parts.vault, parts.repository, datetime.now(UTC))
         return build_app(configuration, parts, scheduler, status, now=now)

@@ -6,10 +6,8 @@ from itertools import islice
 from typing import Any, ClassVar
 
 import grpc
-import rfc8785
 
 from kms.errors import InvalidField
-from kms.model.chain import SignedCheckpoint, body_digest
 from kms.model.names import TenantName
 from kms.server.call import ServicerContext, service_call
 from kms.server.convert import (
@@ -21,7 +19,8 @@ from kms.server.convert import (
     to_page_size,
     to_time,
 )
-from kms.services.audit_log import AuditLog, ExportedEvent, Filter
+from kms.server.servicers.audit_links import Link, checkpoint_message, link_message
+from kms.services.audit_log import AuditLog, Filter
 from kms.services.guard import ALLOW, DENY, FAIL
 from protos.kms.v1 import audit_service_pb2 as pb
 from protos.kms.v1.audit_service_pb2_grpc import AuditServiceServicer, add_AuditServiceServicer_to_server
@@ -29,8 +28,6 @@ from protos.kms.v1.audit_service_pb2_grpc import AuditServiceServicer, add_Audit
 # Links read in one go, in a thread, so that other calls are served meanwhile.
 BATCH = 200
 MAX_SEQUENCE = 2**53 - 1
-
-Link = ExportedEvent | SignedCheckpoint
 
 
 class AuditServicer(AuditServiceServicer):
@@ -61,36 +58,13 @@ class AuditServicer(AuditServiceServicer):
         links = await self._audit_log.export(service_call(), parent, after)
         while batch := await asyncio.to_thread(_take, links):
             for link in batch:
-                yield self._link(link)
+                yield link_message(link, self._audit_log.public_key)
 
     async def GetCheckpoint(
         self, request: pb.GetCheckpointRequest, context: ServicerContext
     ) -> pb.Checkpoint:
-        return self._checkpoint(await self._audit_log.checkpoint(service_call()))
-
-    def _link(self, link: Link) -> pb.ExportAuditEventsResponse:
-        if isinstance(link, SignedCheckpoint):
-            return pb.ExportAuditEventsResponse(checkpoint=self._checkpoint(link))
-        event = link.event
-        return pb.ExportAuditEventsResponse(
-            event=pb.ChainedEvent(
-                sequence=event.sequence,
-                body=event.body if link.visible else b"",
-                body_digest=b"" if link.visible else body_digest(event.body),
-                chain_hash=event.chain_hash,
-            )
-        )
-
-    def _checkpoint(self, signed: SignedCheckpoint) -> pb.Checkpoint:
-        checkpoint = signed.checkpoint
-        return pb.Checkpoint(
-            sequence=checkpoint.sequence,
-            chain_hash=checkpoint.chain_hash,
-            time=timestamp_of_text(checkpoint.time),
-            document=rfc8785.dumps(checkpoint.fields()),
-            signature=signed.signature,
-            public_key=self._audit_log.public_key,
-        )
+        signed = await self._audit_log.checkpoint(service_call())
+        return checkpoint_message(signed, self._audit_log.public_key)
 
 
 def _take(links: Iterator[Link]) -> list[Link]:

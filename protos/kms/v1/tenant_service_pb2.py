@@ -23,10 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from protos.kms.v1 import audit_service_pb2 as protos_dot_kms_dot_v1_dot_audit__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"protos/kms/v1/tenant_service.proto\x12\x06kms.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x86\x02\n\x06Tenant\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x19\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x30\n\x06labels\x18\x03 \x03(\x0b\x32\x1a.kms.v1.Tenant.LabelsEntryB\x04\xe2\x41\x01\x01\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12!\n\x10\x61\x64min_join_token\x18\x06 \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"n\n\x13\x43reateTenantRequest\x12\x17\n\ttenant_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12$\n\x06tenant\x18\x02 \x01(\x0b\x32\x0e.kms.v1.TenantB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"&\n\x10GetTenantRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"G\n\x12ListTenantsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"O\n\x13ListTenantsResponse\x12\x1f\n\x07tenants\x18\x01 \x03(\x0b\x32\x0e.kms.v1.Tenant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xcb\x01\n\rTenantService\x12;\n\x0c\x43reateTenant\x12\x1b.kms.v1.CreateTenantRequest\x1a\x0e.kms.v1.Tenant\x12\x35\n\tGetTenant\x12\x18.kms.v1.GetTenantRequest\x1a\x0e.kms.v1.Tenant\x12\x46\n\x0bListTenants\x12\x1a.kms.v1.ListTenantsRequest\x1a\x1b.kms.v1.ListTenantsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"protos/kms/v1/tenant_service.proto\x12\x06kms.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!protos/kms/v1/audit_service.proto\"\xd6\x04\n\x06Tenant\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x19\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x30\n\x06labels\x18\x03 \x03(\x0b\x32\x1a.kms.v1.Tenant.LabelsEntryB\x04\xe2\x41\x01\x01\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12!\n\x10\x61\x64min_join_token\x18\x06 \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x03\x12)\n\x05state\x18\x07 \x01(\x0e\x32\x14.kms.v1.Tenant.StateB\x04\xe2\x41\x01\x03\x12\x36\n\x0c\x64\x65stroy_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12<\n\x12\x64\x65stroy_event_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x34\n\nerase_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"w\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_ENABLED\x10\x01\x12\x12\n\x0eSTATE_DISABLED\x10\x02\x12\x1b\n\x17STATE_DESTROY_SCHEDULED\x10\x03\x12\x13\n\x0fSTATE_DESTROYED\x10\x04\"n\n\x13\x43reateTenantRequest\x12\x17\n\ttenant_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12$\n\x06tenant\x18\x02 \x01(\x0b\x32\x0e.kms.v1.TenantB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"&\n\x10GetTenantRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"G\n\x12ListTenantsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"O\n\x13ListTenantsResponse\x12\x1f\n\x07tenants\x18\x01 \x03(\x0b\x32\x0e.kms.v1.Tenant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"=\n\x13\x45nableTenantRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04\x65tag\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\">\n\x14\x44isableTenantRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04\x65tag\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"D\n\x1a\x43\x61ncelDestroyTenantRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04\x65tag\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"v\n\x1cScheduleDestroyTenantRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04\x65tag\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12.\n\x05\x64\x65lay\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\"2\n\x1cGetDestructionReceiptRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xbc\x01\n\x12\x44\x65structionReceipt\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x36\n\x12\x64\x65stroy_event_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nerase_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x05links\x18\x04 \x03(\x0b\x32!.kms.v1.ExportAuditEventsResponse2\xbc\x04\n\rTenantService\x12;\n\x0c\x43reateTenant\x12\x1b.kms.v1.CreateTenantRequest\x1a\x0e.kms.v1.Tenant\x12\x35\n\tGetTenant\x12\x18.kms.v1.GetTenantRequest\x1a\x0e.kms.v1.Tenant\x12\x46\n\x0bListTenants\x12\x1a.kms.v1.ListTenantsRequest\x1a\x1b.kms.v1.ListTenantsResponse\x12;\n\x0c\x45nableTenant\x12\x1b.kms.v1.EnableTenantRequest\x1a\x0e.kms.v1.Tenant\x12=\n\rDisableTenant\x12\x1c.kms.v1.DisableTenantRequest\x1a\x0e.kms.v1.Tenant\x12M\n\x15ScheduleDestroyTenant\x12$.kms.v1.ScheduleDestroyTenantRequest\x1a\x0e.kms.v1.Tenant\x12I\n\x13\x43\x61ncelDestroyTenant\x12\".kms.v1.CancelDestroyTenantRequest\x1a\x0e.kms.v1.Tenant\x12Y\n\x15GetDestructionReceipt\x12$.kms.v1.GetDestructionReceiptRequest\x1a\x1a.kms.v1.DestructionReceiptb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,6 +49,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TENANT'].fields_by_name['etag']._serialized_options = b'\342A\001\003'
   _globals['_TENANT'].fields_by_name['admin_join_token']._loaded_options = None
   _globals['_TENANT'].fields_by_name['admin_join_token']._serialized_options = b'\200\001\001\342A\001\003'
+  _globals['_TENANT'].fields_by_name['state']._loaded_options = None
+  _globals['_TENANT'].fields_by_name['state']._serialized_options = b'\342A\001\003'
+  _globals['_TENANT'].fields_by_name['destroy_time']._loaded_options = None
+  _globals['_TENANT'].fields_by_name['destroy_time']._serialized_options = b'\342A\001\003'
+  _globals['_TENANT'].fields_by_name['destroy_event_time']._loaded_options = None
+  _globals['_TENANT'].fields_by_name['destroy_event_time']._serialized_options = b'\342A\001\003'
+  _globals['_TENANT'].fields_by_name['erase_time']._loaded_options = None
+  _globals['_TENANT'].fields_by_name['erase_time']._serialized_options = b'\342A\001\003'
   _globals['_CREATETENANTREQUEST'].fields_by_name['tenant_id']._loaded_options = None
   _globals['_CREATETENANTREQUEST'].fields_by_name['tenant_id']._serialized_options = b'\342A\001\002'
   _globals['_CREATETENANTREQUEST'].fields_by_name['tenant']._loaded_options = None
@@ -59,18 +69,52 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTTENANTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001'
   _globals['_LISTTENANTSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTTENANTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001'
-  _globals['_TENANT']._serialized_start=113
-  _globals['_TENANT']._serialized_end=375
-  _globals['_TENANT_LABELSENTRY']._serialized_start=330
-  _globals['_TENANT_LABELSENTRY']._serialized_end=375
-  _globals['_CREATETENANTREQUEST']._serialized_start=377
-  _globals['_CREATETENANTREQUEST']._serialized_end=487
-  _globals['_GETTENANTREQUEST']._serialized_start=489
-  _globals['_GETTENANTREQUEST']._serialized_end=527
-  _globals['_LISTTENANTSREQUEST']._serialized_start=529
-  _globals['_LISTTENANTSREQUEST']._serialized_end=600
-  _globals['_LISTTENANTSRESPONSE']._serialized_start=602
-  _globals['_LISTTENANTSRESPONSE']._serialized_end=681
-  _globals['_TENANTSERVICE']._serialized_start=684
-  _globals['_TENANTSERVICE']._serialized_end=887
+  _globals['_ENABLETENANTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_ENABLETENANTREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
+  _globals['_ENABLETENANTREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_ENABLETENANTREQUEST'].fields_by_name['etag']._serialized_options = b'\342A\001\001'
+  _globals['_DISABLETENANTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DISABLETENANTREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
+  _globals['_DISABLETENANTREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_DISABLETENANTREQUEST'].fields_by_name['etag']._serialized_options = b'\342A\001\001'
+  _globals['_CANCELDESTROYTENANTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_CANCELDESTROYTENANTREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
+  _globals['_CANCELDESTROYTENANTREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_CANCELDESTROYTENANTREQUEST'].fields_by_name['etag']._serialized_options = b'\342A\001\001'
+  _globals['_SCHEDULEDESTROYTENANTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_SCHEDULEDESTROYTENANTREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
+  _globals['_SCHEDULEDESTROYTENANTREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_SCHEDULEDESTROYTENANTREQUEST'].fields_by_name['etag']._serialized_options = b'\342A\001\001'
+  _globals['_SCHEDULEDESTROYTENANTREQUEST'].fields_by_name['delay']._loaded_options = None
+  _globals['_SCHEDULEDESTROYTENANTREQUEST'].fields_by_name['delay']._serialized_options = b'\342A\001\001'
+  _globals['_GETDESTRUCTIONRECEIPTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETDESTRUCTIONRECEIPTREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
+  _globals['_TENANT']._serialized_start=180
+  _globals['_TENANT']._serialized_end=778
+  _globals['_TENANT_LABELSENTRY']._serialized_start=612
+  _globals['_TENANT_LABELSENTRY']._serialized_end=657
+  _globals['_TENANT_STATE']._serialized_start=659
+  _globals['_TENANT_STATE']._serialized_end=778
+  _globals['_CREATETENANTREQUEST']._serialized_start=780
+  _globals['_CREATETENANTREQUEST']._serialized_end=890
+  _globals['_GETTENANTREQUEST']._serialized_start=892
+  _globals['_GETTENANTREQUEST']._serialized_end=930
+  _globals['_LISTTENANTSREQUEST']._serialized_start=932
+  _globals['_LISTTENANTSREQUEST']._serialized_end=1003
+  _globals['_LISTTENANTSRESPONSE']._serialized_start=1005
+  _globals['_LISTTENANTSRESPONSE']._serialized_end=1084
+  _globals['_ENABLETENANTREQUEST']._serialized_start=1086
+  _globals['_ENABLETENANTREQUEST']._serialized_end=1147
+  _globals['_DISABLETENANTREQUEST']._serialized_start=1149
+  _globals['_DISABLETENANTREQUEST']._serialized_end=1211
+  _globals['_CANCELDESTROYTENANTREQUEST']._serialized_start=1213
+  _globals['_CANCELDESTROYTENANTREQUEST']._serialized_end=1281
+  _globals['_SCHEDULEDESTROYTENANTREQUEST']._serialized_start=1283
+  _globals['_SCHEDULEDESTROYTENANTREQUEST']._serialized_end=1401
+  _globals['_GETDESTRUCTIONRECEIPTREQUEST']._serialized_start=1403
+  _globals['_GETDESTRUCTIONRECEIPTREQUEST']._serialized_end=1453
+  _globals['_DESTRUCTIONRECEIPT']._serialized_start=1456
+  _globals['_DESTRUCTIONRECEIPT']._serialized_end=1644
+  _globals['_TENANTSERVICE']._serialized_start=1647
+  _globals['_TENANTSERVICE']._serialized_end=2219
 # @@protoc_insertion_point(module_scope)

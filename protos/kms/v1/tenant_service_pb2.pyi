@@ -5,9 +5,12 @@ Tenants: the walls between customers of one KMS."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from protos.kms.v1 import audit_service_pb2 as _audit_service_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -24,6 +27,37 @@ class Tenant(_message.Message):
     """A tenant. Every stored object belongs to exactly one."""
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    class _State:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Tenant._State.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        STATE_UNSPECIFIED: Tenant._State.ValueType  # 0
+        """Never sent."""
+        STATE_ENABLED: Tenant._State.ValueType  # 1
+        """It is served."""
+        STATE_DISABLED: Tenant._State.ValueType  # 2
+        """Nothing of it is served until it is enabled again."""
+        STATE_DESTROY_SCHEDULED: Tenant._State.ValueType  # 3
+        """Nothing of it is served, and it is destroyed at `destroy_time`."""
+        STATE_DESTROYED: Tenant._State.ValueType  # 4
+        """Its key is gone, so that nothing of it opens, and with it all that it held. Its name is not used again."""
+
+    class State(_State, metaclass=_StateEnumTypeWrapper):
+        """Whether it is served."""
+
+    STATE_UNSPECIFIED: Tenant.State.ValueType  # 0
+    """Never sent."""
+    STATE_ENABLED: Tenant.State.ValueType  # 1
+    """It is served."""
+    STATE_DISABLED: Tenant.State.ValueType  # 2
+    """Nothing of it is served until it is enabled again."""
+    STATE_DESTROY_SCHEDULED: Tenant.State.ValueType  # 3
+    """Nothing of it is served, and it is destroyed at `destroy_time`."""
+    STATE_DESTROYED: Tenant.State.ValueType  # 4
+    """Its key is gone, so that nothing of it opens, and with it all that it held. Its name is not used again."""
 
     @_typing.final
     class LabelsEntry(_message.Message):
@@ -51,6 +85,10 @@ class Tenant(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     ADMIN_JOIN_TOKEN_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    DESTROY_TIME_FIELD_NUMBER: _builtins.int
+    DESTROY_EVENT_TIME_FIELD_NUMBER: _builtins.int
+    ERASE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`tenants/{tenant}`."""
     description: _builtins.str
@@ -61,6 +99,8 @@ class Tenant(_message.Message):
     """In the answer of CreateTenant alone, and once: a secret, by which the first administrator,
     `tenants/{tenant}/namespaces/system/identities/admin`, enrols within 24 hours.
     """
+    state: Global___Tenant.State.ValueType
+    """Whether it is served."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Up to 64 labels; keys and values as Kubernetes defines them."""
@@ -68,6 +108,18 @@ class Tenant(_message.Message):
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""
+
+    @_builtins.property
+    def destroy_time(self) -> _timestamp_pb2.Timestamp:
+        """When it is to be destroyed, if that is scheduled."""
+
+    @_builtins.property
+    def destroy_event_time(self) -> _timestamp_pb2.Timestamp:
+        """When its key was destroyed."""
+
+    @_builtins.property
+    def erase_time(self) -> _timestamp_pb2.Timestamp:
+        """When the last of what it held was erased: from then on there is a receipt."""
 
     def __init__(
         self,
@@ -78,10 +130,14 @@ class Tenant(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
         admin_join_token: _builtins.str = ...,
+        state: Global___Tenant.State.ValueType = ...,
+        destroy_time: _timestamp_pb2.Timestamp | None = ...,
+        destroy_event_time: _timestamp_pb2.Timestamp | None = ...,
+        erase_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "destroy_event_time", b"destroy_event_time", "destroy_time", b"destroy_time", "erase_time", b"erase_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admin_join_token", b"admin_join_token", "create_time", b"create_time", "description", b"description", "etag", b"etag", "labels", b"labels", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admin_join_token", b"admin_join_token", "create_time", b"create_time", "description", b"description", "destroy_event_time", b"destroy_event_time", "destroy_time", b"destroy_time", "erase_time", b"erase_time", "etag", b"etag", "labels", b"labels", "name", b"name", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -194,3 +250,177 @@ class ListTenantsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListTenantsResponse: _TypeAlias = ListTenantsResponse  # noqa: Y015
+
+@_typing.final
+class EnableTenantRequest(_message.Message):
+    """For TenantService.EnableTenant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`tenants/{tenant}`."""
+    etag: _builtins.str
+    """If set, the tenant must still have it; else ABORTED."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnableTenantRequest: _TypeAlias = EnableTenantRequest  # noqa: Y015
+
+@_typing.final
+class DisableTenantRequest(_message.Message):
+    """For TenantService.DisableTenant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`tenants/{tenant}`."""
+    etag: _builtins.str
+    """If set, the tenant must still have it; else ABORTED."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DisableTenantRequest: _TypeAlias = DisableTenantRequest  # noqa: Y015
+
+@_typing.final
+class CancelDestroyTenantRequest(_message.Message):
+    """For TenantService.CancelDestroyTenant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`tenants/{tenant}`."""
+    etag: _builtins.str
+    """If set, the tenant must still have it; else ABORTED."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelDestroyTenantRequest: _TypeAlias = CancelDestroyTenantRequest  # noqa: Y015
+
+@_typing.final
+class ScheduleDestroyTenantRequest(_message.Message):
+    """For TenantService.ScheduleDestroyTenant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    DELAY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`tenants/{tenant}`."""
+    etag: _builtins.str
+    """If set, the tenant must still have it; else ABORTED."""
+    @_builtins.property
+    def delay(self) -> _duration_pb2.Duration:
+        """How long from now: 24 hours to 120 days, 30 days if unset."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        delay: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delay", b"delay"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delay", b"delay", "etag", b"etag", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScheduleDestroyTenantRequest: _TypeAlias = ScheduleDestroyTenantRequest  # noqa: Y015
+
+@_typing.final
+class GetDestructionReceiptRequest(_message.Message):
+    """For TenantService.GetDestructionReceipt."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`tenants/{tenant}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDestructionReceiptRequest: _TypeAlias = GetDestructionReceiptRequest  # noqa: Y015
+
+@_typing.final
+class DestructionReceipt(_message.Message):
+    """That a tenant is gone, to be verified with the audit public key alone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DESTROY_EVENT_TIME_FIELD_NUMBER: _builtins.int
+    ERASE_TIME_FIELD_NUMBER: _builtins.int
+    LINKS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`tenants/{tenant}`."""
+    @_builtins.property
+    def destroy_event_time(self) -> _timestamp_pb2.Timestamp:
+        """When its key was destroyed."""
+
+    @_builtins.property
+    def erase_time(self) -> _timestamp_pb2.Timestamp:
+        """When the last of what it held was erased."""
+
+    @_builtins.property
+    def links(self) -> _containers.RepeatedCompositeFieldContainer[_audit_service_pb2.ExportAuditEventsResponse]:
+        """A piece of the audit chain: a checkpoint, events of which one is `Kms.DestroyTenant` of this tenant, and a
+        checkpoint that covers it. As lines they are what `kms audit verify` reads.
+        """
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        destroy_event_time: _timestamp_pb2.Timestamp | None = ...,
+        erase_time: _timestamp_pb2.Timestamp | None = ...,
+        links: _abc.Iterable[_audit_service_pb2.ExportAuditEventsResponse] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["destroy_event_time", b"destroy_event_time", "erase_time", b"erase_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["destroy_event_time", b"destroy_event_time", "erase_time", b"erase_time", "links", b"links", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DestructionReceipt: _TypeAlias = DestructionReceipt  # noqa: Y015

@@ -51,6 +51,31 @@ class TenantServiceStub:
                 request_serializer=protos_dot_kms_dot_v1_dot_tenant__service__pb2.ListTenantsRequest.SerializeToString,
                 response_deserializer=protos_dot_kms_dot_v1_dot_tenant__service__pb2.ListTenantsResponse.FromString,
                 _registered_method=True)
+        self.EnableTenant = channel.unary_unary(
+                '/kms.v1.TenantService/EnableTenant',
+                request_serializer=protos_dot_kms_dot_v1_dot_tenant__service__pb2.EnableTenantRequest.SerializeToString,
+                response_deserializer=protos_dot_kms_dot_v1_dot_tenant__service__pb2.Tenant.FromString,
+                _registered_method=True)
+        self.DisableTenant = channel.unary_unary(
+                '/kms.v1.TenantService/DisableTenant',
+                request_serializer=protos_dot_kms_dot_v1_dot_tenant__service__pb2.DisableTenantRequest.SerializeToString,
+                response_deserializer=protos_dot_kms_dot_v1_dot_tenant__service__pb2.Tenant.FromString,
+                _registered_method=True)
+        self.ScheduleDestroyTenant = channel.unary_unary(
+                '/kms.v1.TenantService/ScheduleDestroyTenant',
+                request_serializer=protos_dot_kms_dot_v1_dot_tenant__service__pb2.ScheduleDestroyTenantRequest.SerializeToString,
+                response_deserializer=protos_dot_kms_dot_v1_dot_tenant__service__pb2.Tenant.FromString,
+                _registered_method=True)
+        self.CancelDestroyTenant = channel.unary_unary(
+                '/kms.v1.TenantService/CancelDestroyTenant',
+                request_serializer=protos_dot_kms_dot_v1_dot_tenant__service__pb2.CancelDestroyTenantRequest.SerializeToString,
+                response_deserializer=protos_dot_kms_dot_v1_dot_tenant__service__pb2.Tenant.FromString,
+                _registered_method=True)
+        self.GetDestructionReceipt = channel.unary_unary(
+                '/kms.v1.TenantService/GetDestructionReceipt',
+                request_serializer=protos_dot_kms_dot_v1_dot_tenant__service__pb2.GetDestructionReceiptRequest.SerializeToString,
+                response_deserializer=protos_dot_kms_dot_v1_dot_tenant__service__pb2.DestructionReceipt.FromString,
+                _registered_method=True)
 
 
 class TenantServiceServicer:
@@ -73,7 +98,44 @@ class TenantServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListTenants(self, request, context):
-        """Lists all tenants by id. For operators alone.
+        """Lists all tenants by id, those that were destroyed too. For operators alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EnableTenant(self, request, context):
+        """Lets a DISABLED tenant be served again. For operators alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DisableTenant(self, request, context):
+        """Stops an ENABLED tenant: of it nothing is served, but that its auditors read its audit trail. For
+        operators alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ScheduleDestroyTenant(self, request, context):
+        """Stops a tenant, and destroys its key and all that it holds when the delay is over. For operators alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelDestroyTenant(self, request, context):
+        """Takes a scheduled destruction back; the tenant is then DISABLED. For operators alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDestructionReceipt(self, request, context):
+        """Returns the proof that a destroyed tenant is gone: the event that says so, between two signed checkpoints
+        of the audit chain. FAILED_PRECONDITION before all of it is gone. For operators alone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -96,6 +158,31 @@ def add_TenantServiceServicer_to_server(servicer, server):
                     servicer.ListTenants,
                     request_deserializer=protos_dot_kms_dot_v1_dot_tenant__service__pb2.ListTenantsRequest.FromString,
                     response_serializer=protos_dot_kms_dot_v1_dot_tenant__service__pb2.ListTenantsResponse.SerializeToString,
+            ),
+            'EnableTenant': grpc.unary_unary_rpc_method_handler(
+                    servicer.EnableTenant,
+                    request_deserializer=protos_dot_kms_dot_v1_dot_tenant__service__pb2.EnableTenantRequest.FromString,
+                    response_serializer=protos_dot_kms_dot_v1_dot_tenant__service__pb2.Tenant.SerializeToString,
+            ),
+            'DisableTenant': grpc.unary_unary_rpc_method_handler(
+                    servicer.DisableTenant,
+                    request_deserializer=protos_dot_kms_dot_v1_dot_tenant__service__pb2.DisableTenantRequest.FromString,
+                    response_serializer=protos_dot_kms_dot_v1_dot_tenant__service__pb2.Tenant.SerializeToString,
+            ),
+            'ScheduleDestroyTenant': grpc.unary_unary_rpc_method_handler(
+                    servicer.ScheduleDestroyTenant,
+                    request_deserializer=protos_dot_kms_dot_v1_dot_tenant__service__pb2.ScheduleDestroyTenantRequest.FromString,
+                    response_serializer=protos_dot_kms_dot_v1_dot_tenant__service__pb2.Tenant.SerializeToString,
+            ),
+            'CancelDestroyTenant': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelDestroyTenant,
+                    request_deserializer=protos_dot_kms_dot_v1_dot_tenant__service__pb2.CancelDestroyTenantRequest.FromString,
+                    response_serializer=protos_dot_kms_dot_v1_dot_tenant__service__pb2.Tenant.SerializeToString,
+            ),
+            'GetDestructionReceipt': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDestructionReceipt,
+                    request_deserializer=protos_dot_kms_dot_v1_dot_tenant__service__pb2.GetDestructionReceiptRequest.FromString,
+                    response_serializer=protos_dot_kms_dot_v1_dot_tenant__service__pb2.DestructionReceipt.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -181,6 +268,141 @@ class TenantService:
             '/kms.v1.TenantService/ListTenants',
             protos_dot_kms_dot_v1_dot_tenant__service__pb2.ListTenantsRequest.SerializeToString,
             protos_dot_kms_dot_v1_dot_tenant__service__pb2.ListTenantsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EnableTenant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kms.v1.TenantService/EnableTenant',
+            protos_dot_kms_dot_v1_dot_tenant__service__pb2.EnableTenantRequest.SerializeToString,
+            protos_dot_kms_dot_v1_dot_tenant__service__pb2.Tenant.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DisableTenant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kms.v1.TenantService/DisableTenant',
+            protos_dot_kms_dot_v1_dot_tenant__service__pb2.DisableTenantRequest.SerializeToString,
+            protos_dot_kms_dot_v1_dot_tenant__service__pb2.Tenant.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ScheduleDestroyTenant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kms.v1.TenantService/ScheduleDestroyTenant',
+            protos_dot_kms_dot_v1_dot_tenant__service__pb2.ScheduleDestroyTenantRequest.SerializeToString,
+            protos_dot_kms_dot_v1_dot_tenant__service__pb2.Tenant.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelDestroyTenant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kms.v1.TenantService/CancelDestroyTenant',
+            protos_dot_kms_dot_v1_dot_tenant__service__pb2.CancelDestroyTenantRequest.SerializeToString,
+            protos_dot_kms_dot_v1_dot_tenant__service__pb2.Tenant.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDestructionReceipt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kms.v1.TenantService/GetDestructionReceipt',
+            protos_dot_kms_dot_v1_dot_tenant__service__pb2.GetDestructionReceiptRequest.SerializeToString,
+            protos_dot_kms_dot_v1_dot_tenant__service__pb2.DestructionReceipt.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,7 +40,21 @@ class TenantServiceStub:
     GetTenant: _grpc.UnaryUnaryMultiCallable[_tenant_service_pb2.GetTenantRequest, _tenant_service_pb2.Tenant]
     """Returns one tenant."""
     ListTenants: _grpc.UnaryUnaryMultiCallable[_tenant_service_pb2.ListTenantsRequest, _tenant_service_pb2.ListTenantsResponse]
-    """Lists all tenants by id. For operators alone."""
+    """Lists all tenants by id, those that were destroyed too. For operators alone."""
+    EnableTenant: _grpc.UnaryUnaryMultiCallable[_tenant_service_pb2.EnableTenantRequest, _tenant_service_pb2.Tenant]
+    """Lets a DISABLED tenant be served again. For operators alone."""
+    DisableTenant: _grpc.UnaryUnaryMultiCallable[_tenant_service_pb2.DisableTenantRequest, _tenant_service_pb2.Tenant]
+    """Stops an ENABLED tenant: of it nothing is served, but that its auditors read its audit trail. For
+    operators alone.
+    """
+    ScheduleDestroyTenant: _grpc.UnaryUnaryMultiCallable[_tenant_service_pb2.ScheduleDestroyTenantRequest, _tenant_service_pb2.Tenant]
+    """Stops a tenant, and destroys its key and all that it holds when the delay is over. For operators alone."""
+    CancelDestroyTenant: _grpc.UnaryUnaryMultiCallable[_tenant_service_pb2.CancelDestroyTenantRequest, _tenant_service_pb2.Tenant]
+    """Takes a scheduled destruction back; the tenant is then DISABLED. For operators alone."""
+    GetDestructionReceipt: _grpc.UnaryUnaryMultiCallable[_tenant_service_pb2.GetDestructionReceiptRequest, _tenant_service_pb2.DestructionReceipt]
+    """Returns the proof that a destroyed tenant is gone: the event that says so, between two signed checkpoints
+    of the audit chain. FAILED_PRECONDITION before all of it is gone. For operators alone.
+    """
 
 @_typing.type_check_only
 class TenantServiceAsyncStub(TenantServiceStub):
@@ -54,7 +68,21 @@ class TenantServiceAsyncStub(TenantServiceStub):
     GetTenant: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.GetTenantRequest, _tenant_service_pb2.Tenant]  # type: ignore[assignment]
     """Returns one tenant."""
     ListTenants: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.ListTenantsRequest, _tenant_service_pb2.ListTenantsResponse]  # type: ignore[assignment]
-    """Lists all tenants by id. For operators alone."""
+    """Lists all tenants by id, those that were destroyed too. For operators alone."""
+    EnableTenant: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.EnableTenantRequest, _tenant_service_pb2.Tenant]  # type: ignore[assignment]
+    """Lets a DISABLED tenant be served again. For operators alone."""
+    DisableTenant: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.DisableTenantRequest, _tenant_service_pb2.Tenant]  # type: ignore[assignment]
+    """Stops an ENABLED tenant: of it nothing is served, but that its auditors read its audit trail. For
+    operators alone.
+    """
+    ScheduleDestroyTenant: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.ScheduleDestroyTenantRequest, _tenant_service_pb2.Tenant]  # type: ignore[assignment]
+    """Stops a tenant, and destroys its key and all that it holds when the delay is over. For operators alone."""
+    CancelDestroyTenant: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.CancelDestroyTenantRequest, _tenant_service_pb2.Tenant]  # type: ignore[assignment]
+    """Takes a scheduled destruction back; the tenant is then DISABLED. For operators alone."""
+    GetDestructionReceipt: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.GetDestructionReceiptRequest, _tenant_service_pb2.DestructionReceipt]  # type: ignore[assignment]
+    """Returns the proof that a destroyed tenant is gone: the event that says so, between two signed checkpoints
+    of the audit chain. FAILED_PRECONDITION before all of it is gone. For operators alone.
+    """
 
 class TenantServiceServicer(metaclass=_abc_1.ABCMeta):
     """Makes and lists tenants. For platform operators, who cannot read what a tenant holds; a tenant's own
@@ -83,6 +111,50 @@ class TenantServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _tenant_service_pb2.ListTenantsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_tenant_service_pb2.ListTenantsResponse, _abc.Awaitable[_tenant_service_pb2.ListTenantsResponse]]:
-        """Lists all tenants by id. For operators alone."""
+        """Lists all tenants by id, those that were destroyed too. For operators alone."""
+
+    @_abc_1.abstractmethod
+    def EnableTenant(
+        self,
+        request: _tenant_service_pb2.EnableTenantRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tenant_service_pb2.Tenant, _abc.Awaitable[_tenant_service_pb2.Tenant]]:
+        """Lets a DISABLED tenant be served again. For operators alone."""
+
+    @_abc_1.abstractmethod
+    def DisableTenant(
+        self,
+        request: _tenant_service_pb2.DisableTenantRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tenant_service_pb2.Tenant, _abc.Awaitable[_tenant_service_pb2.Tenant]]:
+        """Stops an ENABLED tenant: of it nothing is served, but that its auditors read its audit trail. For
+        operators alone.
+        """
+
+    @_abc_1.abstractmethod
+    def ScheduleDestroyTenant(
+        self,
+        request: _tenant_service_pb2.ScheduleDestroyTenantRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tenant_service_pb2.Tenant, _abc.Awaitable[_tenant_service_pb2.Tenant]]:
+        """Stops a tenant, and destroys its key and all that it holds when the delay is over. For operators alone."""
+
+    @_abc_1.abstractmethod
+    def CancelDestroyTenant(
+        self,
+        request: _tenant_service_pb2.CancelDestroyTenantRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tenant_service_pb2.Tenant, _abc.Awaitable[_tenant_service_pb2.Tenant]]:
+        """Takes a scheduled destruction back; the tenant is then DISABLED. For operators alone."""
+
+    @_abc_1.abstractmethod
+    def GetDestructionReceipt(
+        self,
+        request: _tenant_service_pb2.GetDestructionReceiptRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tenant_service_pb2.DestructionReceipt, _abc.Awaitable[_tenant_service_pb2.DestructionReceipt]]:
+        """Returns the proof that a destroyed tenant is gone: the event that says so, between two signed checkpoints
+        of the audit chain. FAILED_PRECONDITION before all of it is gone. For operators alone.
+        """
 
 def add_TenantServiceServicer_to_server(servicer: TenantServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
