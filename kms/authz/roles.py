@@ -94,6 +94,16 @@ ROLES: Mapping[str, frozenset[str]] = MappingProxyType(
     }
 )
 
+# The namespace that is readable across its tenant: a role in any namespace reads there as it does at home.
+SHARED = "shared"
+_IN_SHARED = (
+    _permissions("secretPolicies", "get list explain")
+    | _permissions("kmsPolicies", "get list explain")
+    | _permissions("namespaces", "get getPolicy")
+    | _permissions("keys", "get list")
+    | _permissions("blindfold", "getPolicyDocument")
+)
+
 # What a sealer needs of the tenant is public, so a role in any namespace is enough.
 _IN_ANY_NAMESPACE = frozenset({"blindfold.getPublicKey"})
 
@@ -149,4 +159,6 @@ def _is_in_scope(permission: str, where: str, namespace: str | None) -> bool:
     """Whether a role in the namespace `where` reaches this permission on what is in `namespace`."""
     if permission in _ABOVE_NAMESPACES:
         return False
+    if namespace == SHARED and permission in _IN_SHARED:
+        return True
     return where == namespace or permission in _IN_ANY_NAMESPACE

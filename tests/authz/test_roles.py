@@ -116,6 +116,29 @@ def test_a_role_bound_to_a_namespace_counts_there_alone():
             require_permission(author, "secretPolicies.update", namespace)
 
 
+SHARED_READING = {
+    *("secretPolicies.get", "secretPolicies.list", "secretPolicies.explain", "namespaces.get"),
+    *("kmsPolicies.get", "kmsPolicies.list", "kmsPolicies.explain", "namespaces.getPolicy"),
+    *("keys.get", "keys.list", "blindfold.getPolicyDocument"),
+}
+
+
+@pytest.mark.parametrize("role", TENANT_ROLES)
+def test_a_role_in_any_namespace_reads_the_shared_one_as_it_reads_its_own_and_does_no_more(role):
+    bound = person(f"{role}@prod", identity=KINDS.get(role))
+
+    def permits(permission, namespace):
+        try:
+            require_permission(bound, permission, namespace)
+        except Denied:
+            return False
+        return True
+
+    reached = {permission for permission in PERMISSIONS if permits(permission, "shared")}
+    own = {permission for permission in PERMISSIONS if permits(permission, "prod")}
+    assert reached - {"blindfold.getPublicKey"} == own & SHARED_READING
+
+
 ABOVE = ["tenants.get", "namespaces.create", "namespaces.delete", "blindfoldKeys.generate"]
 
 
