@@ -199,7 +199,7 @@ def assemble(
         evaluation=Evaluation(guard, repository, deny_lists, documents, keyring, budget, workers),
         audit_log=AuditLog(guard, store, vault.audit_public_key),
         backups=Backups(guard, vault, repository, keyring),
-        restores=Restores(guard, vault, repository, keyring, agenda, upkeep.want),
+        restores=Restores(guard, vault, repository, keyring, agenda, upkeep.want, rate_limits.forget),
         observed=observed,
     )
 

@@ -99,7 +99,10 @@ class _Upload:
 
 
 class Restores:
-    """Restores tenants that are not there. `wants_rotation` hears of keys that must be rotated."""
+    """Restores tenants that are not there.
+
+    `wants_rotation` hears of keys that must be rotated, `forget_limits` of the id of each restored tenant.
+    """
 
     def __init__(
         self,
@@ -109,6 +112,7 @@ class Restores:
         keyring: Keyring,
         agenda: Agenda,
         wants_rotation: Callable[[KeyName], None],
+        forget_limits: Callable[[str], None],
     ) -> None:
         self._guard = guard
         self._vault = vault
@@ -116,6 +120,7 @@ class Restores:
         self._keyring = keyring
         self._agenda = agenda
         self._wants_rotation = wants_rotation
+        self._forget_limits = forget_limits
 
     async def authorise(self, call: Call) -> None:
         """Before a backup is received. Raises `Denied`."""
@@ -151,6 +156,7 @@ class Restores:
         with file:
             restored = await self._guard.perform(call, RESTORE, None, act, in_thread=True)
         if not verify_only:
+            self._forget_limits(name.tenant)
             for key in restored.facts.rotating:
                 self._wants_rotation(key)
         return restored

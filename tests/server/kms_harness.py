@@ -298,7 +298,7 @@ def _app(parts: Parts, offset: list[timedelta], limiter: RateLimiter) -> App:
         "localhost:0",
         enrolment_credentials(lambda: certificate),
         [EnrolmentServicer(parts.identities, parts.jwt_enrolment)],
-        [require_tls_1_3],
+        [require_tls_1_3, RateLimit(limiter)],
     )
     return App(
         main,

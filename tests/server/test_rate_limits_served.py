@@ -2,17 +2,25 @@
 
 import grpc
 import pytest
-from server.kms_harness import ACME, LIMITS, PROD, WEB_TLS
+from server.backup_harness import lose, put_back, take
+from server.kms_harness import ACME, LIMITS, PROD, WEB_TLS, running_kms
 
+from blindfold.secret import SecretBytes
+from kms.client.channel import open_enrolment_channel
+from kms.client.credentials import generate_key_pair, read_credentials
 from kms.client.errors import CallDenied, CallExhausted, CallFailed, from_rpc_error
 from kms.client.opening import Sealed, open_many
 from kms.client.resending import Attempts, Resending, repeat
+from kms.model.join_token import JoinToken
+from kms.model.rate_limit import parse_limit
 from protos.kms.v1 import crypto_batch_pb2 as batch
 from protos.kms.v1 import crypto_pb2 as pb
 from protos.kms.v1.blindfold_service_pb2 import EvaluateBlindedRequest
 from protos.kms.v1.blindfold_service_pb2_grpc import BlindfoldServiceStub
 from protos.kms.v1.crypto_service_pb2 import StreamRequest
 from protos.kms.v1.crypto_service_pb2_grpc import CryptoServiceStub
+from protos.kms.v1.enrolment_service_pb2 import EnrolRequest
+from protos.kms.v1.enrolment_service_pb2_grpc import EnrolmentServiceStub
 
 SECOND = 10**9
 NOON = "2026-01-01T12:00:00.000000Z"
@@ -238,3 +246,37 @@ def test_refused_calls_are_counted_not_recorded(kms):
     events = kms.events()[before:]
     assert [event["action"] for event in events] == ["GenerateRandom"] * 3 + ["Kms.RefusedCalls"]
     assert (events[-1]["caller"], events[-1]["details"]["count"]) == (kms.spiffe_id("key-user"), "5")
+
+
+def test_platform_s_limits_hold_for_tenants_operators_and_enrolments(tmp_path):
+    lines = ("ENROL 2/hour by address", "READ 3/hour")
+    with running_kms(tmp_path, platform_limits=tuple(map(parse_limit, lines))) as kms:
+        for who, name in (("admin", ACME), ("stranger", "tenants/globex"), ("operator", ACME)):
+            api = kms.as_(who)
+            for _ in range(3):
+                api.call("TenantService", "GetTenant", {"name": name})
+            with pytest.raises(CallExhausted) as caught:
+                api.call("TenantService", "GetTenant", {"name": name})
+            assert caught.value.metadata == {"limiter": "READ 3/hour"}
+        root = read_credentials(kms.credentials("admin")).ca_pem
+        token = JoinToken(bytes(16), SecretBytes(bytes(32)), bytes(32)).reveal()
+        request = EnrolRequest(token=token, csr=generate_key_pair().csr)
+        with open_enrolment_channel(kms.enrolment_target, root) as channel:
+            enrol = EnrolmentServiceStub(channel).Enrol
+            refused = [failure_of(enrol, request).reason for _ in range(4)]
+            assert refused == ["UNAUTHENTICATED"] * 2 + ["RATE_LIMITED"] * 2
+            kms.ticks[0] += 1800 * SECOND
+            assert failure_of(enrol, request).reason == "UNAUTHENTICATED"
+
+
+def test_limits_of_a_restored_tenant_count_at_once(tmp_path):
+    with running_kms(tmp_path) as kms:
+        kms.add_key()
+        kms.add_limiter("app", **HOUR)
+        kms.as_("key-user")
+        backup = take(kms)
+        lose(kms)
+        kms.parts.rate_limits.forget("acme")
+        assert passed(kms) == 6
+        put_back(kms, backup)
+        assert passed(kms) == 3
