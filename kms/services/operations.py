@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 MAX_ITEMS = 1000
 # A worker takes so many at once: handing over costs less than an item, and nobody waits long for a worker.
-ITEMS_OF_A_JOB = 8
+ITEMS_OF_A_JOB = 16
 # A counter that limits nothing: only the day of the last use is kept.
 UNLIMITED = 1 << 52
 
