@@ -27,7 +27,7 @@ from kms.model.audit_event import AuditEvent
 from kms.model.chain import timestamp
 from kms.model.random_ids import RandomIds
 from kms.model.validity import Validity
-from kms.scheduler import Scheduler
+from kms.scheduler import Generate, Scheduler, generate
 from kms.server.app import App, Listener, Ports
 from kms.server.interceptors.authentication import Authentication, require_tls_1_3
 from kms.server.interceptors.call_path import Begin
@@ -110,15 +110,7 @@ async def _run(
         issuer_hosts=configuration.jwt_issuer_hosts,
         fetch=HttpsReader(configuration.jwt_issuer_hosts, trusting(configuration.jwt_issuer_ca_file)),
     )
-    scheduler = Scheduler(
-        parts.guard,
-        parts.blindfold_keys,
-        parts.refusals,
-        parts.upkeep,
-        parts.spent_tokens,
-        parts.tenant_destruction,
-        utc_now,
-    )
+    scheduler = make_scheduler(parts, utc_now)
     status = StatusReport(parts.guard, configuration, vault, parts.repository, utc_now())
     watch = Watch(configuration, parts, lambda: status.ready)
     app = build_app(configuration, parts, scheduler, status, watch.observers)
@@ -168,6 +160,20 @@ async def _end(background: "asyncio.Task[None]") -> None:
         await background
     except asyncio.CancelledError:
         return
+
+
+def make_scheduler(parts: Parts, now: Callable[[], datetime], generate_key: Generate = generate) -> Scheduler:
+    """Not running."""
+    return Scheduler(
+        parts.guard,
+        parts.blindfold_keys,
+        parts.refusals,
+        parts.upkeep,
+        parts.spent_tokens,
+        parts.tenant_destruction,
+        now,
+        generate_key,
+    )
 
 
 def build_app(

@@ -27,7 +27,7 @@ def test_operator_sees_the_server_and_makes_tenants(house: House) -> None:
     house.must("kms", "tenant", "create", "globex", "--description", "Globex", who=OPERATOR)
     assert house.must("kms", "tenant", "get", "globex", who=OPERATOR)["description"] == "Globex"
     table = lines(house.kms("tenant", "list", who=OPERATOR).out)
-    assert table[0] == ["NAME", "CREATE", "TIME", "DESCRIPTION"]
+    assert table[0] == ["NAME", "STATE", "CREATE", "TIME", "DESCRIPTION"]
     assert [row[0] for row in table[1:]] == ["tenants/acme", "tenants/globex"]
 
 

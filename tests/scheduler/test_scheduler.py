@@ -15,6 +15,7 @@ from blindfold.private_key import PrivateKey
 from kms.errors import KmsError
 from kms.identity.grant import Grant
 from kms.identity.join_tokens import JoinTokenRecord
+from kms.main.serving import make_scheduler
 from kms.model.algorithms import Purpose
 from kms.model.lifecycle import Verb
 from kms.model.names import BlindfoldKeyName, IdentityName, KeyName
@@ -30,17 +31,7 @@ def fixed(modulus_bits: int, progress: Callable[[int, int], None]) -> PrivateKey
 
 
 def scheduler(kms: Kms, generate_key: Any = fixed) -> Scheduler:
-    parts = kms.parts
-    return Scheduler(
-        parts.guard,
-        parts.blindfold_keys,
-        parts.refusals,
-        parts.upkeep,
-        parts.spent_tokens,
-        parts.tenant_destruction,
-        lambda: kms.now,
-        generate_key,
-    )
+    return make_scheduler(kms.parts, lambda: kms.now, generate_key)
 
 
 def begin(kms: Kms) -> BlindfoldKeyName:

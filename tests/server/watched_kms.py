@@ -15,9 +15,8 @@ from server.kms_harness import RunningKms, running_kms
 
 from kms.main.configuration import Configuration
 from kms.main.parts import Parts
-from kms.main.serving import build_app
+from kms.main.serving import build_app, make_scheduler
 from kms.main.status import StatusReport
-from kms.scheduler import Scheduler
 from kms.server import app
 from kms.server.app import App
 from kms.server.methods import Methods
@@ -88,15 +87,7 @@ def watched_kms(directory: Path) -> Iterator[WatchedKms]:
     listeners: list[Listener] = []
 
     def make_app(configuration: Configuration, parts: Parts, now: Callable[[], datetime]) -> App:
-        scheduler = Scheduler(
-            parts.guard,
-            parts.blindfold_keys,
-            parts.refusals,
-            parts.upkeep,
-            parts.spent_tokens,
-            parts.tenant_destruction,
-            now,
-        )
+        scheduler = make_scheduler(parts, now)
         status = StatusReport(parts.guard, configuration, parts.vault, parts.repository, datetime.now(UTC))
         return build_app(configuration, parts, scheduler, status, now=now)
 

@@ -30,6 +30,7 @@ from kms.identity.grant import Grant
 from kms.identity.issued import CertificateBundle
 from kms.model.names import IdentityName, JwtIssuerName, SiteName
 from kms.model.records import UsedTokenRecord
+from kms.model.tenant_lifecycle import TenantVerb
 from kms.services.jwt_issuers import MAX_ISSUERS, IssuerSettings
 
 CLUSTER = JwtIssuerName("acme", "cluster")
@@ -160,6 +161,16 @@ def test_namespace_that_is_not_there_is_refused(kms: Kms) -> None:
     trust(kms)
     with pytest.raises(Unauthenticated, match="no namespace"):
         use(kms, fresh(kms, **account("web", "nowhere")))
+
+
+def test_tenant_that_is_stopped_takes_nobody_in(kms: Kms) -> None:
+    trust(kms)
+    change = kms.parts.tenant_life.change
+    kms.run(change(kms.call(OPERATOR), ACME, TenantVerb.DISABLE, ""))
+    with pytest.raises(Unauthenticated, match="no namespace"):
+        use(kms)
+    kms.run(change(kms.call(OPERATOR), ACME, TenantVerb.ENABLE, ""))
+    assert use(kms).identity == str(WEB)
 
 
 def test_issuer_takes_no_identity_over_that_came_another_way(kms: Kms) -> None:
