@@ -86,7 +86,7 @@ Example:
 @etag_option
 @online()
 def disable(session: Session, name: str, etag: str) -> None:
-    """Serve nothing of a tenant, but its audit trail to its auditors."""
+    """Serve nothing of a tenant but its audit trail."""
     _change(session, "DisableTenant", name, etag)
 
 

@@ -25,7 +25,7 @@ class TenantStates:
 
         Raises `TenantNotServed`, `NotFound` for a tenant that is not there.
         """
-        name = str(TenantName(tenant))
+        name = _row(tenant)
         loaded = found(self._load(tenant), name)
         state = loaded.record.state
         if state == TenantState.ENABLED or (state != TenantState.DESTROYED and permission in ALWAYS):
@@ -39,7 +39,12 @@ class TenantStates:
             raise Unauthenticated("the identity's tenant does not exist here")
 
     def _load(self, tenant: str) -> Loaded[TenantRecord] | None:
-        return self._repository.load(TenantRecord, str(TenantName(tenant)))
+        return self._repository.load(TenantRecord, _row(tenant))
+
+
+def _row(tenant: str) -> str:
+    """The row's name: that of a tenant whose id was checked, which is not done again for each call."""
+    return f"tenants/{tenant}"
 
 
 def require_place(repository: Repository, identity: Identity) -> list[Require]:

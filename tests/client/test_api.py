@@ -16,7 +16,7 @@ from protos.kms.v1.tenant_service_pb2 import GetTenantRequest
 
 def test_answer_has_the_names_of_the_proto_files(kms):
     tenant = kms.as_("admin").call("TenantService", "GetTenant", {"name": ACME})
-    assert set(tenant) == {"name", "create_time", "etag"}
+    assert set(tenant) == {"name", "state", "create_time", "etag"}
 
 
 @pytest.mark.parametrize(
