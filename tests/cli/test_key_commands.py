@@ -56,11 +56,11 @@ def test_key_lives_from_create_to_destruction(workshop: House) -> None:
         ("enable", "ENABLED"),
         ("mark-compromised", "COMPROMISED"),
         ("schedule-destroy", "DESTROY_SCHEDULED"),
-        ("cancel-destroy", "DISABLED"),
+        ("cancel-destroy", "COMPROMISED"),
     ):
         assert workshop.must("kms", "key", command, "prod/life/1")["state"] == state
     versions = workshop.must("kms", "key", "versions", "prod/life")
-    assert [version["state"] for version in versions] == ["DISABLED", "ENABLED"]
+    assert [version["state"] for version in versions] == ["COMPROMISED", "ENABLED"]
 
 
 def test_what_is_encrypted_decrypts_for_whom_the_policy_allows(workshop: House, tmp_path: Path) -> None:
