@@ -48,5 +48,5 @@ fuzz: setup
 
 # Writes the lock anew from pyproject.toml; needs `uv` on the PATH.
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	uv pip compile --quiet --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-annotate --no-header --extra dev pyproject.toml -o requirements.lock
