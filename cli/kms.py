@@ -79,6 +79,25 @@ jwt_issuer = LazyGroup(
 Example:
   kms jwt-issuer list""",
 )
+trusted_authority = LazyGroup(
+    "trusted-authority",
+    {
+        "create": Entry("cli.online.trusted_authority:create", "Trust an authority of the tenant's own."),
+        "get": Entry("cli.online.trusted_authority:get", "Show a trusted authority."),
+        "list": Entry(
+            "cli.online.trusted_authority:list_authorities", "List the trusted authorities of the tenant."
+        ),
+        "update": Entry("cli.online.trusted_authority:update", "Replace all of a trusted authority."),
+        "revoke": Entry(
+            "cli.online.trusted_authority:revoke", "Refuse one certificate of a trusted authority."
+        ),
+        "delete": Entry("cli.online.trusted_authority:delete", "Trust an authority no more."),
+    },
+    help="X.509 authorities of a tenant's own, such as a company's.",
+    epilog="""\b
+Example:
+  kms trusted-authority list""",
+)
 secret_policy = LazyGroup(
     "secret-policy",
     {
@@ -275,6 +294,7 @@ program = Program(
         "namespace": namespace,
         "identity": identity,
         "jwt-issuer": jwt_issuer,
+        "trusted-authority": trusted_authority,
         "secret-policy": secret_policy,
         "blindfold-key": blindfold_key,
         "policy": policy,

@@ -1,14 +1,14 @@
 """`kms jwt-issuer`: whose tokens enrol, and as whom."""
 
 import uuid
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from cli.online.admission_options import admission_options, as_message, with_options
 from cli.online.names import resolve
-from cli.online.parameters import etag_option, labels_option, pair
+from cli.online.parameters import etag_option
 from cli.online.session import Session, online
 from cli.options import FILE
 from kms.identity.web_tokens import ALGORITHMS
@@ -16,58 +16,31 @@ from kms.model.names import JwtIssuerName, TenantName
 
 SERVICE = "JwtIssuerService"
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
 _issuer_argument = click.argument("name", metavar="ISSUER")
-_SETTINGS = (
-    click.option("--issuer", required=True, metavar="URL", help="The claim iss, to the letter."),
-    click.option("--audience", required=True, help="What the claim aud is, or contains."),
-    click.option(
-        "--subject",
-        "subjects",
-        multiple=True,
-        required=True,
-        help="An admitted value of the claim sub, or how it begins, before a last *; may be repeated.",
-    ),
-    click.option(
-        "--claim",
-        "claims",
-        type=pair,
-        multiple=True,
-        metavar="POINTER=TEXT",
-        help="What another claim has to be, by its JSON pointer; may be repeated.",
-    ),
-    click.option("--namespace", required=True, help="Namespace of whom it enrols, or a JSON pointer to it."),
-    click.option("--identity", required=True, help="Id of whom it enrols, or a JSON pointer to it."),
-    labels_option,
-    click.option("--role", "roles", multiple=True, help="A role, or role@namespace; may be repeated."),
-    click.option(
-        "--algorithm",
-        "algorithms",
-        type=click.Choice(ALGORITHMS),
-        multiple=True,
-        help="May sign its tokens; may be repeated. By default all of these.",
-    ),
-    click.option(
-        "--jwks",
-        type=FILE,
-        help="Its keys, as a JSON Web Key Set; by default they are fetched from where it publishes them.",
-    ),
+_settings = with_options(
+    (
+        click.option("--issuer", required=True, metavar="URL", help="The claim iss, to the letter."),
+        click.option("--audience", required=True, help="What the claim aud is, or contains."),
+        *admission_options("value of the claim sub", "another claim, by its JSON pointer,"),
+        click.option(
+            "--algorithm",
+            "algorithms",
+            type=click.Choice(ALGORITHMS),
+            multiple=True,
+            help="May sign its tokens; may be repeated. By default all of these.",
+        ),
+        click.option(
+            "--jwks",
+            type=FILE,
+            help="Its keys, as a JSON Web Key Set; by default they are fetched from where it publishes them.",
+        ),
+    )
 )
-
-
-def _settings(command: _Command) -> _Command:
-    for option in reversed(_SETTINGS):
-        command = option(command)
-    return command
 
 
 def _message(settings: dict[str, Any], jwks: Path | None) -> dict[str, Any]:
     """The API's JwtIssuer. Raises `OSError`."""
-    pairs = {name: dict(settings.pop(name)) for name in ("claims", "labels")}
-    lists = {name: list(settings.pop(name)) for name in ("subjects", "roles", "algorithms")}
-    keys = "" if jwks is None else jwks.read_text("utf-8")
-    return {**settings, **pairs, **lists, "jwks": keys}
+    return as_message(settings) | {"jwks": "" if jwks is None else jwks.read_text("utf-8")}
 
 
 @click.command(

@@ -80,8 +80,11 @@ def resolve_spiffe_id(text: str, tenant: str, trust_domain: str) -> str:
 
 
 def tenant_of(spiffe_id: str) -> str:
-    """The tenant that an identity belongs to; "" for an operator. Raises `InvalidField`."""
-    identity = SpiffeId.parse(spiffe_id).identity
+    """The tenant that an identity belongs to; "" for an operator, and where no name of the KMS's tells it."""
+    try:
+        identity = SpiffeId.parse(spiffe_id).identity
+    except InvalidField:
+        return ""
     return "" if isinstance(identity, OperatorName) else identity.tenant
 
 

@@ -40,7 +40,8 @@ def usable_credentials(directory: Path) -> Credentials:
 def renew_when_due(connection: Connection) -> None:
     """Renew if two thirds of the life are over. A failure is a warning: the old ones still serve."""
     credentials = read_credentials(connection.credentials)
-    if not credentials.validity.renewal_due(datetime.now(UTC)):
+    # What another authority certifies, it renews.
+    if not credentials.spiffe_id or not credentials.validity.renewal_due(datetime.now(UTC)):
         return
     try:
         with suppress(BlockingIOError), _locked(connection.credentials, fcntl.LOCK_EX | fcntl.LOCK_NB):

@@ -19,6 +19,7 @@ from cli.options import TENANT_ENV, json_option, read_profile
 from cli.output import printable, write_fields, write_json, write_table
 from kms.client.api import Api
 from kms.client.channel import open_channel
+from kms.errors import InvalidField
 from kms.identity.spiffe import SpiffeId
 from kms.model.names import TenantName
 
@@ -45,7 +46,15 @@ class Session:
 
     @property
     def trust_domain(self) -> str:
-        return SpiffeId.parse(self.spiffe_id).trust_domain
+        """Raises `UsageError` where the certificate is of another authority."""
+        try:
+            return SpiffeId.parse(self.spiffe_id).trust_domain
+        except InvalidField:
+            pass
+        raise UsageError(
+            "the trust domain is not known from these credentials",
+            hint="Write SPIFFE ids (spiffe://...) instead of names.",
+        )
 
     def call(self, service: str, method: str, request: Mapping[str, Any]) -> Answer:
         """One call, in the API's JSON. Raises `CallFailed`."""

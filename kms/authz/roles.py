@@ -65,6 +65,7 @@ ROLES: Mapping[str, frozenset[str]] = MappingProxyType(
         | _NAMESPACE_READ
         | _permissions("identities", "createJoinToken get list revoke delete")
         | _permissions("jwtIssuers", "create get list update delete")
+        | _permissions("trustedAuthorities", "create get list update delete revoke")
         | _POLICY_READ
         | _POLICY_STOP
         | _POLICY_CHECK
@@ -108,7 +109,14 @@ _IN_SHARED = (
 _IN_ANY_NAMESPACE = frozenset({"blindfold.getPublicKey"})
 
 _OF_THE_TENANT = (
-    *("tenants.", "blindfoldKeys.", "jwtIssuers.", "rateLimiters.", "userIdentifications."),
+    *(
+        "tenants.",
+        "blindfoldKeys.",
+        "jwtIssuers.",
+        "trustedAuthorities.",
+        "rateLimiters.",
+        "userIdentifications.",
+    ),
     *("status.", "server."),
 )
 # What is the tenant's or the platform's is never reached by a role in a namespace, whatever the call names.

@@ -47,6 +47,7 @@ _MODULES: Mapping[str, str] = MappingProxyType(
         "SecretPolicyService": "secret_policy_service",
         "StatusService": "status_service",
         "TenantService": "tenant_service",
+        "TrustedAuthorityService": "trusted_authority_service",
     }
 )
 

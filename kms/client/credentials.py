@@ -46,7 +46,10 @@ class KeyPair:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Credentials:
-    """A key and its certificate, which belong together. `ca_pem` are the roots to verify servers with."""
+    """A key and its certificate, which belong together. `ca_pem` are the roots to verify servers with.
+
+    `spiffe_id` is "" for a certificate of another authority that gives no such ids.
+    """
 
     key_pem: SecretBytes
     certificate_pem: bytes
@@ -176,14 +179,16 @@ def _public_key(key_pem: SecretBytes) -> object:
 
 
 def _spiffe_id(leaf: x509.Certificate) -> str:
+    """ "" where the authority gives no SPIFFE ids. Raises `ConfigError` for two of them."""
     try:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         uris = names.get_values_for_type(x509.UniformResourceIdentifier)
     except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
-        uris = []
-    if len(uris) != 1:
-        raise ConfigError("the certificate does not name exactly one identity")
-    return uris[0]
+        return ""
+    ids = [uri for uri in uris if uri.startswith("spiffe://")]
+    if len(ids) > 1:
+        raise ConfigError("the certificate names more than one identity")
+    return "".join(ids)
 
 
 def _read(path: Path) -> bytes:

@@ -1,13 +1,16 @@
-"""Whom an issuer's tokens become: from claims to a grant (docs/spec/identity.md, "Tokens of issuers")."""
+"""Whom other issuers and authorities vouch for: from claims to a name, labels and roles.
+
+Of tokens: docs/spec/identity.md, "Tokens of issuers". Of certificates: "Authorities of tenants".
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from kms.errors import InvalidField, LimitExceeded, Unauthenticated
-from kms.identity.grant import Grant
+from kms.identity.extension import Attributes
 from kms.model.labels import check_labels, check_roles
-from kms.model.names import IdentityName, check_id
+from kms.model.names import check_id
 
 MAX_SUBJECTS = 64
 MAX_CLAIMS = 16
@@ -17,6 +20,15 @@ RESERVED_NAMESPACE = "system"
 
 _POINTER = "/"
 _PREFIX = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The namespace and the id of an identity, with its labels and roles."""
+
+    namespace: str
+    identity: str
+    attributes: Attributes
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,27 +72,27 @@ class Admission:
         check_labels(words)
         check_roles(self.roles)
 
-    def grant(self, tenant: str, claims: Mapping[str, Any]) -> Grant:
-        """What verified claims are granted. Raises `Unauthenticated`, saying which claim is in the way."""
+    def admit(self, claims: Mapping[str, Any]) -> "Admitted":
+        """Whom verified claims are of. Raises `Unauthenticated`, saying which claim is in the way."""
         self._check_admitted(claims)
         namespace = _value(claims, self.namespace)
         if namespace == RESERVED_NAMESPACE:
-            raise Unauthenticated(f"no token is for the namespace {RESERVED_NAMESPACE}")
+            raise Unauthenticated(f"nobody is admitted to the namespace {RESERVED_NAMESPACE}")
         labels = {key: _value(claims, text) for key, text in self.labels.items()}
         try:
-            name = IdentityName(tenant, namespace, _value(claims, self.identity))
-            return Grant(name, labels=labels, roles=self.roles)
+            identity = check_id(_value(claims, self.identity), "identity")
+            return Admitted(check_id(namespace, "namespace"), identity, Attributes(labels, self.roles))
         except InvalidField as error:
             field = error.field
-        raise Unauthenticated(f"the token's claims give no {field} of the KMS")
+        raise Unauthenticated(f"what is claimed gives no {field} of the KMS")
 
     def _check_admitted(self, claims: Mapping[str, Any]) -> None:
         subject = claims.get("sub")
         if not isinstance(subject, str) or not any(_admits(item, subject) for item in self.subjects):
-            raise Unauthenticated("the token's subject is not admitted")
+            raise Unauthenticated("the subject is not admitted")
         for pointer, text in self.claims.items():
             if _at(claims, pointer) != text:
-                raise Unauthenticated(f"the token's claim {pointer} is not the one admitted")
+                raise Unauthenticated(f"{pointer} is not what is admitted")
 
 
 def _admits(pattern: str, subject: str) -> bool:
@@ -92,7 +104,7 @@ def _admits(pattern: str, subject: str) -> bool:
 def _value(claims: Mapping[str, Any], text: str) -> str:
     value = _at(claims, text) if text.startswith(_POINTER) else text
     if not isinstance(value, str):
-        raise Unauthenticated(f"the token has no text at {text}")
+        raise Unauthenticated(f"there is no text at {text}")
     return value
 
 

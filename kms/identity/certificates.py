@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
@@ -82,7 +82,8 @@ def parse_leaf(certificate: x509.Certificate) -> Leaf:
     return Leaf(spiffe_id, dns_names, _attributes(extensions), certificate.serial_number, validity)
 
 
-def _find(extensions: x509.Extensions, kind: type[_Extension]) -> _Extension | None:
+def find_extension(extensions: x509.Extensions, kind: type[_Extension]) -> _Extension | None:
+    """The value of that kind, None if there is none."""
     try:
         return extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
@@ -93,15 +94,15 @@ def _check_profile(extensions: x509.Extensions) -> None:
     for extension in extensions:
         if extension.critical and extension.oid not in _KNOWN_CRITICAL:
             raise Unauthenticated(f"the certificate has the critical extension {extension.oid.dotted_string}")
-    constraints = _find(extensions, x509.BasicConstraints)
+    constraints = find_extension(extensions, x509.BasicConstraints)
     if constraints is not None and constraints.ca:
         raise Unauthenticated("the certificate is a certificate authority's, not an identity's")
-    usage = _find(extensions, x509.KeyUsage)
+    usage = find_extension(extensions, x509.KeyUsage)
     if usage is None or not usage.digital_signature:
         raise Unauthenticated("the certificate's key usage lacks digitalSignature")
     if usage.key_cert_sign or usage.crl_sign:
         raise Unauthenticated("the certificate's key usage has keyCertSign or cRLSign")
-    extended = frozenset(_find(extensions, x509.ExtendedKeyUsage) or ())
+    extended = frozenset(find_extension(extensions, x509.ExtendedKeyUsage) or ())
     if ExtendedKeyUsageOID.CLIENT_AUTH not in extended:
         raise Unauthenticated("the certificate's extended key usage lacks clientAuth")
     if not extended <= _LEAF_USAGES:
@@ -109,7 +110,7 @@ def _check_profile(extensions: x509.Extensions) -> None:
 
 
 def _subject_names(extensions: x509.Extensions) -> tuple[SpiffeId, tuple[str, ...]]:
-    names = list(_find(extensions, x509.SubjectAlternativeName) or ())
+    names = list(find_extension(extensions, x509.SubjectAlternativeName) or ())
     uris = [name.value for name in names if isinstance(name, x509.UniformResourceIdentifier)]
     hosts = [name.value for name in names if isinstance(name, x509.DNSName)]
     if len(uris) != 1:
@@ -159,10 +160,39 @@ def verify_leaf(certificate: x509.Certificate, anchors: Sequence[TrustAnchor], n
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
-    leaf: Leaf
-    tenant: str | None
+class Vouched:
+    """A caller whom another authority vouches for, how long its path holds, and the state it was asked in."""
+
     caller: Caller
+    validity: Validity
+    authority: str
+    state: int
+
+
+class OtherAuthorities(Protocol):
+    """Authorities of the tenants' own. They certify whom the KMS does not."""
+
+    def knows(self, issuer: bytes) -> bool:
+        """Whether one of them has the name, in DER."""
+        ...
+
+    def verify(self, certificate: x509.Certificate, now: datetime) -> Vouched:
+        """Raises `Unauthenticated`."""
+        ...
+
+    def is_current(self, vouched: Vouched) -> bool:
+        """Whether its authority is as it was asked."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """`leaf` is of our own authority, `vouched` of another one."""
+
+    caller: Caller
+    validity: Validity
+    leaf: Leaf | None = None
+    vouched: Vouched | None = None
 
 
 class Authenticator:
@@ -170,7 +200,8 @@ class Authenticator:
 
     Signatures are verified once for a certificate's exact bytes and then remembered, least recently used
     first forgotten; time and revocation are looked at in every call. `deny_list` gives the list now in
-    force for a tenant, or for the platform's operators (None). Make a new one when the anchors change.
+    force for a tenant, or for the platform's operators (None). Make a new one when the anchors change; the
+    `others` may change by themselves.
     """
 
     def __init__(
@@ -178,9 +209,11 @@ class Authenticator:
         anchors: Sequence[TrustAnchor],
         deny_list: Callable[[str | None], DenyList],
         entries: int = CACHE_ENTRIES,
+        others: OtherAuthorities | None = None,
     ) -> None:
         self._anchors = tuple(anchors)
         self._deny_list = deny_list
+        self._others = others
         self._limit = entries
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self._lock = threading.Lock()
@@ -192,26 +225,51 @@ class Authenticator:
 
     def leaf(self, certificate: bytes, now: datetime) -> Leaf:
         """The same checks, for those who need serial and dates, as a renewal does."""
-        return self._admitted(certificate, now).leaf
+        leaf = self._admitted(certificate, now).leaf
+        if leaf is None:
+            raise Unauthenticated("the certificate is of another authority; have that one renew it")
+        return leaf
 
     def _admitted(self, certificate: bytes, now: datetime) -> _Entry:
         with self._lock:
             entry = self._entries.get(certificate)
             if entry is not None:
                 self._entries.move_to_end(certificate)
-        if entry is None:
-            entry = _entry(verify_leaf(load_certificate(certificate), self._anchors, now))
+        if entry is None or not self._is_current(entry):
+            entry = self._verified(load_certificate(certificate), now)
             self._remember(certificate, entry)
-        leaf = entry.leaf
-        leaf.validity.check(now)
-        self._deny_list(entry.tenant).check(leaf.serial, entry.caller.spiffe_id, leaf.validity.not_before)
+        entry.validity.check(now)
+        caller, start = entry.caller, entry.validity.not_before
+        self._deny_list(caller.tenant).check(caller.serial, caller.spiffe_id, start)
         return entry
+
+    def _is_current(self, entry: _Entry) -> bool:
+        if entry.vouched is None or self._others is None:
+            return True
+        return self._others.is_current(entry.vouched)
+
+    def _verified(self, certificate: x509.Certificate, now: datetime) -> _Entry:
+        """Our own authority is asked first: no other one stands in for it by having its name."""
+        issuer = _issuer(certificate)
+        is_own = any(anchor.has_authority(issuer) for anchor in self._anchors)
+        if self._others is not None and not is_own and self._others.knows(issuer):
+            vouched = self._others.verify(certificate, now)
+            return _Entry(vouched.caller, vouched.validity, vouched=vouched)
+        return _entry(verify_leaf(certificate, self._anchors, now))
 
     def _remember(self, certificate: bytes, entry: _Entry) -> None:
         with self._lock:
             self._entries[certificate] = entry
             while len(self._entries) > self._limit:
                 self._entries.popitem(last=False)
+
+
+def _issuer(certificate: x509.Certificate) -> bytes:
+    """The issuer's name in DER. Raises `Unauthenticated`."""
+    try:
+        return certificate.issuer.public_bytes()
+    except ValueError:
+        raise Unauthenticated("the certificate's issuer cannot be read") from None
 
 
 def _entry(leaf: Leaf) -> _Entry:
@@ -226,4 +284,4 @@ def _entry(leaf: Leaf) -> _Entry:
         serial=leaf.serial,
         issued_at=leaf.validity.not_before,
     )
-    return _Entry(leaf, caller.tenant, caller)
+    return _Entry(caller, leaf.validity, leaf)

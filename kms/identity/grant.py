@@ -8,7 +8,7 @@ from typing import Any, Self, TypeGuard
 from kms.errors import InvalidField, LimitExceeded
 from kms.identity.extension import Attributes, encode_attributes
 from kms.identity.spiffe import check_dns_name, parse_identity_name
-from kms.model.names import Identity
+from kms.model.names import AuthorityWorkloadName, Identity
 
 MAX_DNS_NAMES = 16
 
@@ -27,6 +27,8 @@ class Grant:
     roles: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
+        if isinstance(self.identity, AuthorityWorkloadName):
+            raise InvalidField("identity", "is certified by an authority of the tenant's own alone")
         if len(self.dns_names) > MAX_DNS_NAMES:
             raise LimitExceeded("dns_names", f"at most {MAX_DNS_NAMES} are allowed")
         for name in self.dns_names:

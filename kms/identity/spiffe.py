@@ -5,12 +5,20 @@ from dataclasses import dataclass
 from typing import Self
 
 from kms.errors import InvalidField
-from kms.model.names import Identity, IdentityName, OperatorName, SiteName, SiteWorkloadName
+from kms.model.names import (
+    AuthorityWorkloadName,
+    Identity,
+    IdentityName,
+    OperatorName,
+    SiteName,
+    SiteWorkloadName,
+)
 
 _FORMS: tuple[tuple[type[Identity], str], ...] = (
     (IdentityName, "/tenant/{tenant}/ns/{namespace}/sa/{identity}"),
     (SiteName, "/tenant/{tenant}/site/{site}"),
     (SiteWorkloadName, "/tenant/{tenant}/site/{site}/ns/{namespace}/sa/{identity}"),
+    (AuthorityWorkloadName, "/tenant/{tenant}/authority/{authority}/ns/{namespace}/sa/{identity}"),
     (OperatorName, "/operator/{operator}"),
 )
 _TEMPLATES = dict(_FORMS)

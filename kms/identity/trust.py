@@ -12,7 +12,7 @@ from cryptography.x509.verification import ExtensionPolicy, PolicyBuilder, Store
 from kms.errors import ConfigError, Unauthenticated
 from kms.identity.extension import Attributes
 from kms.identity.spiffe import SpiffeId
-from kms.model.names import OperatorName
+from kms.model.names import AuthorityWorkloadName, OperatorName
 
 # A root, one intermediate, a leaf: deeper chains are nobody's here.
 MAX_INTERMEDIATES = 1
@@ -82,6 +82,8 @@ class AnchorPolicy:
                 f"the certificate is of the trust domain {spiffe_id.trust_domain}, not {self.trust_domain}"
             )
         identity = spiffe_id.identity
+        if isinstance(identity, AuthorityWorkloadName):
+            raise Unauthenticated("identities of other authorities are not named in certificates")
         if self.tenant is not None and (isinstance(identity, OperatorName) or identity.tenant != self.tenant):
             raise Unauthenticated(f"its authority may only name identities of the tenant {self.tenant}")
         if attributes is not None and not self.attributes:
@@ -94,6 +96,12 @@ class TrustAnchor:
 
     bundle: TrustBundle
     policy: AnchorPolicy
+
+    def has_authority(self, name: bytes) -> bool:
+        """Whether one of the authorities has the name, in DER."""
+        return any(
+            name == item.subject.public_bytes() for item in (*self.bundle.roots, *self.bundle.intermediates)
+        )
 
     def chain(self, certificate: x509.Certificate, at: datetime) -> list[x509.Certificate]:
         """The chain from the leaf to a root of this anchor, every signature verified at that time.

@@ -27,6 +27,7 @@ from kms.services.agenda import Agenda
 from kms.services.audit_log import AuditLog
 from kms.services.backups import Backups
 from kms.services.blindfold_keys import BlindfoldKeys
+from kms.services.corporate_trust import CorporateTrust
 from kms.services.cryptography import Cryptography
 from kms.services.deny_lists import DenyLists
 from kms.services.document_signing import DocumentSigning
@@ -60,6 +61,7 @@ from kms.services.tenant_life import TenantLife
 from kms.services.tenant_states import TenantStates
 from kms.services.tenants import Namespaces, Tenants
 from kms.services.transfers import Transfers
+from kms.services.trusted_authorities import TrustedAuthorities
 from kms.services.upkeep import Upkeep
 from kms.services.use_budget import UseBudget
 
@@ -91,6 +93,8 @@ class Parts:
     tenant_destruction: TenantDestruction
     namespaces: Namespaces
     identities: Identities
+    corporate_trust: CorporateTrust
+    trusted_authorities: TrustedAuthorities
     jwt_issuers: JwtIssuers
     jwt_enrolment: JwtEnrolment
     secret_policies: SecretPolicies
@@ -146,14 +150,14 @@ def assemble(
     handles = KeyHandles(keyring)
     observed: deque[AuditEvent] = deque(maxlen=MAX_OBSERVED)
     rate_limits = RateLimits(platform_limits, partial(limits_of, repository), clock)
-    forget, states = forget_in(repository, keyring, handles, rate_limits), TenantStates(repository)
+    issuer, states = load_issuer(repository, keyring), TenantStates(repository)
+    trust = CorporateTrust(repository, issuer.authority.trust_domain, clock)
+    forget = forget_in(repository, keyring, handles, rate_limits, trust)
     guard = Guard(store, forget, observed.extend, states.serving)
-    issuer = load_issuer(repository, keyring)
     deny_lists, documents = DenyLists(repository), PolicyDocuments()
     signing = DocumentSigning(repository, keyring)
-    anchor = TrustAnchor(
-        issuer.trust.with_authority(issuer.authority.certificate), AnchorPolicy(issuer.authority.trust_domain)
-    )
+    own = issuer.trust.with_authority(issuer.authority.certificate)
+    anchor = TrustAnchor(own, AnchorPolicy(issuer.authority.trust_domain))
     identities = Identities(guard, repository, issuer, deny_lists, server_names)
     issuer_keys = IssuerKeys(fetch, clock)
     budget = UseBudget(guard, repository)
@@ -171,7 +175,7 @@ def assemble(
         keyring=keyring,
         signing=signing,
         issuer=issuer,
-        authenticator=Authenticator([anchor], partial(_deny_list, states, deny_lists)),
+        authenticator=Authenticator([anchor], partial(_deny_list, states, deny_lists), others=trust),
         refusals=Refusals(store),
         spent_tokens=SpentTokens(guard, repository),
         rate_limits=rate_limits,
@@ -182,6 +186,10 @@ def assemble(
         tenant_destruction=TenantDestruction(guard, repository, store),
         namespaces=Namespaces(guard, repository),
         identities=identities,
+        corporate_trust=trust,
+        trusted_authorities=TrustedAuthorities(
+            guard, repository, trust, deny_lists, own, issuer.authority.trust_domain
+        ),
         jwt_issuers=JwtIssuers(guard, repository, issuer_hosts),
         jwt_enrolment=JwtEnrolment(repository, identities, issuer_keys),
         secret_policies=SecretPolicies(guard, repository, documents),

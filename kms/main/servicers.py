@@ -21,6 +21,7 @@ from kms.server.servicers.rate_limits import RateLimitServicer
 from kms.server.servicers.secret_policies import SecretPolicyServicer
 from kms.server.servicers.status import StatusServicer
 from kms.server.servicers.tenants import TenantServicer
+from kms.server.servicers.trusted_authorities import TrustedAuthorityServicer
 
 
 def main_servicers(parts: Parts, scheduler: Scheduler, status: StatusReport) -> Sequence[Servicer]:
@@ -31,6 +32,7 @@ def main_servicers(parts: Parts, scheduler: Scheduler, status: StatusReport) -> 
         NamespaceServicer(parts.namespaces),
         IdentityServicer(parts.identities, parts.authenticator.leaf),
         JwtIssuerServicer(parts.jwt_issuers),
+        TrustedAuthorityServicer(parts.trusted_authorities),
         SecretPolicyServicer(parts.secret_policies, parts.access_review, parts.simulations),
         KmsPolicyServicer(parts.kms_policies, parts.access_review, parts.simulations),
         KeyServicer(parts.keys, parts.key_versions),

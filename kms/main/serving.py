@@ -221,25 +221,33 @@ def build_app(
 
 
 class ServerCertificates:
-    """The server's own certificate, issued anew at two thirds of its life."""
+    """The server's own certificate, issued anew at two thirds of its life, and whose it accepts."""
 
     def __init__(self, configuration: Configuration, parts: Parts, now: Callable[[], datetime]) -> None:
         self._names = configuration.server_names
         self._issuer = parts.issuer
+        self._trust = parts.corporate_trust
         self._now = now
+        self._others = self._trust.certificates_pem()
         self._certificate, self._validity = self._issue()
 
     def __call__(self) -> ServerCertificate:
         """The one to show now; the same object until it is replaced."""
+        others, self._others = self._others, self._trust.certificates_pem()
         if self._validity.renewal_due(self._now()):
             self._certificate, self._validity = self._issue()
+        elif others is not self._others:
+            self._certificate = replace(self._certificate, client_authorities_pem=self._authorities())
         return self._certificate
+
+    def _authorities(self) -> bytes:
+        """What client certificates may come from: our own authority, and those of tenants."""
+        return self._issuer.trust.with_authority(self._issuer.authority.certificate).to_pem() + self._others
 
     def _issue(self) -> tuple[ServerCertificate, Validity]:
         pair = generate_key_pair()
         bundle = self._issuer.issue_server(verify_csr(pair.csr), self._names, self._now())
-        authorities = self._issuer.trust.with_authority(self._issuer.authority.certificate)
-        certificate = ServerCertificate(pair.key_pem, bundle.chain_pem, authorities.to_pem())
+        certificate = ServerCertificate(pair.key_pem, bundle.chain_pem, self._authorities())
         return certificate, Validity(bundle.issued.not_before, bundle.issued.not_after)
 
 

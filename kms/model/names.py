@@ -146,6 +146,26 @@ class OperatorName(ResourceName):
 
 
 @dataclass(frozen=True, slots=True, order=True)
+class TrustedAuthorityName(ResourceName):
+    PATTERN: ClassVar[str] = "tenants/{tenant}/trustedAuthorities/{authority}"
+    tenant: str
+    authority: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class AuthorityWorkloadName(ResourceName):
+    """A workload that an authority of the tenant's own certifies."""
+
+    PATTERN: ClassVar[str] = (
+        "tenants/{tenant}/namespaces/{namespace}/trustedAuthorities/{authority}/identities/{identity}"
+    )
+    tenant: str
+    namespace: str
+    authority: str
+    identity: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
 class JwtIssuerName(ResourceName):
     PATTERN: ClassVar[str] = "tenants/{tenant}/jwtIssuers/{issuer}"
     tenant: str
@@ -212,7 +232,7 @@ class ImportKeyName(ResourceName):
 
 
 # Whom a certificate can speak for.
-Identity = IdentityName | SiteName | SiteWorkloadName | OperatorName
+Identity = IdentityName | SiteName | SiteWorkloadName | AuthorityWorkloadName | OperatorName
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -186,6 +186,24 @@ class JwtIssuerRecord(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class TrustedAuthorityRecord(Record):
+    """An authority of a tenant's own, and whom it vouches for: see `kms.identity.corporate`."""
+
+    KIND: ClassVar[str] = "trustedAuthorities"
+    certificates_pem: str
+    key_types: tuple[str, ...]
+    subjects: tuple[str, ...]
+    claims: Mapping[str, str]
+    namespace: str
+    identity: str
+    labels: Mapping[str, str]
+    roles: tuple[str, ...]
+    create_time: datetime
+    update_time: datetime
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class UsedTokenRecord(Record):
     """A token of a JWT issuer that enrolled somebody.
 

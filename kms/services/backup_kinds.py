@@ -24,6 +24,7 @@ from kms.model.names import (
     SecretPolicyName,
     SecretPolicyRevisionName,
     TenantName,
+    TrustedAuthorityName,
     UserIdentificationName,
 )
 from kms.model.records import (
@@ -48,6 +49,7 @@ from kms.model.records import (
     SettingsRecord,
     SignerRecord,
     TenantRecord,
+    TrustedAuthorityRecord,
     UsedTokenRecord,
     UseRecord,
     UserIdentificationRecord,
@@ -128,6 +130,7 @@ KINDS: Mapping[str, RowKind] = MappingProxyType(
         KeyRecord.KIND: RowKind(KeyRecord, KeyName.parse),
         UseRecord.KIND: RowKind(UseRecord, _counted),
         JwtIssuerRecord.KIND: RowKind(JwtIssuerRecord, JwtIssuerName.parse),
+        TrustedAuthorityRecord.KIND: RowKind(TrustedAuthorityRecord, TrustedAuthorityName.parse),
         UsedTokenRecord.KIND: RowKind(UsedTokenRecord, _used_token),
         IdentityRecord.KIND: RowKind(IdentityRecord, parse_identity_name),
         UserIdentificationRecord.KIND: RowKind(UserIdentificationRecord, UserIdentificationName.parse),

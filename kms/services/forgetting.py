@@ -6,9 +6,11 @@ from kms.model.records import (
     BlindfoldKeyRecord,
     KeyVersionRecord,
     RateLimiterRecord,
+    TrustedAuthorityRecord,
     UserIdentificationRecord,
 )
 from kms.services import blindfold_keys, key_versions
+from kms.services.corporate_trust import CorporateTrust
 from kms.services.guard import Forget
 from kms.services.key_handles import KeyHandles
 from kms.services.keyring import Keyring
@@ -20,13 +22,19 @@ _OF_LIMITS = (RateLimiterRecord.KIND, UserIdentificationRecord.KIND)
 
 
 def forget_in(
-    repository: Repository, keyring: Keyring, handles: KeyHandles, rate_limits: RateLimits
+    repository: Repository,
+    keyring: Keyring,
+    handles: KeyHandles,
+    rate_limits: RateLimits,
+    trust: CorporateTrust,
 ) -> Forget:
-    """For `Guard`: bytes that are overwritten, keys whose version has changed, limits that have."""
+    """For `Guard`: bytes that are overwritten, keys, limits and authorities that have changed."""
 
     def forget(write: Put | Delete) -> None:
         if write.kind in _OF_LIMITS:
             rate_limits.forget(write.name.split("/")[1])
+        elif write.kind == TrustedAuthorityRecord.KIND:
+            trust.forget()
         if write.expected == MISSING:
             return
         if isinstance(write, Delete) or write.destroys:

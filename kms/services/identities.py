@@ -40,7 +40,7 @@ RENEW = "RenewCertificate"
 
 
 @dataclass(frozen=True, slots=True)
-class Admitted:
+class Vouched:
     """Whom an issuer vouched for, and what that is granted."""
 
     grant: Grant
@@ -124,7 +124,7 @@ class Identities:
 
     async def admit(
         self,
-        admitted: Admitted,
+        vouched: Vouched,
         public_key: PublicKey,
         changes: Sequence[Change],
         *,
@@ -137,8 +137,8 @@ class Identities:
         None if another writer was faster. Raises `WrongState` for an identity that is revoked, came another
         way, or has 64 certificates that hold; `InvalidField` for the KMS's own DNS names.
         """
-        call = Call(self._caller(admitted.grant, address), request_id, now)
-        return await self._try_enrol(call, admitted.grant, public_key, changes, str(admitted.origin))
+        call = Call(self._caller(vouched.grant, address), request_id, now)
+        return await self._try_enrol(call, vouched.grant, public_key, changes, str(vouched.origin))
 
     async def _try_enrol(
         self, call: Call, grant: Grant, public_key: PublicKey, changes: Sequence[Change], origin: str

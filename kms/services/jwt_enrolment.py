@@ -5,14 +5,15 @@ from datetime import datetime
 
 from blindfold.secret import SecretBytes
 from kms.errors import NotFound, Unauthenticated
+from kms.identity.admission import Admitted
 from kms.identity.csr import verify_csr
 from kms.identity.grant import Grant
 from kms.identity.issued import CertificateBundle
 from kms.identity.web_tokens import REFUSED, Jwks, VerifiedToken, key_id_of, parse_jwks, verify_token
-from kms.model.names import JwtIssuerName
+from kms.model.names import IdentityName, JwtIssuerName
 from kms.model.records import JwtIssuerRecord, UsedTokenRecord
 from kms.services.guard import ATTEMPTS
-from kms.services.identities import Admitted, Identities
+from kms.services.identities import Identities, Vouched
 from kms.services.issuer_keys import IssuerKeys
 from kms.services.jwt_issuers import IssuerSettings
 from kms.services.repository import Repository, create
@@ -52,11 +53,11 @@ class JwtEnrolment:
             settings = IssuerSettings.of(loaded.record)
             keys = await self._keys_of(settings, key_id)
             verified = verify_token(token, keys, settings.expected, now)
-            grant = settings.admission.grant(issuer.tenant, verified.claims)
+            grant = _grant(issuer.tenant, settings.admission.admit(verified.claims))
             changes: list[Change] = [loaded.require(), *self._place_of(grant)]
             changes.append(self._use(issuer, verified, grant))
             issued = await self._identities.admit(
-                Admitted(grant, issuer),
+                Vouched(grant, issuer),
                 public_key,
                 changes,
                 address=address,
@@ -77,13 +78,18 @@ class JwtEnrolment:
             return require_place(self._repository, grant.identity)
         except NotFound:
             pass
-        raise Unauthenticated("the token's claims give no namespace of the KMS")
+        raise Unauthenticated("what is claimed gives no namespace of the KMS")
 
     def _use(self, issuer: JwtIssuerName, token: VerifiedToken, grant: Grant) -> Put:
         name = used_row(issuer, token)
         if self._repository.load(UsedTokenRecord, name) is not None:
             raise Unauthenticated("the token was used before; get another one")
         return create(name, UsedTokenRecord(str(grant.identity)))
+
+
+def _grant(tenant: str, admitted: Admitted) -> Grant:
+    name = IdentityName(tenant, admitted.namespace, admitted.identity)
+    return Grant(name, labels=admitted.attributes.labels, roles=admitted.attributes.roles)
 
 
 def used_row(issuer: JwtIssuerName, token: VerifiedToken) -> str:

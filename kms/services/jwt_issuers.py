@@ -14,6 +14,7 @@ from kms.services.call import Call
 from kms.services.granting import check_grantable_to_workloads
 from kms.services.guard import Guard
 from kms.services.repository import Loaded, Repository
+from kms.services.stored_admission import admission_fields, admission_of
 from kms.services.tenant_resources import Actions, TenantResources, Written
 
 MAX_ISSUERS = 32
@@ -61,29 +62,16 @@ class IssuerSettings:
 
     @classmethod
     def of(cls, record: JwtIssuerRecord) -> "IssuerSettings":
-        admission = Admission(
-            subjects=record.subjects,
-            claims=record.claims,
-            namespace=record.namespace,
-            identity=record.identity,
-            labels=record.labels,
-            roles=frozenset(record.roles),
-        )
+        admission = admission_of(record)
         return cls(record.issuer, record.audience, record.jwks, record.algorithms, admission)
 
     def to_record(self, time: datetime, request_id: str) -> JwtIssuerRecord:
-        admission = self.admission
         return JwtIssuerRecord(
             issuer=self.issuer,
             audience=self.audience,
             jwks=self.jwks,
             algorithms=self.algorithms,
-            subjects=admission.subjects,
-            claims=admission.claims,
-            namespace=admission.namespace,
-            identity=admission.identity,
-            labels=admission.labels,
-            roles=tuple(sorted(admission.roles)),
+            **admission_fields(self.admission),
             create_time=time,
             update_time=time,
             request_id=request_id,

@@ -56,6 +56,8 @@ GRID = {
     "identities.createJoinToken": "operator tenant-admin enroller",
     "identities.get identities.list identities.revoke identities.delete": "operator tenant-admin",
     "jwtIssuers.create jwtIssuers.get jwtIssuers.list jwtIssuers.update jwtIssuers.delete": "tenant-admin",
+    "trustedAuthorities.create trustedAuthorities.get trustedAuthorities.list": "tenant-admin",
+    "trustedAuthorities.update trustedAuthorities.delete trustedAuthorities.revoke": "tenant-admin",
     "audit.list audit.export audit.getCheckpoint": "operator tenant-admin auditor",
     "rateLimiters.create rateLimiters.get rateLimiters.list rateLimiters.update": "tenant-admin",
     "rateLimiters.delete userIdentifications.create userIdentifications.get": "tenant-admin",

@@ -105,13 +105,24 @@ def test_a_file_without_a_certificate_is_refused() -> None:
             parse_credentials(pair.key_pem, chain, roots)
 
 
-def test_a_certificate_without_an_identity_is_refused() -> None:
-    key_pem = ROOT.private_key_pem(None)
-    bare = x509.CertificateBuilder(
-        x509.Name([]), x509.Name([]), ROOT.key.public_key(), 1, NOW, NOW + HOUR
-    ).sign(ROOT.key, hashes.SHA256())
-    with pytest.raises(ConfigError, match="exactly one identity"):
-        parse_credentials(key_pem, bare.public_bytes(Encoding.PEM), ROOT.certificate_pem())
+def signed_for(*uris: str) -> bytes:
+    builder = x509.CertificateBuilder(x509.Name([]), x509.Name([]), ROOT.key.public_key(), 1, NOW, NOW + HOUR)
+    if uris:
+        names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri) for uri in uris])
+        builder = builder.add_extension(names, critical=False)
+    return builder.sign(ROOT.key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+@pytest.mark.parametrize("uris", [(), ("urn:web",), ("https://a.example", "https://b.example")])
+def test_a_certificate_of_another_authority_may_have_no_spiffe_id(uris: tuple[str, ...]) -> None:
+    made = parse_credentials(ROOT.private_key_pem(None), signed_for(*uris), ROOT.certificate_pem())
+    assert made.spiffe_id == ""
+
+
+def test_a_certificate_of_two_identities_is_refused() -> None:
+    two = signed_for("spiffe://kms.example/operator/a", "spiffe://kms.example/operator/b")
+    with pytest.raises(ConfigError, match="more than one identity"):
+        parse_credentials(ROOT.private_key_pem(None), two, ROOT.certificate_pem())
 
 
 class CutOff(Exception):

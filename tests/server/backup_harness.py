@@ -6,6 +6,7 @@ import io
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from identity.corporate_ca import Company
 from identity.token_workshop import AUDIENCE, URL, claims, jwk, jwks, token
 from server.kms_harness import PROD, WEB_TLS
 
@@ -61,6 +62,7 @@ class Made:
         named = kms.add_identification("user", "ADDRESS")
         kms.add_limiter("by-user", number=1000, user_identification=named)
         enrol_by_jwt(kms)
+        trust_a_company(kms)
         kms.as_("batch")
         revoked = {"name": f"{PROD}/identities/batch"}
         kms.as_("admin").call("IdentityService", "RevokeIdentity", revoked)
@@ -102,6 +104,17 @@ def enrol_by_jwt(kms):
             now=kms.now,
         )
     )
+
+
+def trust_a_company(kms):
+    made = {
+        "certificates_pem": Company(kms.now).pem,
+        "subjects": ["*"],
+        "namespace": "prod",
+        "identity": "/subject/CN",
+    }
+    request = {"parent": f"{NAME}", "trusted_authority_id": "corp", "trusted_authority": made}
+    kms.as_("admin").call("TrustedAuthorityService", "CreateTrustedAuthority", request)
 
 
 def use(kms, method, **request):

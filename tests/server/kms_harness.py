@@ -50,6 +50,7 @@ from kms.server.servicers.namespaces import NamespaceServicer
 from kms.server.servicers.rate_limits import RateLimitServicer
 from kms.server.servicers.secret_policies import SecretPolicyServicer
 from kms.server.servicers.tenants import TenantServicer
+from kms.server.servicers.trusted_authorities import TrustedAuthorityServicer
 from kms.server.tls import ServerCertificate, enrolment_credentials, main_credentials
 from kms.storage.checkpoint_file import CheckpointFile
 from kms.storage.sqlite import Settings
@@ -282,6 +283,7 @@ def _app(parts: Parts, offset: list[timedelta], limiter: RateLimiter) -> App:
             NamespaceServicer(parts.namespaces),
             IdentityServicer(parts.identities, parts.authenticator.leaf),
             JwtIssuerServicer(parts.jwt_issuers),
+            TrustedAuthorityServicer(parts.trusted_authorities),
             SecretPolicyServicer(parts.secret_policies, parts.access_review, parts.simulations),
             KmsPolicyServicer(parts.kms_policies, parts.access_review, parts.simulations),
             KeyServicer(parts.keys, parts.key_versions),

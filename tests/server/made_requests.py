@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
 from typing import Any
 
 from google.api.field_behavior_pb2 import OUTPUT_ONLY, REQUIRED, field_behavior
@@ -11,6 +12,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from kms.identity.authority import create_root
 from kms.model import names
 from kms.model.names import OperatorName, ResourceName
 
@@ -22,7 +24,11 @@ _CANDIDATES: Mapping[int, Sequence[Any]] = {
     FieldDescriptor.TYPE_BOOL: (True, None),
 }
 _NUMBERS = (32, 1, None)
-_URLS = ("https://issuer.example",)
+# What no name will do for: a URL, and a root certificate.
+_OTHERS = (
+    "https://issuer.example",
+    create_root("other.example", datetime.now(UTC)).certificate_pem().decode(),
+)
 
 
 def resource_names(tenant: str, namespace: str, identifier: str) -> tuple[str, ...]:
@@ -117,7 +123,7 @@ class Attempt:
         kind = item.message_type
         if kind is None:
             if item.type == FieldDescriptor.TYPE_STRING:
-                yield Leaf(path, (*self.texts, *(_URLS if self.texts else ()), None))
+                yield Leaf(path, (*self.texts, *(_OTHERS if self.texts else ()), None))
             elif is_asked_for and not (item.containing_oneof or item).name.startswith("_"):
                 yield Leaf(path, _CANDIDATES.get(item.type, _NUMBERS))
         elif kind is FieldMask.DESCRIPTOR:

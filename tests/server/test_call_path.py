@@ -29,6 +29,7 @@ from protos.kms.v1 import (
     rate_limit_service_pb2,
     secret_policy_service_pb2,
     status_service_pb2,
+    trusted_authority_service_pb2,
 )
 from protos.kms.v1 import enrolment_service_pb2 as enrolment
 from protos.kms.v1 import tenant_service_pb2 as tenants
@@ -344,6 +345,7 @@ OPERATION_CLASSES = {
         *("GetUserIdentification", "ListUserIdentifications"),
         *("GetNamespacePolicy", "GetJwtIssuer", "ListJwtIssuers"),
         *("ReviewKmsPolicyAccess", "ReviewSecretPolicyAccess", "SimulateKmsPolicy", "SimulateSecretPolicy"),
+        *("GetTrustedAuthority", "ListTrustedAuthorities"),
     },
     OperationClass.USE: {
         *("Encrypt", "Decrypt", "ReEncrypt", "GenerateDataKey", "GenerateRandom", "RawEncrypt", "RawDecrypt"),
@@ -366,11 +368,12 @@ OPERATION_CLASSES = {
         *("SetNamespacePolicy", "CreateRateLimiter", "UpdateRateLimiter", "DeleteRateLimiter"),
         *("CreateUserIdentification", "UpdateUserIdentification", "DeleteUserIdentification"),
         *("SetNamespacePolicy", "DeleteIdentity", "CreateJwtIssuer", "UpdateJwtIssuer", "DeleteJwtIssuer"),
+        *("CreateTrustedAuthority", "UpdateTrustedAuthority", "DeleteTrustedAuthority", "RevokeCertificate"),
     },
 }
 MODULES = (
     *(audit, blindfold, crypto_service_pb2, enrolment, identity_service_pb2, import_service_pb2),
-    jwt_issuer_service_pb2,
+    *(jwt_issuer_service_pb2, trusted_authority_service_pb2),
     *(key_service_pb2, kms_policy_service_pb2, namespace_service_pb2),
     *(rate_limit_service_pb2, secret_policy_service_pb2, status_service_pb2, tenants),
 )

@@ -59,7 +59,7 @@ def test_a_write_is_heard_of_before_and_after_even_if_the_caller_hung_up(outcome
 def test_a_changed_version_is_loaded_anew_and_a_new_one_disturbs_nobody(kms: Kms) -> None:
     uid, parts = create(kms).record.uid, kms.parts
     handles = KeyHandles(parts.keyring)
-    forget = forget_in(parts.repository, parts.keyring, handles, parts.rate_limits)
+    forget = forget_in(parts.repository, parts.keyring, handles, parts.rate_limits, parts.corporate_trust)
     row = parts.repository.require(KeyVersionRecord, version_row(NAME, 1))
     use = handles.get(version(1), uid, row.record, handles.begin())
     forget(Put(KeyVersionRecord.KIND, version_row(NAME, 2), b"", MISSING))

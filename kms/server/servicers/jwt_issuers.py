@@ -5,13 +5,14 @@ from typing import ClassVar
 import grpc
 from google.protobuf.empty_pb2 import Empty
 
-from kms.identity.admission import Admission
 from kms.model.names import JwtIssuerName, TenantName, check_id
 from kms.model.records import JwtIssuerRecord
 from kms.server.call import ServicerContext, service_call
 from kms.server.convert import page_token, timestamp, to_last_name, to_page_size, to_request_id
+from kms.server.servicers.admission_messages import to_admission
 from kms.services.jwt_issuers import IssuerSettings, JwtIssuers
 from kms.services.repository import Loaded
+from kms.services.stored_admission import admission_fields, admission_of
 from protos.kms.v1 import jwt_issuer_service_pb2 as pb
 from protos.kms.v1.jwt_issuer_service_pb2_grpc import (
     JwtIssuerServiceServicer,
@@ -62,14 +63,7 @@ class JwtIssuerServicer(JwtIssuerServiceServicer):
 
 def _to_settings(asked: pb.JwtIssuer) -> IssuerSettings:
     """Raises `InvalidField`, `LimitExceeded`."""
-    admission = Admission(
-        subjects=tuple(asked.subjects),
-        claims=dict(asked.claims),
-        namespace=asked.namespace,
-        identity=asked.identity,
-        labels=dict(asked.labels),
-        roles=frozenset(asked.roles),
-    )
+    admission = to_admission(asked)
     return IssuerSettings(asked.issuer, asked.audience, asked.jwks, tuple(asked.algorithms), admission)
 
 
@@ -81,12 +75,7 @@ def _to_message(loaded: Loaded[JwtIssuerRecord]) -> pb.JwtIssuer:
         audience=record.audience,
         jwks=record.jwks,
         algorithms=record.algorithms,
-        subjects=record.subjects,
-        claims=record.claims,
-        namespace=record.namespace,
-        identity=record.identity,
-        labels=record.labels,
-        roles=record.roles,
+        **admission_fields(admission_of(record)),
         create_time=timestamp(record.create_time),
         update_time=timestamp(record.update_time),
         etag=loaded.etag,

@@ -1,0 +1,239 @@
+"""Certificates of a tenant's own authority: who is admitted, as whom, and what in them has no effect."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from hypothesis import given
+from hypothesis import strategies as st
+from identity.corporate_ca import YEAR, Company, certificate_pem, name
+from identity.forging import NOW, URI, key_usage
+
+from kms.errors import InvalidField, LimitExceeded, Unauthenticated
+from kms.identity.admission import Admission
+from kms.identity.certificates import load_certificate
+from kms.identity.corporate import (
+    DEFAULT_KEY_TYPES,
+    KEY_TYPES,
+    SERIAL_BITS,
+    CorporateAuthority,
+    key_digest,
+    parse_bundle,
+)
+from kms.identity.extension import ATTRIBUTES_OID, Attributes, encode_attributes
+from kms.model.caller import Caller
+from kms.model.names import AuthorityWorkloadName, TrustedAuthorityName
+
+SECOND = timedelta(seconds=1)
+COMPANY = Company(NOW)
+ADMISSION = Admission(
+    subjects=("*",),
+    claims={"/subject/OU": "Platform"},
+    namespace="prod",
+    identity="/subject/CN",
+    labels={"from": "company", "unit": "/subject/OU"},
+    roles=frozenset({"key-user@prod"}),
+)
+CORP = CorporateAuthority(
+    TrustedAuthorityName("acme", "corp"),
+    "kms.example",
+    parse_bundle(COMPANY.pem.encode()),
+    DEFAULT_KEY_TYPES,
+    ADMISSION,
+)
+ADMIN_ATTRIBUTES = x509.UnrecognizedExtension(
+    ATTRIBUTES_OID, encode_attributes(Attributes({"app": "db"}, frozenset({"tenant-admin"})))
+)
+
+
+def who(leaf: x509.Certificate, now: Any = NOW, **changed: Any) -> Caller:
+    return replace(CORP, **changed).verify(leaf, now)[0]
+
+
+def test_employees_workload_is_named_after_the_authority() -> None:
+    caller = who(COMPANY.leaf())
+    assert caller.identity == AuthorityWorkloadName("acme", "prod", "corp", "web")
+    assert caller.spiffe_id == "spiffe://kms.example/tenant/acme/authority/corp/ns/prod/sa/web"
+    assert (dict(caller.labels), caller.roles) == (
+        {"from": "company", "unit": "Platform"},
+        {"key-user@prod"},
+    )
+
+
+def test_names_in_the_certificate_are_no_names_of_the_caller() -> None:
+    """A policy that allows web.acme.example, or an identity of the KMS's, does not mean these."""
+    names = [x509.DNSName("web.acme.example"), x509.UniformResourceIdentifier(URI)]
+    caller = who(COMPANY.leaf(names=names))
+    assert caller.names == (caller.spiffe_id,)
+    assert caller.spiffe_id != URI
+
+
+def test_forged_labels_and_roles_have_no_effect() -> None:
+    caller = who(COMPANY.leaf(more=[(ADMIN_ATTRIBUTES, False)]))
+    assert caller == replace(who(COMPANY.leaf()), serial=caller.serial)
+    assert "tenant-admin" not in caller.roles
+    with pytest.raises(Unauthenticated):
+        who(COMPANY.leaf(more=[(ADMIN_ATTRIBUTES, True)]))
+
+
+@pytest.mark.parametrize(
+    ("pointer", "names", "identity"),
+    [
+        ("/san/dns", [x509.DNSName("db")], "db"),
+        ("/san/email", [x509.RFC822Name("x@acme.example")], None),
+        ("/san/uri", [x509.UniformResourceIdentifier("urn:web")], None),
+        ("/san/dns", [x509.DNSName("a"), x509.DNSName("b")], None),
+        ("/san/dns", [], None),
+        ("/subject/L", [], None),
+        ("/subject", [], None),
+    ],
+)
+def test_identity_is_one_field_to_the_letter(
+    pointer: str, names: list[x509.GeneralName], identity: str | None
+) -> None:
+    rule = replace(ADMISSION, identity=pointer)
+    if identity is None:
+        with pytest.raises(Unauthenticated):
+            who(COMPANY.leaf(names=names), admission=rule)
+    else:
+        assert who(COMPANY.leaf(names=names), admission=rule).identity == AuthorityWorkloadName(
+            "acme", "prod", "corp", identity
+        )
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"O": "Acme", "OU": "Other", "CN": "web"}, "/subject/OU is not"),
+        ({"O": "Acme", "CN": "web"}, "/subject/OU is not"),
+        ({"OU": "Platform|Other", "CN": "web"}, "/subject/OU is not"),
+        ({"OU": "Other|Platform", "CN": "web"}, "/subject/OU is not"),
+        ({"OU": "Platform", "CN": "web|admin"}, "no text at /subject/CN"),
+        ({"OU": "Platform"}, "no text at /subject/CN"),
+        ({"OU": "Platform", "CN": "Web Server"}, "gives no identity"),
+        ({"OU": "Platform", "CN": "web/../admin"}, "gives no identity"),
+    ],
+)
+def test_other_subjects_are_refused(fields: Mapping[str, str], words: str) -> None:
+    with pytest.raises(Unauthenticated, match=words):
+        who(COMPANY.leaf(name(**fields)))
+
+
+@pytest.mark.parametrize(
+    ("subject", "admitted"),
+    [("CN=web,OU=Platform,O=Acme", True), ("CN=web,*", True), ("CN=we", False), ("O=Acme*", False)],
+)
+def test_subjects_are_told_as_rfc_4514_writes_them(subject: str, admitted: bool) -> None:
+    rule = replace(ADMISSION, subjects=(subject,))
+    if admitted:
+        assert who(COMPANY.leaf(), admission=rule)
+    else:
+        with pytest.raises(Unauthenticated, match="subject is not admitted"):
+            who(COMPANY.leaf(), admission=rule)
+
+
+KEYS = {
+    "P256": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "P384": lambda: ec.generate_private_key(ec.SECP384R1()),
+    "P521": lambda: ec.generate_private_key(ec.SECP521R1()),
+    "ED25519": ed25519.Ed25519PrivateKey.generate,
+    "RSA_2048": lambda: rsa.generate_private_key(65537, 2048),
+    "RSA_3072": lambda: rsa.generate_private_key(65537, 3072),
+}
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_keys_are_of_the_types_that_are_allowed(kind: str) -> None:
+    leaf = COMPANY.leaf(key=KEYS[kind]())
+    for allowed in KEY_TYPES:
+        if allowed == kind or (allowed, kind) == ("RSA_2048", "RSA_3072"):
+            assert who(leaf, key_types=(allowed,))
+        else:
+            with pytest.raises(Unauthenticated):
+                who(leaf, key_types=(allowed,))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"usages": ()},
+        {"usages": (ExtendedKeyUsageOID.SERVER_AUTH,)},
+        {"more": [(x509.BasicConstraints(ca=True, path_length=None), True)]},
+        {"more": [(key_usage("key_agreement"), True)]},
+        {"more": [(x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00"), True)]},
+    ],
+    ids=str,
+)
+def test_certificate_that_is_no_clients_is_refused(changed: dict[str, Any]) -> None:
+    with pytest.raises(Unauthenticated):
+        who(COMPANY.leaf(**changed))
+
+
+@pytest.mark.parametrize(
+    ("passed", "words"),
+    [(-60 * SECOND, ""), (-61 * SECOND, "not valid before"), (YEAR, ""), (YEAR + SECOND, "expired")],
+)
+def test_dates_are_those_of_the_certificate(passed: timedelta, words: str) -> None:
+    leaf = COMPANY.leaf()
+    if words:
+        with pytest.raises(Unauthenticated, match=words):
+            who(leaf, NOW + passed)
+    else:
+        assert who(leaf, NOW + passed)
+
+
+@pytest.mark.parametrize("impostor", [Company(NOW), Company(NOW, "Other")])
+def test_another_authority_of_the_same_or_another_name_is_refused(impostor: Company) -> None:
+    with pytest.raises(Unauthenticated, match="no authority this KMS trusts"):
+        who(impostor.leaf())
+
+
+def test_only_intermediates_that_are_configured_count() -> None:
+    root_alone = parse_bundle(certificate_pem(COMPANY.root))
+    with pytest.raises(Unauthenticated, match="no authority"):
+        who(COMPANY.leaf(), bundle=root_alone)
+
+
+def test_serial_numbers_of_authorities_do_not_meet_in_a_deny_list() -> None:
+    other = replace(CORP, name=TrustedAuthorityName("acme", "other"))
+    serials = {CORP.serial(5), CORP.serial(6), other.serial(5), who(COMPANY.leaf(serial=5)).serial}
+    assert len(serials) == 3
+    assert max(serials).bit_length() <= SERIAL_BITS
+
+
+@pytest.mark.parametrize("pem", [b"", b"nonsense", certificate_pem(COMPANY.issuing)])
+def test_bundle_without_a_root_is_refused(pem: bytes) -> None:
+    with pytest.raises(InvalidField, match="no root"):
+        parse_bundle(pem)
+
+
+def test_bundles_hold_authorities_alone_and_few() -> None:
+    with pytest.raises(InvalidField, match="no authority's"):
+        parse_bundle(COMPANY.pem.encode() + certificate_pem(COMPANY.leaf()))
+    with pytest.raises(LimitExceeded, match="8 certificates"):
+        parse_bundle(certificate_pem(COMPANY.root) * 9)
+    with pytest.raises(LimitExceeded, match="bytes"):
+        parse_bundle(bytes(70_000))
+
+
+def test_an_authority_is_known_by_its_keys_whatever_its_certificates() -> None:
+    renewed = Company(NOW + YEAR, root_key=COMPANY.root_key, issuing_key=COMPANY.issuing_key)
+    assert renewed.root != COMPANY.root
+    assert CORP.keys == {key_digest(renewed.root), key_digest(renewed.issuing)}
+
+
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
+@given(position=st.integers(0, 4095), bit=st.integers(0, 7))
+def test_certificate_with_one_signed_bit_flipped_is_refused(position: int, bit: int) -> None:
+    leaf = COMPANY.leaf(key=COMPANY.issuing_key, names=[x509.DNSName("web")])
+    der, signed = leaf.public_bytes(Encoding.DER), leaf.tbs_certificate_bytes
+    changed = bytearray(signed)
+    changed[position % len(signed)] ^= 1 << bit
+    with pytest.raises(Unauthenticated):
+        who(load_certificate(der.replace(signed, changed)))
