@@ -11,9 +11,7 @@ tenant = LazyGroup(
         "get": Entry("cli.online.tenant:get", "Show a tenant."),
         "list": Entry("cli.online.tenant:list_tenants", "List the tenants."),
         "enable": Entry("cli.online.tenant:enable", "Let a disabled tenant be served again."),
-        "disable": Entry(
-            "cli.online.tenant:disable", "Serve nothing of a tenant, but its audit trail to its auditors."
-        ),
+        "disable": Entry("cli.online.tenant:disable", "Serve nothing of a tenant but its audit trail."),
         "destroy": Entry("cli.online.tenant:destroy", "Set the time at which a tenant is destroyed."),
         "cancel-destroy": Entry("cli.online.tenant:cancel_destroy", "Take a scheduled destruction back."),
         "receipt": Entry("cli.online.tenant:receipt", "Show the proof that a tenant was destroyed."),
