@@ -225,6 +225,20 @@ policy = LazyGroup(
 Example:
   kms policy create prod/orders orders.json""",
 )
+prefix_set = LazyGroup(
+    "prefix-set",
+    {
+        "create": Entry("cli.online.prefix_set:create", "Give address prefixes a name."),
+        "get": Entry("cli.online.prefix_set:get", "Show a prefix set."),
+        "list": Entry("cli.online.prefix_set:list_sets", "List the prefix sets of the tenant."),
+        "update": Entry("cli.online.prefix_set:update", "Change what is given, and leave the rest."),
+        "delete": Entry("cli.online.prefix_set:delete", "Remove a prefix set."),
+    },
+    help="Prefix sets: named address prefixes, for the rules of policies.",
+    epilog="""\b
+Example:
+  kms prefix-set create office 10.1.0.0/16""",
+)
 rate_limiter = LazyGroup(
     "rate-limiter",
     {
@@ -296,6 +310,7 @@ program = Program(
         "secret-policy": secret_policy,
         "blindfold-key": blindfold_key,
         "policy": policy,
+        "prefix-set": prefix_set,
         "key": key,
         "encrypt": Entry(
             "cli.online.crypto:encrypt", "Encrypt up to 64 KiB under the primary version of a key."

@@ -18,11 +18,11 @@ from kms.authz.explain import explain
 from kms.errors import InvalidField
 from kms.model.access_request import AccessRequest
 from kms.model.caller import Caller
-from kms.model.json_form import BYTES, MOMENT, STRINGS, Form, list_of, member_of, object_of, string
+from kms.model.json_form import BYTES, MOMENT, STRINGS, Form, list_of, map_of, member_of, object_of, string
 from kms.model.labels import check_labels, check_roles
 from kms.model.names import IdentityName
-from kms.model.policy import Action, PolicyContent, PolicyKind
-from kms.model.predicate import within
+from kms.model.policy import MAX_PREFIXES, Action, PolicyContent, PolicyKind
+from kms.model.predicate import check_each, check_prefix, within
 
 # Rules read names, labels, roles and the address, but never who it is that has them.
 NOBODY = IdentityName("nobody", "nobody", "nobody")
@@ -50,11 +50,15 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`policy` is a policy's file, its path beginning where the table is; `time` that of rows without one."""
+    """`policy` is a policy's file, its path beginning where the table is; `time` that of rows without one.
+
+    `prefix_sets` are those that the policy names, by their ids.
+    """
 
     policy: str
     requests: tuple[Row, ...]
     time: datetime | None = None
+    prefix_sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 _TEXT = string()
@@ -77,7 +81,9 @@ def table_form(kind: PolicyKind) -> Form:
     required = ("expect", "operation") if kind is PolicyKind.KMS else ("expect",)
     rows = list_of(object_of(Row, members, required))
     return object_of(
-        Table, {"policy": _TEXT, "time": MOMENT, "requests": rows}, required=("policy", "requests")
+        Table,
+        {"policy": _TEXT, "time": MOMENT, "prefix_sets": map_of(list_of(_TEXT)), "requests": rows},
+        required=("policy", "requests"),
     )
 
 
@@ -109,7 +115,11 @@ def _differing(path: Path, kind: Kind) -> tuple[list[dict[str, object]], int]:
     text = read_one_text(str(path))
     try:
         table: Table = table_form(kind.policy).decode(text.value)
-        policy = compile_policy(read_content(str(path.parent / table.policy), kind.policy))
+        with within("prefix_sets"):
+            for name, prefixes in table.prefix_sets.items():
+                check_each(name, prefixes, MAX_PREFIXES, check_prefix)
+        content = read_content(str(path.parent / table.policy), kind.policy)
+        policy = compile_policy(content, table.prefix_sets)
         requests = _requests(table, policy.content)
     except InvalidField as error:
         place, problem, reason = error.field, error.description, error.reason

@@ -1,17 +1,16 @@
 """`kms rate-limiter`, `kms user-identification`: a tenant's own limits, and what tells its users apart."""
 
 import re
-import uuid
-from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from cli.errors import UsageError
 from cli.online.names import resolve
-from cli.online.parameters import description_option, etag_option, field_mask
+from cli.online.parameters import description_option, etag_option
 from cli.online.session import Session, online
-from kms.model.names import RateLimiterName, ResourceName, TenantName, UserIdentificationName
+from cli.online.tenant_resource import Kind, create, deleting, getting, listing, update
+from kms.model.names import RateLimiterName, UserIdentificationName
 from kms.model.rate_limit import IdentifierKind, OperationClass, Period
 
 SERVICE = "RateLimitService"
@@ -20,23 +19,8 @@ CLASSES = [item.value for item in OperationClass if item is not OperationClass.E
 _RATE = re.compile(r"([0-9]{1,7})/(second|minute|hour)", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of resource: its command, its name in the API, and what a list shows."""
-
-    command: str
-    noun: str
-    name: type[ResourceName]
-    items: str
-    columns: tuple[str, ...]
-    example: str
-
-    @property
-    def words(self) -> str:
-        return self.command.replace("-", " ")
-
-
 LIMITER = Kind(
+    service=SERVICE,
     command="rate-limiter",
     noun="RateLimiter",
     name=RateLimiterName,
@@ -45,6 +29,7 @@ LIMITER = Kind(
     example="app",
 )
 IDENTIFICATION = Kind(
+    service=SERVICE,
     command="user-identification",
     noun="UserIdentification",
     name=UserIdentificationName,
@@ -129,7 +114,7 @@ def create_limiter(
         session, by, classes=classes, per=per, burst=burst, value_number=each_value,
         value_burst=each_value_burst, description=description,
     )  # fmt: skip
-    _create(session, LIMITER, name, limiter)
+    create(session, LIMITER, name, limiter)
 
 
 @click.command(
@@ -171,7 +156,7 @@ def update_limiter(
         value_burst=each_value_burst, description=description,
     )  # fmt: skip
     cleared = ("user_identification", "value_number", "value_burst") if by_identity else ()
-    _update(session, LIMITER, name, etag, limiter, cleared)
+    update(session, LIMITER, name, etag, limiter, cleared)
 
 
 @click.command(
@@ -194,7 +179,7 @@ Example:
 def create_identification(session: Session, name: str, kind: str, header: str, description: str) -> None:
     """Say what tells users apart, for rate limiters to name."""
     described = {"kind": f"KIND_{kind}", "header": header, "description": description}
-    _create(session, IDENTIFICATION, name, described)
+    create(session, IDENTIFICATION, name, described)
 
 
 @click.command(
@@ -214,75 +199,10 @@ def update_identification(
     """Change what is given, and leave the rest; it counts from the next call on."""
     given = {"header": header, "description": description}
     changed = {field: value for field, value in given.items() if value is not None}
-    _update(session, IDENTIFICATION, name, etag, changed, ())
+    update(session, IDENTIFICATION, name, etag, changed, ())
 
 
-def _create(session: Session, kind: Kind, name: str, resource: dict[str, Any]) -> None:
-    parts = str(resolve(kind.name, name, session.tenant)).split("/")
-    field = kind.items.removesuffix("s")
-    request = {
-        "parent": str(TenantName(parts[1])),
-        f"{field}_id": parts[3],
-        field: resource,
-        "request_id": str(uuid.uuid4()),
-    }
-    session.show(session.call(SERVICE, f"Create{kind.noun}", request))
-
-
-def _update(
-    session: Session, kind: Kind, name: str, etag: str, changed: dict[str, Any], cleared: tuple[str, ...]
-) -> None:
-    mask = [*changed, *cleared]
-    if not mask:
-        raise UsageError("nothing to change", hint=f"See `kms {kind.command} update --help`.")
-    resource = {"name": str(resolve(kind.name, name, session.tenant)), "etag": etag, **changed}
-    request = {kind.items.removesuffix("s"): resource, "update_mask": field_mask(mask)}
-    session.show(session.call(SERVICE, f"Update{kind.noun}", request))
-
-
-def _getting(kind: Kind) -> click.Command:
-    @click.command(
-        "get",
-        help=f"Show a {kind.words}.",
-        epilog=f"\b\nExample:\n  kms {kind.command} get {kind.example}",
-    )
-    @click.argument("name")
-    @online()
-    def get(session: Session, name: str) -> None:
-        request = {"name": str(resolve(kind.name, name, session.tenant))}
-        session.show(session.call(SERVICE, f"Get{kind.noun}", request))
-
-    return get
-
-
-def _listing(kind: Kind) -> click.Command:
-    @click.command(
-        "list",
-        help=f"List the {kind.words}s of the tenant.",
-        epilog=f"\b\nExample:\n  kms {kind.command} list",
-    )
-    @online()
-    def list_all(session: Session) -> None:
-        found = session.all_of(SERVICE, f"List{kind.noun}s", {"parent": session.parent}, kind.items)
-        session.table(found, kind.columns)
-
-    return list_all
-
-
-def _deleting(kind: Kind, help_: str) -> click.Command:
-    @click.command("delete", help=help_, epilog=f"\b\nExample:\n  kms {kind.command} delete {kind.example}")
-    @click.argument("name")
-    @etag_option
-    @online()
-    def delete(session: Session, name: str, etag: str) -> None:
-        whole = str(resolve(kind.name, name, session.tenant))
-        session.call(SERVICE, f"Delete{kind.noun}", {"name": whole, "etag": etag})
-        session.show({"name": whole, "deleted": True})
-
-    return delete
-
-
-get_limiter, list_limiters = _getting(LIMITER), _listing(LIMITER)
-delete_limiter = _deleting(LIMITER, "Remove a rate limiter; it limits nobody from the next call on.")
-get_identification, list_identifications = _getting(IDENTIFICATION), _listing(IDENTIFICATION)
-delete_identification = _deleting(IDENTIFICATION, "Remove a user identification that no limiter names.")
+get_limiter, list_limiters = getting(LIMITER), listing(LIMITER)
+delete_limiter = deleting(LIMITER, "Remove a rate limiter; it limits nobody from the next call on.")
+get_identification, list_identifications = getting(IDENTIFICATION), listing(IDENTIFICATION)
+delete_identification = deleting(IDENTIFICATION, "Remove a user identification that no limiter names.")

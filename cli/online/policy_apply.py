@@ -9,13 +9,14 @@ import click
 
 from cli.errors import CliError
 from cli.exit_codes import ExitCode
-from cli.online.policy_calls import call, content_of
+from cli.online.policy_calls import call, content_of, to_api
 from cli.online.policy_commands import create_policy, update_policy
 from cli.online.session import Session, online
 from cli.online.view import view
 from cli.output import printable, write_json
 from cli.policy_file import PolicyFile, print_policy, read_policy_files
-from cli.policy_kind import Kind
+from cli.policy_kind import KMS, Kind
+from kms.authz.prefix_sets import references
 from kms.client.errors import CallNotFound
 from kms.model.policy import PolicyContent
 
@@ -24,12 +25,16 @@ CREATED, UPDATED, UNCHANGED = "CREATED", "UPDATED", "UNCHANGED"
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What is to be done for one file. `revision` and `etag` are those that were read, 0 and "" for none."""
+    """What is to be done for one file. `revision` and `etag` are those that were read, 0 and "" for none.
+
+    `after` is what the file says as a revision would have it.
+    """
 
     file: PolicyFile
     name: str
     change: str
     before: PolicyContent | None
+    after: PolicyContent
     revision: int
     etag: str
 
@@ -38,7 +43,7 @@ class Step:
         if self.change == UNCHANGED:
             return ""
         old = "" if self.before is None else print_policy(kind.policy, self.name, self.before)
-        new = print_policy(kind.policy, self.name, self.file.content)
+        new = print_policy(kind.policy, self.name, self.after)
         titles = (f"{self.name} revision {self.revision}" if old else "/dev/null", self.file.text.source)
         return "".join(difflib.unified_diff(old.splitlines(True), new.splitlines(True), *titles))
 
@@ -99,12 +104,21 @@ def _step(session: Session, kind: Kind, file: PolicyFile, name: str) -> Step:
     if file.etag and file.etag != answer.get("etag"):
         raise CliError(f"{name} has changed: its etag is not {file.etag}", code=ExitCode.CONFLICT)
     if not answer:
-        return Step(file, name, CREATED, None, 0, "")
+        return Step(file, name, CREATED, None, file.content, 0, "")
     if view(answer)["state"] == "DELETED":
         raise CliError(f"{name} is deleted; undelete it first", code=ExitCode.CONFLICT)
     before = content_of(answer, kind)
-    change = UNCHANGED if before == file.content else UPDATED
-    return Step(file, name, change, before, answer["revision"], answer["etag"])
+    after = _resolved(session, kind, file, name)
+    change = UNCHANGED if before == after else UPDATED
+    return Step(file, name, change, before, after, answer["revision"], answer["etag"])
+
+
+def _resolved(session: Session, kind: Kind, file: PolicyFile, name: str) -> PolicyContent:
+    """The content as a revision would have it: a secret policy's has no prefix sets."""
+    if kind is KMS or not references(file.content):
+        return file.content
+    request = {"parent": name.rpartition("/secretPolicies/")[0], "content": to_api(file.content)}
+    return content_of(call(session, kind, "Validate", request), kind)
 
 
 def _done(session: Session, kind: Kind, step: Step, dry_run: bool) -> dict[str, Any]:

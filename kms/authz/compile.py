@@ -17,12 +17,14 @@ from kms.authz.label_index import LabelMatcherIndex, SelectorIndex
 from kms.authz.lint import LintWarning, lint
 from kms.authz.matcher import RegexSet
 from kms.authz.name_index import NameIndex
+from kms.authz.prefix_sets import ADDRESS_PREDICATES, NO_SETS, PrefixSets, expand
 from kms.authz.time_index import TimeIndex
 from kms.errors import LimitExceeded
 from kms.model.access_request import AccessRequest
 from kms.model.caller import Caller
-from kms.model.policy import Action, NameMatcher, PolicyContent, PolicyKind
+from kms.model.policy import Action, NameMatcher, PolicyContent, PolicyKind, Rule
 from kms.model.policy_json import parse_policy
+from kms.model.predicate import within
 
 Index = Callable[[AccessRequest, int | None], Outcome]
 Builder = Callable[[Sequence[Placed[Any]], RegexSet], Index]
@@ -146,14 +148,17 @@ class CompiledPolicy:
         return tuple(steps)
 
 
-def compile_policy(content: PolicyContent) -> CompiledPolicy:
-    """Raises `InvalidField`, with the path, for a selector, regular expression or time zone at fault."""
+def compile_policy(content: PolicyContent, sets: PrefixSets | None = NO_SETS) -> CompiledPolicy:
+    """Raises `InvalidField`, with the path, for a selector, regular expression or time zone at fault.
+
+    So it does for a prefix set that is not one of `sets`; None stands for no care about them.
+    """
     regexes = RegexSet()
     every = (1 << len(content.rules)) - 1
     indexes = []
     for predicate, build in BUILDERS.items():
         placed = [
-            Placed(number, f"rules[{number}].{predicate}", getattr(rule, predicate))
+            Placed(number, path := f"rules[{number}].{predicate}", _value(rule, predicate, path, sets))
             for number, rule in enumerate(content.rules)
             if rule.is_set(predicate)
         ]
@@ -176,23 +181,35 @@ def _searches(content: PolicyContent) -> int:
     return len(found)
 
 
-def read_policy(obj: Mapping[str, object], kind: PolicyKind) -> PolicyContent:
+def read_policy(obj: Mapping[str, object], kind: PolicyKind, sets: PrefixSets | None = None) -> PolicyContent:
     """Read a policy and check it whole: what `compile_policy` will accept.
 
     Costs up to a second for the largest of policies, so it is no work for an event loop. Raises
     `InvalidField` and `LimitExceeded` with the exact path.
     """
     content = parse_policy(obj, kind)
-    compile_policy(content)
+    compile_policy(content, sets)
     return content
 
 
+def _value(rule: Rule, predicate: str, path: str, sets: PrefixSets | None) -> Any:
+    """A predicate's value, prefix sets replaced by their prefixes."""
+    value = getattr(rule, predicate)
+    if predicate not in ADDRESS_PREDICATES:
+        return value
+    with within(path):
+        return expand(value, sets)
+
+
 def validate_policy(
-    obj: Mapping[str, object], kind: PolicyKind, now: datetime | None = None
+    obj: Mapping[str, object],
+    kind: PolicyKind,
+    now: datetime | None = None,
+    sets: PrefixSets = NO_SETS,
 ) -> tuple[PolicyContent, tuple[LintWarning, ...]]:
     """As `read_policy`, with what an author may regret, which costs more.
 
     `now` (UTC; the clock's if None) tells which time windows are over.
     """
-    content = read_policy(obj, kind)
-    return content, lint(content, now or datetime.now(UTC))
+    content = read_policy(obj, kind, sets)
+    return content, lint(content, now or datetime.now(UTC), sets)

@@ -12,6 +12,7 @@ from blindfold.predicates import DAYS
 from kms.authz.address_index import prefix_intervals
 from kms.authz.label_constraint import LabelConstraint, constraints
 from kms.authz.matcher import RegexFault, RegexSet, transform
+from kms.authz.prefix_sets import NO_SETS, PrefixSets, expand
 from kms.authz.selector import parse_selector
 from kms.model.policy import AadMatcher, ClientSelector, LabelMatcher, NameMatcher, Rule, TimeWindow
 
@@ -23,7 +24,8 @@ MAX_MATCHED = 1000
 class Implications:
     """Compares rules of one policy, remembering what it has parsed and matched."""
 
-    def __init__(self, rules: tuple[Rule, ...]) -> None:
+    def __init__(self, rules: tuple[Rule, ...], sets: PrefixSets = NO_SETS) -> None:
+        self._sets = sets
         self._regexes = RegexSet()
         self._ids = {
             regex: self._regexes.add(regex)
@@ -89,7 +91,7 @@ class Implications:
 
     def _intervals(self, texts: tuple[str, ...]) -> list[tuple[int, int]]:
         if texts not in self._prefixes:
-            self._prefixes[texts] = list(prefix_intervals(texts))
+            self._prefixes[texts] = list(prefix_intervals(expand(texts, self._sets)))
         return self._prefixes[texts]
 
     def accepts(self, name: str, matcher: NameMatcher) -> bool:

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from kms.authz.implication import Implications
 from kms.authz.matcher import TRANSFORMS
+from kms.authz.prefix_sets import NO_SETS, PrefixSets
 from kms.model.policy import Action, NameMatcher, PolicyContent, PolicyKind, Rule, RuleCombining
 
 CLIENT_PREDICATES = ("client_name", "client_name_matcher", "client_selector", "label_matcher", "roles")
@@ -40,9 +41,9 @@ class LintWarning:
         return f"{self.field}: {self.message} ({self.code})"
 
 
-def lint(content: PolicyContent, now: datetime) -> tuple[LintWarning, ...]:
-    """All warnings, in the order of the rules. The policy must compile; `now` is in UTC."""
-    implications = Implications(content.rules)
+def lint(content: PolicyContent, now: datetime, sets: PrefixSets = NO_SETS) -> tuple[LintWarning, ...]:
+    """All warnings, in the order of the rules. The policy must compile with `sets`; `now` is in UTC."""
+    implications = Implications(content.rules, sets)
     found: list[LintWarning] = []
     for number, rule in enumerate(content.rules):
         path = f"rules[{number}]"

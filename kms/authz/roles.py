@@ -33,15 +33,19 @@ def _permissions(service: str, verbs: str) -> frozenset[str]:
 
 _OF_KEY_ADMIN = ("IMPORT", "COPY", "GET_PUBLIC_KEY")
 
-_POLICY_READ = _permissions("secretPolicies", "get list explain reviewAccess simulate") | _permissions(
-    "kmsPolicies", "get list explain reviewAccess simulate"
+_POLICY_READ = (
+    _permissions("secretPolicies", "get list explain reviewAccess simulate")
+    | _permissions("kmsPolicies", "get list explain reviewAccess simulate")
+    | _permissions("prefixSets", "get list")
 )
 _POLICY_STOP = _permissions("secretPolicies", "revokeRevision narrowRevision delete") | frozenset(
     {"kmsPolicies.delete"}
 )
 _POLICY_CHECK = frozenset({"secretPolicies.validate", "kmsPolicies.validate"})
-_POLICY_WRITE = _permissions("secretPolicies", "create update undelete") | _permissions(
-    "kmsPolicies", "create update undelete"
+_POLICY_WRITE = (
+    _permissions("secretPolicies", "create update undelete")
+    | _permissions("kmsPolicies", "create update undelete")
+    | _permissions("prefixSets", "create update delete")
 )
 _POLICY_CHOICE = frozenset({"namespaces.setPolicy"})
 _KEY_READ = _permissions("blindfoldKeys", "get list") | _permissions("keys", "get list")
@@ -105,8 +109,9 @@ _IN_SHARED = (
     | _permissions("blindfold", "getPolicyDocument")
 )
 
-# What a sealer needs of the tenant is public, so a role in any namespace is enough.
-_IN_ANY_NAMESPACE = frozenset({"blindfold.getPublicKey"})
+# What a sealer needs of the tenant is public, and policies of every namespace name the tenant's prefix sets:
+# a role in any namespace is enough to read them.
+_IN_ANY_NAMESPACE = frozenset({"blindfold.getPublicKey", "prefixSets.get", "prefixSets.list"})
 
 _OF_THE_TENANT = (
     *(

@@ -43,6 +43,7 @@ _MODULES: Mapping[str, str] = MappingProxyType(
         "KeyService": "key_service",
         "KmsPolicyService": "kms_policy_service",
         "NamespaceService": "namespace_service",
+        "PrefixSetService": "prefix_set_service",
         "RateLimitService": "rate_limit_service",
         "SecretPolicyService": "secret_policy_service",
         "StatusService": "status_service",

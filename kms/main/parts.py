@@ -47,6 +47,7 @@ from kms.services.keys import Keys
 from kms.services.kms_policies import KmsPolicies
 from kms.services.operations import Operations
 from kms.services.policy_documents import PolicyDocuments
+from kms.services.prefix_sets import PrefixSets
 from kms.services.randomness import Randomness
 from kms.services.rate_limiters import RateLimiters, UserIdentifications, limits_of
 from kms.services.rate_limits import RateLimits
@@ -102,6 +103,7 @@ class Parts:
     keys: Keys
     key_versions: KeyVersions
     kms_policies: KmsPolicies
+    prefix_sets: PrefixSets
     access_review: AccessReview
     simulations: Simulations
     cryptography: Cryptography
@@ -197,6 +199,7 @@ def assemble(
         keys=keys,
         key_versions=versions,
         kms_policies=KmsPolicies(guard, repository),
+        prefix_sets=PrefixSets(guard, repository),
         access_review=AccessReview(guard, repository, deny_lists, policies, documents),
         simulations=Simulations(guard, repository, store, policies, documents),
         cryptography=Cryptography(operations),

@@ -17,6 +17,7 @@ from kms.server.servicers.jwt_issuers import JwtIssuerServicer
 from kms.server.servicers.keys import KeyServicer
 from kms.server.servicers.kms_policies import KmsPolicyServicer
 from kms.server.servicers.namespaces import NamespaceServicer
+from kms.server.servicers.prefix_sets import PrefixSetServicer
 from kms.server.servicers.rate_limits import RateLimitServicer
 from kms.server.servicers.secret_policies import SecretPolicyServicer
 from kms.server.servicers.status import StatusServicer
@@ -35,6 +36,7 @@ def main_servicers(parts: Parts, scheduler: Scheduler, status: StatusReport) -> 
         TrustedAuthorityServicer(parts.trusted_authorities),
         SecretPolicyServicer(parts.secret_policies, parts.access_review, parts.simulations),
         KmsPolicyServicer(parts.kms_policies, parts.access_review, parts.simulations),
+        PrefixSetServicer(parts.prefix_sets),
         KeyServicer(parts.keys, parts.key_versions),
         ImportServicer(parts.transfers, parts.key_versions),
         CryptoServicer(parts.cryptography, parts.randomness),

@@ -133,6 +133,25 @@ def list_of(form: Form, at_least: int = 1, **limits: object) -> Form:
     )
 
 
+def map_of(form: Form) -> Form:
+    """An object whose members have names of the author's choice."""
+
+    def decode(value: object) -> Mapping[str, Any]:
+        if not isinstance(value, Mapping):
+            raise InvalidField("", "must be an object")
+        members = {}
+        for name, item in value.items():
+            with within(str(name)):
+                members[str(name)] = form.decode(item)
+        return members
+
+    return Form(
+        decode,
+        lambda members: {name: form.encode(item) for name, item in members.items()},
+        {"type": "object", "additionalProperties": form.schema},
+    )
+
+
 def object_of(cls: Callable[..., Any], members: Mapping[str, Form], required: tuple[str, ...] = ()) -> Form:
     """An object of which each member is an argument of `cls`; no other may be there."""
 

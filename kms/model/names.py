@@ -224,6 +224,13 @@ class KmsPolicyRevisionName(ResourceName):
 
 
 @dataclass(frozen=True, slots=True, order=True)
+class PrefixSetName(ResourceName):
+    PATTERN: ClassVar[str] = "tenants/{tenant}/prefixSets/{prefix_set}"
+    tenant: str
+    prefix_set: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
 class ImportKeyName(ResourceName):
     PATTERN: ClassVar[str] = "tenants/{tenant}/namespaces/{namespace}/importKeys/{import_key}"
     tenant: str

@@ -23,7 +23,7 @@ from kms.model.predicate import (
     check_count,
     check_each,
     check_name,
-    check_prefix,
+    check_prefix_or_set,
     check_text,
     known,
     within,
@@ -123,8 +123,8 @@ class Rule:
             with within("client_name"):
                 check_name(self.client_name)
         check_each("roles", self.roles, MAX_ROLES, check_name)
-        check_each("ip_prefixes", self.ip_prefixes, MAX_PREFIXES, check_prefix)
-        check_each("ip_prefixes_except", self.ip_prefixes_except, MAX_PREFIXES, check_prefix)
+        check_each("ip_prefixes", self.ip_prefixes, MAX_PREFIXES, check_prefix_or_set)
+        check_each("ip_prefixes_except", self.ip_prefixes_except, MAX_PREFIXES, check_prefix_or_set)
         check_each("operations", self.operations, len(OPERATIONS), known(OPERATIONS))
 
     def is_set(self, predicate: str) -> bool:

@@ -15,6 +15,9 @@ from ipaddress import IPv6Network, ip_network
 from blindfold.predicates import DAYS, TRANSFORMERS
 from kms.errors import InvalidField, LimitExceeded
 from kms.model.labels import check_labels
+from kms.model.names import check_id
+
+PREFIX_SET = "prefixSets/"
 
 MAX_NAME_BYTES = 256
 MAX_EXACT_VALUES = 64
@@ -84,6 +87,19 @@ def check_name(value: str) -> None:
     check_text(value, MAX_NAME_BYTES)
     if not value:
         raise InvalidField("", "must not be empty")
+
+
+def prefix_set_of(text: str) -> str:
+    """The id of the prefix set that stands in the place of a prefix; "" for a prefix."""
+    return text.removeprefix(PREFIX_SET) if text.startswith(PREFIX_SET) else ""
+
+
+def check_prefix_or_set(text: str) -> None:
+    """A prefix, as `check_prefix` has it, or a prefix set of the tenant's, as `prefixSets/office`."""
+    if text.startswith(PREFIX_SET):
+        check_id(text.removeprefix(PREFIX_SET), "")
+    else:
+        check_prefix(text)
 
 
 def check_prefix(text: str) -> None:

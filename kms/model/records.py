@@ -338,6 +338,23 @@ class NamespacePolicyRecord(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class PrefixSetRecord(Record):
+    """Address prefixes under a name, which policies use in their place: at least one. Raises `ValueError`."""
+
+    KIND: ClassVar[str] = "prefixSets"
+    description: str
+    prefixes: tuple[str, ...]
+    create_time: datetime
+    update_time: datetime
+    request_id: str
+
+    def __post_init__(self) -> None:
+        # An empty set would turn a rule that names it into one that asks for no address.
+        if not self.prefixes:
+            raise ValueError("a prefix set is not empty")
+
+
+@dataclass(frozen=True, slots=True)
 class ImportKeyRecord(Record):
     """An RSA key that its creator wraps key material under, for so many imports as are left.
 

@@ -39,6 +39,7 @@ from kms.model.records import (
     KmsPolicyRevisionRecord,
     NamespacePolicyRecord,
     NamespaceRecord,
+    PrefixSetRecord,
     PrimaryRecord,
     RateLimiterRecord,
     RevisionRecord,
@@ -53,6 +54,7 @@ from kms.services.blindfold_keys import key_row
 from kms.services.keys import version_row
 from kms.services.kms_policy_contents import content_object
 from kms.services.policy_changes import revision_row
+from kms.services.prefix_sets import PrefixSetSettings
 from kms.services.rate_limiters import identification_settings, limiter_settings
 from kms.services.tenant_key import TenantKey
 
@@ -107,6 +109,7 @@ class BackupCheck:
             UseRecord.KIND: self._check_use,
             UserIdentificationRecord.KIND: self._check_identification,
             RateLimiterRecord.KIND: self._check_limiter,
+            PrefixSetRecord.KIND: self._check_prefix_set,
         }
 
     def take(self, row: BackupRow) -> None:
@@ -229,6 +232,9 @@ class BackupCheck:
 
     def _check_identification(self, row: str, name: ResourceName, record: UserIdentificationRecord) -> None:
         identification_settings(record)
+
+    def _check_prefix_set(self, row: str, name: ResourceName, record: PrefixSetRecord) -> None:
+        PrefixSetSettings(record.prefixes, record.description)
 
     def _check_limiter(self, row: str, name: ResourceName, record: RateLimiterRecord) -> None:
         limiter_settings(record)

@@ -65,13 +65,13 @@ class KeyPolicies:
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
-        self._contents = KmsPolicyContents()
+        self._contents = KmsPolicyContents(repository)
 
     def resolve(self, key: KeyName, record: KeyRecord, drafts: Drafts = NO_DRAFTS) -> KeyRules:
         """The rules of a key. A policy that is the key's, and the namespace's only one, is asked once.
 
         Each of `drafts` stands in the place of the policy of that name. Raises `Denied` because of
-        `NO_POLICY` or `POLICY_DELETED`, and `StoreTampered`.
+        `NO_POLICY`, `POLICY_DELETED` or `PREFIX_SET_MISSING`, and `StoreTampered`.
         """
         namespace = f"tenants/{key.tenant}/namespaces/{key.namespace}"
         sets = self._sets(namespace, record.policy)
@@ -89,7 +89,7 @@ class KeyPolicies:
         for names in self._sets(f"tenants/{key.tenant}/namespaces/{key.namespace}", record.policy):
             policies = []
             for name in names:
-                policy = self._contents.at_hand(self._revision(key.tenant, name))
+                policy = self._contents.at_hand(self._revision(key.tenant, name), key.tenant)
                 if policy is None:
                     return None
                 decisions = len(names) * (len(aads) if policy.reads_aad else 1)
@@ -100,7 +100,7 @@ class KeyPolicies:
         return _key_rules(key.key, record.labels, sets)
 
     def policy(self, name: KmsPolicyName | KmsPolicyRevisionName) -> StoredKmsPolicy | None:
-        """The current revision of a policy, or the named one; None if the policy is deleted.
+        """The current revision of a policy, or the named one; None if it denies whatever its rules say.
 
         Raises `NotFound`, `StoreTampered`.
         """
@@ -108,8 +108,13 @@ class KeyPolicies:
         head = found(self._repository.load(KmsPolicyRecord, str(policy)), str(name)).record
         number = head.revision if isinstance(name, KmsPolicyName) else name.revision
         row = self._repository.load(KmsPolicyRevisionRecord, revision_row(policy, number))
-        stored = self._contents.read(found(row, str(name)).record)
-        return stored if head.delete_time is None else None
+        revision = found(row, str(name)).record
+        if head.delete_time is not None:
+            return None
+        try:
+            return self._contents.read(revision, name.tenant)
+        except Denied:
+            return None
 
     def resolve_namespace(self, name: NamespaceName, drafts: Drafts = NO_DRAFTS) -> KeyRules:
         """The rules of a namespace alone, for what names no key. As `resolve`."""
@@ -130,11 +135,11 @@ class KeyPolicies:
         labels: Mapping[str, str],
         drafts: Drafts,
     ) -> KeyRules:
-        stored = [
-            tuple([drafts.get(name) or self._contents.read(self._revision(tenant, name)) for name in names])
-            for names in sets
-        ]
+        stored = [tuple([drafts.get(name) or self._read(tenant, name) for name in names]) for names in sets]
         return _key_rules(key, labels, stored)
+
+    def _read(self, tenant: str, name: str) -> StoredKmsPolicy:
+        return self._contents.read(self._revision(tenant, name), tenant)
 
     def _sets(self, namespace: str, own: str) -> list[tuple[str, ...]]:
         of_namespace = self._repository.load(NamespacePolicyRecord, namespace)

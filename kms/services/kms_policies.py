@@ -12,10 +12,11 @@ from blindfold.exponent import UID_SIZE
 from kms.authz.compile import compile_policy, read_policy, validate_policy
 from kms.authz.explain import Explanation, explain
 from kms.authz.lint import LintWarning
+from kms.authz.prefix_sets import references
 from kms.errors import InvalidField, LimitExceeded, NotFound
 from kms.model.access_request import AccessRequest
 from kms.model.names import KmsPolicyName, KmsPolicyRevisionName, NamespaceName
-from kms.model.policy import PolicyKind
+from kms.model.policy import PolicyContent, PolicyKind
 from kms.model.policy_json import parse_policy
 from kms.model.records import KmsPolicyRecord, KmsPolicyRevisionRecord, NamespacePolicyRecord
 from kms.services.call import Call, Outcome, Page
@@ -23,6 +24,7 @@ from kms.services.explaining import KnownIdentity, overruled
 from kms.services.guard import Action, Guard
 from kms.services.kms_policy_contents import content_bytes, content_object
 from kms.services.policy_changes import Content, check_not_deleted, merge, revision_row, with_deletion
+from kms.services.prefix_sets import TenantPrefixSets
 from kms.services.repository import Loaded, Repository, create, found, page, readable, same_request
 from kms.services.tenants import require_namespace
 from kms.storage.interface import MISSING, Require
@@ -76,7 +78,8 @@ class KmsPolicies:
             if existing is not None:
                 return Outcome(self._view(same_request(existing, request_id, existing.record.request_id)))
             namespace = require_namespace(self._repository, NamespaceName(name.tenant, name.namespace))
-            revision = _new_revision(call, name, content, number=1)
+            sets = TenantPrefixSets(self._repository, name.tenant)
+            revision = _new_revision(call, name, read_policy(content, PolicyKind.KMS, sets), number=1)
             head = KmsPolicyRecord(
                 uid=secrets.token_bytes(UID_SIZE),
                 revision=1,
@@ -87,7 +90,7 @@ class KmsPolicies:
             )
             view = KmsPolicyView(Loaded(str(name), head, 1), revision)
             rows = [create(str(name), head), create(revision.row.name, revision.row.record)]
-            return Outcome(view, [namespace, *rows], _details(view))
+            return Outcome(view, [namespace, *sets.requirements(), *rows], _details(view))
 
         return await self._guard.perform(call, CREATE, name, act, in_thread=True)
 
@@ -129,11 +132,12 @@ class KmsPolicies:
             check_not_deleted(head)
             merged = content if fields is None else merge(self._view(head).current.content, content, fields)
             number = head.record.revision + 1
-            revision = _new_revision(call, name, merged, number=number)
+            sets = TenantPrefixSets(self._repository, name.tenant)
+            revision = _new_revision(call, name, read_policy(merged, PolicyKind.KMS, sets), number=number)
             record = replace(head.record, revision=number, update_time=call.time)
             view = KmsPolicyView(Loaded(head.name, record, head.counter + 1), revision)
-            changes = [head.put(record), create(revision.row.name, revision.row.record)]
-            return Outcome(view, changes, _details(view))
+            rows = [head.put(record), create(revision.row.name, revision.row.record)]
+            return Outcome(view, [*sets.requirements(), *rows], _details(view))
 
         return await self._guard.perform(call, UPDATE, name, act, in_thread=True)
 
@@ -179,7 +183,8 @@ class KmsPolicies:
         """Check content without writing it. Raises `InvalidField`, `LimitExceeded`."""
 
         def act() -> Outcome[tuple[LintWarning, ...]]:
-            return Outcome(validate_policy(content, PolicyKind.KMS, call.time)[1])
+            sets = TenantPrefixSets(self._repository, parent.tenant)
+            return Outcome(validate_policy(content, PolicyKind.KMS, call.time, sets)[1])
 
         return await self._guard.perform(call, VALIDATE, parent, act, in_thread=True)
 
@@ -203,8 +208,12 @@ class KmsPolicies:
             request = (
                 asked if isinstance(asked, AccessRequest) else asked.request(self._repository, name.tenant)
             )
-            compiled = compile_policy(parse_policy(content, PolicyKind.KMS))
-            return Outcome(overruled(explain(compiled, request), _overruling(head, request, name.tenant)))
+            policy = parse_policy(content, PolicyKind.KMS)
+            sets = TenantPrefixSets(self._repository, name.tenant)
+            missing = sorted(name for name in references(policy) if name not in sets)
+            compiled = compile_policy(policy, None if missing else sets)
+            reason = _overruling(head, request, name.tenant, missing)
+            return Outcome(overruled(explain(compiled, request), reason))
 
         return await self._guard.perform(call, EXPLAIN, name, act, in_thread=True)
 
@@ -268,10 +277,9 @@ class KmsPolicies:
         return KmsPolicyView(head, _revision_view(self._repository.require(KmsPolicyRevisionRecord, row)))
 
 
-def _new_revision(call: Call, name: KmsPolicyName, content: Content, *, number: int) -> KmsRevisionView:
-    """A revision that is still to be written. Raises `InvalidField`, `LimitExceeded`."""
-    valid = read_policy(content, PolicyKind.KMS)
-    data = content_bytes(valid)
+def _new_revision(call: Call, name: KmsPolicyName, content: PolicyContent, *, number: int) -> KmsRevisionView:
+    """A revision that is still to be written."""
+    data = content_bytes(content)
     record = KmsPolicyRevisionRecord(
         content=data,
         digest=hashlib.sha256(data).digest(),
@@ -289,8 +297,13 @@ def _details(view: KmsPolicyView) -> Mapping[str, str]:
     return {"revision": str(view.head.record.revision), "digest": view.current.row.record.digest.hex()}
 
 
-def _overruling(head: Loaded[KmsPolicyRecord], request: AccessRequest, tenant: str) -> str:
+def _overruling(
+    head: Loaded[KmsPolicyRecord], request: AccessRequest, tenant: str, missing: Sequence[str]
+) -> str:
     """Why the request is denied before any rule is asked, as in `kms.services.key_policies`; else ""."""
-    if request.caller.tenant != tenant:
-        return "the caller is not of the policy's tenant"
-    return "" if head.record.delete_time is None else "the policy is deleted"
+    reasons = (
+        (request.caller.tenant != tenant, "the caller is not of the policy's tenant"),
+        (head.record.delete_time is not None, "the policy is deleted"),
+        (bool(missing), f"there is no prefix set {' or '.join(missing)}"),
+    )
+    return next((reason for holds, reason in reasons if holds), "")

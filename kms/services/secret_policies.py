@@ -9,10 +9,12 @@ from blindfold.exponent import UID_SIZE
 from kms.authz.compile import read_policy, validate_policy
 from kms.authz.explain import Explanation, explain
 from kms.authz.lint import LintWarning
+from kms.authz.prefix_sets import resolved
 from kms.errors import InvalidField, WrongState
 from kms.model.access_request import AccessRequest
 from kms.model.names import NamespaceName, SecretPolicyName, SecretPolicyRevisionName
 from kms.model.policy import PolicyContent, PolicyKind
+from kms.model.policy_json import to_json
 from kms.model.records import DigestRecord, RevisionRecord, SecretPolicyRecord, SettingsRecord
 from kms.services.call import Call, Outcome, Page
 from kms.services.deny_overlay import extended
@@ -20,6 +22,7 @@ from kms.services.explaining import KnownIdentity, overruled, reason_to_deny
 from kms.services.guard import Action, Guard
 from kms.services.policy_changes import Content, check_not_deleted, merge, revision_row, with_deletion
 from kms.services.policy_documents import PolicyDocuments, StoredPolicy, content_json, document_fields
+from kms.services.prefix_sets import TenantPrefixSets
 from kms.services.repository import Loaded, Repository, create, found, page, readable, same_request
 from kms.services.tenants import require_namespace
 from kms.storage.interface import Change
@@ -54,6 +57,14 @@ class RevisionView:
     policy: StoredPolicy
 
 
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """A content as a revision would have it, without prefix sets; and what is probably not meant in it."""
+
+    content: Content
+    warnings: tuple[LintWarning, ...]
+
+
 class SecretPolicies:
     """Content comes as the JSON object of docs/policies.md. Policies are read, and compiled, in threads."""
 
@@ -74,7 +85,8 @@ class SecretPolicies:
                     self._view(name, same_request(existing, request_id, existing.record.request_id))
                 )
             namespace = require_namespace(self._repository, NamespaceName(name.tenant, name.namespace))
-            valid = read_policy(content, PolicyKind.SECRET)
+            sets = TenantPrefixSets(self._repository, name.tenant)
+            valid = resolved(read_policy(content, PolicyKind.SECRET, sets), sets)
             revision = self._new_revision(call, name, valid, uid=secrets.token_bytes(UID_SIZE), number=1)
             head = SecretPolicyRecord(
                 uid=revision.document.uid,
@@ -87,7 +99,7 @@ class SecretPolicies:
                 request_id=request_id,
             )
             view = PolicyView(Loaded(str(name), head, 1), self._documents.read(revision.record))
-            changes = [namespace, create(str(name), head), *revision.rows]
+            changes = [namespace, *sets.requirements(), create(str(name), head), *revision.rows]
             return Outcome(view, changes, {"revision": "1", "digest": head.digest.hex()})
 
         return await self._guard.perform(call, CREATE, name, act, in_thread=True)
@@ -130,7 +142,9 @@ class SecretPolicies:
             head = self._head(name)
             head.check_etag(etag)
             check_not_deleted(head)
-            valid = read_policy(self._merged(name, head, content, fields), PolicyKind.SECRET)
+            sets = TenantPrefixSets(self._repository, name.tenant)
+            merged = self._merged(name, head, content, fields)
+            valid = resolved(read_policy(merged, PolicyKind.SECRET, sets), sets)
             if valid.binding is not None and valid.binding.name != head.record.binding:
                 raise InvalidField("binding", f"is {head.record.binding} for this policy's whole life")
             number = head.record.revision + 1
@@ -141,7 +155,7 @@ class SecretPolicies:
             view = PolicyView(
                 Loaded(head.name, record, head.counter + 1), self._documents.read(revision.record)
             )
-            changes = [head.put(record), *revision.rows]
+            changes = [*sets.requirements(), head.put(record), *revision.rows]
             return Outcome(view, changes, {"revision": str(number), "digest": record.digest.hex()})
 
         return await self._guard.perform(call, UPDATE, name, act, in_thread=True)
@@ -237,11 +251,13 @@ class SecretPolicies:
 
         return await self._guard.perform(call, action, name, act, in_thread=True)
 
-    async def validate(self, call: Call, parent: NamespaceName, content: Content) -> tuple[LintWarning, ...]:
+    async def validate(self, call: Call, parent: NamespaceName, content: Content) -> Validated:
         """Check content without writing it. Raises `InvalidField`, `LimitExceeded`."""
 
-        def act() -> Outcome[tuple[LintWarning, ...]]:
-            return Outcome(validate_policy(content, PolicyKind.SECRET, call.time)[1])
+        def act() -> Outcome[Validated]:
+            sets = TenantPrefixSets(self._repository, parent.tenant)
+            valid, warnings = validate_policy(content, PolicyKind.SECRET, call.time, sets)
+            return Outcome(Validated(to_json(resolved(valid, sets)), warnings))
 
         return await self._guard.perform(call, VALIDATE, parent, act, in_thread=True)
 

@@ -12,6 +12,7 @@ from functools import partial
 
 from kms.authz.compile import CompiledPolicy, compile_policy, read_policy
 from kms.authz.judge import DENIED, OF_AAD, Judgement, Verdict, judge
+from kms.authz.prefix_sets import resolved
 from kms.errors import Denied, InvalidField, LimitExceeded
 from kms.model.access_request import AccessRequest
 from kms.model.caller import Caller
@@ -26,6 +27,7 @@ from kms.services.key_policies import NO_DRAFTS, Drafts, KeyPolicies, KeyRules
 from kms.services.kms_policy_contents import stored
 from kms.services.policy_changes import Content, check_not_deleted, revision_row
 from kms.services.policy_documents import PolicyDocuments
+from kms.services.prefix_sets import TenantPrefixSets
 from kms.services.recorded_requests import Callers, RecordedRequest, Recording, recorded
 from kms.services.repository import Repository, found
 from kms.storage.interface import Store
@@ -113,7 +115,8 @@ class Simulations:
         def act() -> Outcome[Simulation]:
             head = found(self._repository.load(KmsPolicyRecord, str(name)), str(name))
             check_not_deleted(head)
-            draft = stored(read_policy(content, PolicyKind.KMS))
+            sets = TenantPrefixSets(self._repository, name.tenant)
+            draft = stored(read_policy(content, PolicyKind.KMS, sets), sets)
             compare = _KeyComparison(self._repository, self._policies, str(name), {str(name): draft})
             return Outcome(self._simulate(name.tenant, compare, events))
 
@@ -129,7 +132,8 @@ class Simulations:
             head = found(self._repository.load(SecretPolicyRecord, str(name)), str(name))
             check_not_deleted(head)
             row = self._repository.require(RevisionRecord, revision_row(name, head.record.revision)).record
-            draft = compile_policy(read_policy(content, PolicyKind.SECRET))
+            sets = TenantPrefixSets(self._repository, name.tenant)
+            draft = compile_policy(resolved(read_policy(content, PolicyKind.SECRET, sets), sets))
             current = self._documents.read(row).compiled
 
             def compare(request: RecordedRequest) -> Verdicts | None:

@@ -122,7 +122,7 @@ def test_validate_returns_the_content_and_the_warnings():
 
 def test_validate_reads_the_clock_where_no_time_is_given(monkeypatch):
     seen = []
-    monkeypatch.setattr(compiler, "lint", lambda content, now: seen.append(now) or ())
+    monkeypatch.setattr(compiler, "lint", lambda content, now, sets: seen.append(now) or ())
     validate_policy({}, PolicyKind.SECRET)
     assert abs((seen[0] - datetime.now(UTC)).total_seconds()) < 60
 

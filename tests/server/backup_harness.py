@@ -59,6 +59,8 @@ class Made:
         public = load_pem_public_key(unb64(use(kms, "GetPublicKey", name=version)["public_key"]))
         self.rsa = {"name": version, "ciphertext": b64(public.encrypt(b"a plaintext", OAEP))}
         self.sealed = [kms.seal(b"sealed", policy) for policy in (WEB_TLS, f"{PROD}/secretPolicies/by-name")]
+        office = {"parent": f"{NAME}", "prefix_set_id": "office", "prefix_set": {"prefixes": ["10.0.0.0/8"]}}
+        kms.as_("author").call("PrefixSetService", "CreatePrefixSet", office)
         named = kms.add_identification("user", "ADDRESS")
         kms.add_limiter("by-user", number=1000, user_identification=named)
         enrol_by_jwt(kms)

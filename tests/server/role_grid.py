@@ -34,9 +34,10 @@ PAGE = Path(__file__).parents[2] / "docs" / "roles.md"
 BEGIN, END = "<!-- begin grid -->\n", "<!-- end grid -->\n"
 # Nothing of these names is there, so that whoever is permitted finds nothing to change.
 TENANT, NAMESPACE, ID = "acme", "missing", "missing"
-TENANT_TEXTS = (*resource_names(TENANT, NAMESPACE, ID), ID)
+PREFIX = "10.0.0.0/8"
+TENANT_TEXTS = (*resource_names(TENANT, NAMESPACE, ID), ID, PREFIX)
 # What an operator names: a tenant that is not there, or what is of no tenant.
-ABSENT_TEXTS = (*resource_names("missing", NAMESPACE, ID), ID)
+ABSENT_TEXTS = (*resource_names("missing", NAMESPACE, ID), ID, PREFIX)
 PLATFORM_TEXTS = (f"operators/{ID}", ID)
 NO_ROLE = ""
 # How refusals for want of a role, or for the tenant, are told in the audit trail alone.

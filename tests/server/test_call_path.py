@@ -26,6 +26,7 @@ from protos.kms.v1 import (
     key_service_pb2,
     kms_policy_service_pb2,
     namespace_service_pb2,
+    prefix_set_service_pb2,
     rate_limit_service_pb2,
     secret_policy_service_pb2,
     status_service_pb2,
@@ -344,6 +345,7 @@ OPERATION_CLASSES = {
         *("GetNamespacePolicy", "GetRateLimiter", "ListRateLimiters"),
         *("GetUserIdentification", "ListUserIdentifications"),
         *("GetNamespacePolicy", "GetJwtIssuer", "ListJwtIssuers"),
+        *("GetPrefixSet", "ListPrefixSets"),
         *("ReviewKmsPolicyAccess", "ReviewSecretPolicyAccess", "SimulateKmsPolicy", "SimulateSecretPolicy"),
         *("GetTrustedAuthority", "ListTrustedAuthorities"),
     },
@@ -367,6 +369,7 @@ OPERATION_CLASSES = {
         *("ExportKeyVersion", "CreateKmsPolicy", "UpdateKmsPolicy", "DeleteKmsPolicy", "UndeleteKmsPolicy"),
         *("SetNamespacePolicy", "CreateRateLimiter", "UpdateRateLimiter", "DeleteRateLimiter"),
         *("CreateUserIdentification", "UpdateUserIdentification", "DeleteUserIdentification"),
+        *("CreatePrefixSet", "UpdatePrefixSet", "DeletePrefixSet"),
         *("SetNamespacePolicy", "DeleteIdentity", "CreateJwtIssuer", "UpdateJwtIssuer", "DeleteJwtIssuer"),
         *("CreateTrustedAuthority", "UpdateTrustedAuthority", "DeleteTrustedAuthority", "RevokeCertificate"),
     },
@@ -375,7 +378,7 @@ MODULES = (
     *(audit, blindfold, crypto_service_pb2, enrolment, identity_service_pb2, import_service_pb2),
     *(jwt_issuer_service_pb2, trusted_authority_service_pb2),
     *(key_service_pb2, kms_policy_service_pb2, namespace_service_pb2),
-    *(rate_limit_service_pb2, secret_policy_service_pb2, status_service_pb2, tenants),
+    *(prefix_set_service_pb2, rate_limit_service_pb2, secret_policy_service_pb2, status_service_pb2, tenants),
 )
 
 

@@ -71,7 +71,7 @@ def furnish(watched: WatchedKms) -> None:
 
 def texts(identifier: str) -> tuple[str, ...]:
     namespace = "prod" if identifier == REAL else MISSING
-    return (*resource_names("acme", namespace, identifier), identifier)
+    return (*resource_names("acme", namespace, identifier), identifier, "10.0.0.0/8")
 
 
 def walk(listener: Listener, identifier: str = REAL) -> list[Attempt]:

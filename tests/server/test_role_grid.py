@@ -15,7 +15,7 @@ POLICY_READING = {
     *("GetSecretPolicy", "ListSecretPolicies", "GetRevision", "ListRevisions", "ExplainSecretPolicy"),
     *("GetKmsPolicy", "ListKmsPolicies", "GetKmsPolicyRevision", "ListKmsPolicyRevisions"),
     *("ExplainKmsPolicy", "ReviewKmsPolicyAccess", "ReviewSecretPolicyAccess"),
-    *("SimulateKmsPolicy", "SimulateSecretPolicy"),
+    *("SimulateKmsPolicy", "SimulateSecretPolicy", "GetPrefixSet", "ListPrefixSets"),
 }
 AUDIT = {"ListAuditEvents", "ExportAuditEvents", "GetCheckpoint"}
 KEY_READING = {"GetKey", "ListKeys", "GetKeyVersion", "ListKeyVersions"}
@@ -63,7 +63,8 @@ def test_without_a_role_there_is_what_all_of_a_tenant_may(grid: Grid) -> None:
 @pytest.mark.parametrize("role", sorted(set(ROLES) - {OPERATOR}))
 def test_role_in_a_namespace_permits_no_more_than_in_the_tenant(grid: Grid, role: str) -> None:
     assert grid.of(role, NAMESPACE) <= grid.of(role)
-    beyond = {"GetBlindfoldPublicKey"} & short(grid.of(role))
+    of_any_namespace = {"GetBlindfoldPublicKey", "GetPrefixSet", "ListPrefixSets"}
+    beyond = of_any_namespace & short(grid.of(role))
     assert short(grid.of(role, "other")) == OF_ALL | beyond
 
 

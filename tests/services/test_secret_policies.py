@@ -227,8 +227,8 @@ def test_explain_answers_for_the_named_caller(kms: Kms) -> None:
 
 def test_validate_warns_and_writes_nothing(kms: Kms) -> None:
     content = {"rules": [{"name": "everybody", "action": "ALLOW"}]}
-    warnings = kms.run(policies(kms).validate(kms.call(AUTHOR), PROD, content))
-    assert len(warnings) == 1
+    found = kms.run(policies(kms).validate(kms.call(AUTHOR), PROD, content))
+    assert len(found.warnings) == 1
     assert not kms.run(policies(kms).list(kms.call(AUTHOR), PROD, "", 10, show_deleted=True)).items
 
 
@@ -272,9 +272,9 @@ def test_content_is_read_and_compiled_off_the_event_loop(kms: Kms, monkeypatch: 
     threads = set()
     original = compile.compile_policy
 
-    def compile_policy(content: Any) -> Any:
+    def compile_policy(*arguments: Any) -> Any:
         threads.add(threading.current_thread())
-        return original(content)
+        return original(*arguments)
 
     monkeypatch.setattr(compile, "compile_policy", compile_policy)
     for call in calls_with(kms, AUTHOR, ALLOW_BATCH):

@@ -7,7 +7,7 @@ import grpc
 from kms.model.names import NamespaceName, SecretPolicyName, SecretPolicyRevisionName, check_id
 from kms.server.call import ServicerContext, service_call
 from kms.server.convert import page_token, to_comment, to_last_name, to_page_size, to_request_id
-from kms.server.policy_content import to_content, to_fields
+from kms.server.policy_content import content_message, to_content, to_fields
 from kms.server.servicers.policy_messages import (
     access_message,
     simulation_message,
@@ -126,7 +126,9 @@ class SecretPolicyServicer(SecretPolicyServiceServicer):
     ) -> pb.ValidateSecretPolicyResponse:
         parent = NamespaceName.parse(request.parent, "parent")
         found = await self._policies.validate(service_call(), parent, to_content(request.content))
-        return pb.ValidateSecretPolicyResponse(warnings=map(warning_message, found))
+        return pb.ValidateSecretPolicyResponse(
+            warnings=map(warning_message, found.warnings), content=content_message(found.content)
+        )
 
     async def SimulateSecretPolicy(
         self, request: pb.SimulateSecretPolicyRequest, context: ServicerContext

@@ -278,11 +278,13 @@ class Rule(_message.Message):
 
     @_builtins.property
     def ip_prefixes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The caller's address is in one of these CIDR prefixes: up to 256."""
+        """The caller's address is in one of these CIDR prefixes, or of those of a prefix set such as
+        `prefixSets/{prefix_set}`: up to 256. In a secret policy sets are replaced by their prefixes when it is written.
+        """
 
     @_builtins.property
     def ip_prefixes_except(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The caller's address is in none of these CIDR prefixes: up to 256."""
+        """The caller's address is in none of these CIDR prefixes, or of those of prefix sets: up to 256."""
 
     @_builtins.property
     def time_window(self) -> Global___TimeWindow:

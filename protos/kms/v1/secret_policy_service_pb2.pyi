@@ -407,18 +407,24 @@ class ValidateSecretPolicyResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     WARNINGS_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_policy_pb2.PolicyWarning]:
         """Empty if nothing looks wrong."""
+
+    @_builtins.property
+    def content(self) -> _secret_policy_pb2.SecretPolicyContent:
+        """The content as a revision would have it: prefix sets are replaced by their prefixes."""
 
     def __init__(
         self,
         *,
         warnings: _abc.Iterable[_policy_pb2.PolicyWarning] | None = ...,
+        content: _secret_policy_pb2.SecretPolicyContent | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
