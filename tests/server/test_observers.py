@@ -1,11 +1,14 @@
 """Metrics and traces of calls: methods and codes, and no name of anybody or anything."""
 
+import threading
+import time
 from typing import Any
 
 import grpc
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client.parser import text_string_to_metric_families
+from server_harness import STATUS
 
 from kms.client.channel import open_channel
 from kms.errors import WrongState
@@ -82,14 +85,24 @@ def test_each_call_is_a_span_of_its_caller_s_trace(serve, credentials):
     assert second.attributes["rpc.response.status_code"] == "FAILED_PRECONDITION"
 
 
-def test_a_cancelled_call_ends_its_span_too(serve, credentials):
+def test_a_cancelled_call_is_counted_as_such(serve, credentials):
     metrics = Metrics(lambda: True, lambda: 0)
     server = serve(observers=[metrics.begin])
+    entered, leave = threading.Event(), threading.Event()
+
+    def report(caller: Any) -> Any:
+        entered.set()
+        assert leave.wait(20)
+        return STATUS
+
+    server.report[0] = report
+    cancelled = ("kms_calls_total", (("code", "CANCELLED"), ("method", METHOD)))
     with open_channel(server.target, credentials) as channel:
-        call = channel.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")(
-            iter(())
-        )
+        call = StatusServiceStub(channel).GetStatus.future(GetStatusRequest())
+        assert entered.wait(10)
         call.cancel()
-    server.stop(0)
-    for (name, labels), value in samples(metrics.page()).items():
-        assert name != "kms_calls_total" or (dict(labels)["code"], value) == ("CANCELLED", 1)
+        deadline = time.monotonic() + 10
+        while cancelled not in samples(metrics.page()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+    leave.set()
+    assert samples(metrics.page())[cancelled] == 1
