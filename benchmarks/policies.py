@@ -24,7 +24,8 @@ from kms.model.caller import Caller
 from kms.model.names import IdentityName
 from kms.model.policy import PolicyKind
 from kms.model.policy_json import parse_policy
-from kms.model.records import IdentityRecord, KmsPolicyRecord, KmsPolicyRevisionRecord
+from kms.model.policy_records import KmsPolicyRecord, KmsPolicyRevisionRecord
+from kms.model.records import IdentityRecord
 from kms.services.policy_changes import revision_row
 from kms.services.repository import create
 from kms.storage.interface import Change

@@ -19,13 +19,8 @@ from kms.model.names import (
     SecretPolicyRevisionName,
     TenantName,
 )
-from kms.model.records import (
-    DigestRecord,
-    IdentityRecord,
-    KeyRecord,
-    RevisionRecord,
-    SecretPolicyRecord,
-)
+from kms.model.policy_records import DigestRecord, RevisionRecord, SecretPolicyRecord
+from kms.model.records import IdentityRecord, KeyRecord
 from kms.services.call import Call, Outcome, Page
 from kms.services.deny_lists import DenyLists
 from kms.services.explaining import known_caller, reason_to_deny

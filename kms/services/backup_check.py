@@ -30,20 +30,22 @@ from kms.model.names import (
     SecretPolicyRevisionName,
     TenantName,
 )
-from kms.model.records import (
-    BlindfoldKeyRecord,
+from kms.model.policy_records import (
     DigestRecord,
-    KeyRecord,
-    KeyVersionRecord,
     KmsPolicyRecord,
     KmsPolicyRevisionRecord,
     NamespacePolicyRecord,
-    NamespaceRecord,
     PrefixSetRecord,
-    PrimaryRecord,
-    RateLimiterRecord,
     RevisionRecord,
     SecretPolicyRecord,
+)
+from kms.model.records import (
+    BlindfoldKeyRecord,
+    KeyRecord,
+    KeyVersionRecord,
+    NamespaceRecord,
+    PrimaryRecord,
+    RateLimiterRecord,
     TenantRecord,
     UseRecord,
     UserIdentificationRecord,

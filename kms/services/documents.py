@@ -6,7 +6,8 @@ Signed are only the primary key version and the current revision of a policy tha
 from kms.errors import Denied, WrongState
 from kms.model.lifecycle import VersionState
 from kms.model.names import BlindfoldKeyName, SecretPolicyName, SecretPolicyRevisionName, TenantName
-from kms.model.records import BlindfoldKeyRecord, PrimaryRecord, RevisionRecord, SecretPolicyRecord
+from kms.model.policy_records import RevisionRecord, SecretPolicyRecord
+from kms.model.records import BlindfoldKeyRecord, PrimaryRecord
 from kms.services.blindfold_keys import key_document, key_row
 from kms.services.call import Call, Outcome
 from kms.services.document_signing import DocumentSigning

@@ -33,7 +33,8 @@ from kms.model.access_request import AccessRequest
 from kms.model.audit_event import AuditEvent
 from kms.model.lifecycle import VersionState
 from kms.model.names import BlindfoldKeyName, SecretPolicyName
-from kms.model.records import BlindfoldKeyRecord, DigestRecord, RevisionRecord, SecretPolicyRecord
+from kms.model.policy_records import DigestRecord, RevisionRecord, SecretPolicyRecord
+from kms.model.records import BlindfoldKeyRecord
 from kms.services.blindfold_keys import key_row
 from kms.services.call import Call
 from kms.services.deny_lists import DenyLists

@@ -12,7 +12,8 @@ from kms.model.access_request import AccessRequest
 from kms.model.caller import Caller
 from kms.model.names import Identity, OperatorName
 from kms.model.policy import Action
-from kms.model.records import IdentityRecord, RevisionRecord, SecretPolicyRecord
+from kms.model.policy_records import RevisionRecord, SecretPolicyRecord
+from kms.model.records import IdentityRecord
 from kms.services.repository import Repository
 
 

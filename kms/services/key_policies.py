@@ -14,7 +14,8 @@ from kms.errors import Denied
 from kms.model.access_request import AccessRequest
 from kms.model.caller import Caller
 from kms.model.names import KeyName, KmsPolicyName, KmsPolicyRevisionName, NamespaceName
-from kms.model.records import KeyRecord, KmsPolicyRecord, KmsPolicyRevisionRecord, NamespacePolicyRecord
+from kms.model.policy_records import KmsPolicyRecord, KmsPolicyRevisionRecord, NamespacePolicyRecord
+from kms.model.records import KeyRecord
 from kms.services.kms_policy_contents import KmsPolicyContents, StoredKmsPolicy
 from kms.services.policy_changes import revision_row
 from kms.services.repository import Repository, found

@@ -16,7 +16,8 @@ from kms.model.algorithms import Algorithm, Purpose, find
 from kms.model.labels import check_labels
 from kms.model.lifecycle import WAITING_FOR_IMPORT, VersionState
 from kms.model.names import KeyName, KeyVersionName, KmsPolicyName, NamespaceName
-from kms.model.records import KeyRecord, KeyVersionRecord, KmsPolicyRecord
+from kms.model.policy_records import KmsPolicyRecord
+from kms.model.records import KeyRecord, KeyVersionRecord
 from kms.model.sensitivity import Sensitivity
 from kms.services.agenda import ROTATE, Agenda
 from kms.services.call import Call, Outcome, Page

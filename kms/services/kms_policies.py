@@ -18,7 +18,7 @@ from kms.model.access_request import AccessRequest
 from kms.model.names import KmsPolicyName, KmsPolicyRevisionName, NamespaceName
 from kms.model.policy import PolicyContent, PolicyKind
 from kms.model.policy_json import parse_policy
-from kms.model.records import KmsPolicyRecord, KmsPolicyRevisionRecord, NamespacePolicyRecord
+from kms.model.policy_records import KmsPolicyRecord, KmsPolicyRevisionRecord, NamespacePolicyRecord
 from kms.services.call import Call, Outcome, Page
 from kms.services.explaining import KnownIdentity, overruled
 from kms.services.guard import Action, Guard

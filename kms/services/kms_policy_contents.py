@@ -10,7 +10,7 @@ from kms.authz.prefix_sets import references
 from kms.errors import Denied, KmsError, StoreTampered
 from kms.model.policy import PolicyContent, PolicyKind
 from kms.model.policy_json import parse_policy, to_json
-from kms.model.records import KmsPolicyRevisionRecord
+from kms.model.policy_records import KmsPolicyRevisionRecord
 from kms.services.prefix_sets import PrefixSet, TenantPrefixSets
 from kms.services.repository import Repository
 from kms.services.sized_cache import SizedCache

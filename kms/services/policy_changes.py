@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from kms.errors import WrongState
 from kms.model.names import KmsPolicyName, SecretPolicyName
-from kms.model.records import KmsPolicyRecord, SecretPolicyRecord
+from kms.model.policy_records import KmsPolicyRecord, SecretPolicyRecord
 from kms.services.repository import Loaded
 
 H = TypeVar("H", SecretPolicyRecord, KmsPolicyRecord)

@@ -10,7 +10,7 @@ from kms.authz.compile import CompiledPolicy, compile_policy
 from kms.errors import KmsError, StoreTampered
 from kms.model.policy import PolicyContent, PolicyKind
 from kms.model.policy_json import parse_policy, to_json
-from kms.model.records import RevisionRecord
+from kms.model.policy_records import RevisionRecord
 from kms.services.sized_cache import SizedCache
 
 MAX_KEPT_BYTES = 256 << 20

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from kms.errors import InvalidField
 from kms.model.names import PrefixSetName
 from kms.model.policy import MAX_DESCRIPTION_BYTES
+from kms.model.policy_records import PrefixSetRecord
 from kms.model.predicate import check_each, check_prefix, check_text, within
-from kms.model.records import PrefixSetRecord
 from kms.services.call import Call
 from kms.services.guard import Guard
 from kms.services.repository import Loaded, Repository

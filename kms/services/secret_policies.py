@@ -15,7 +15,8 @@ from kms.model.access_request import AccessRequest
 from kms.model.names import NamespaceName, SecretPolicyName, SecretPolicyRevisionName
 from kms.model.policy import PolicyContent, PolicyKind
 from kms.model.policy_json import to_json
-from kms.model.records import DigestRecord, RevisionRecord, SecretPolicyRecord, SettingsRecord
+from kms.model.policy_records import DigestRecord, RevisionRecord, SecretPolicyRecord
+from kms.model.records import SettingsRecord
 from kms.services.call import Call, Outcome, Page
 from kms.services.deny_overlay import extended
 from kms.services.explaining import KnownIdentity, overruled, reason_to_deny

@@ -18,7 +18,8 @@ from kms.model.access_request import AccessRequest
 from kms.model.caller import Caller
 from kms.model.names import KeyName, KeyVersionName, KmsPolicyName, NamespaceName, SecretPolicyName
 from kms.model.policy import PolicyKind
-from kms.model.records import KeyRecord, KmsPolicyRecord, RevisionRecord, SecretPolicyRecord
+from kms.model.policy_records import KmsPolicyRecord, RevisionRecord, SecretPolicyRecord
+from kms.model.records import KeyRecord
 from kms.services.access_review import has_role, judge_rules
 from kms.services.call import Call, Outcome
 from kms.services.explaining import reason_to_deny

@@ -10,15 +10,13 @@ from kms.identity.join_tokens import MAX_LIFE, create_join_token
 from kms.model.join_token import JoinToken
 from kms.model.labels import check_labels
 from kms.model.names import IdentityName, NamespaceName, TenantName
+from kms.model.policy_records import KmsPolicyRecord, NamespacePolicyRecord, SecretPolicyRecord
 from kms.model.records import (
     IdentityRecord,
     ImportKeyRecord,
     KeyRecord,
-    KmsPolicyRecord,
-    NamespacePolicyRecord,
     NamespaceRecord,
     PrimaryRecord,
-    SecretPolicyRecord,
     TenantRecord,
 )
 from kms.model.tenant_lifecycle import TenantState

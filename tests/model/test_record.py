@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kms.errors import LimitExceeded, StoreTampered
-from kms.model import records
+from kms.model import policy_records, records
 from kms.model.record import Record
 from kms.model.row import MAX_ROW
 
@@ -87,7 +87,7 @@ def test_field_of_another_form_is_refused(change: dict[str, object]) -> None:
 def test_every_record_names_its_own_kind() -> None:
     classes = [
         value
-        for value in vars(records).values()
+        for value in (*vars(records).values(), *vars(policy_records).values())
         if isinstance(value, type) and issubclass(value, Record) and value is not Record
     ]
     kinds = [cls.KIND for cls in classes]

@@ -18,7 +18,8 @@ from kms.errors import Denied, StoreTampered
 from kms.model.access_request import AccessRequest
 from kms.model.caller import Caller
 from kms.model.names import KeyName, KmsPolicyName
-from kms.model.records import KeyRecord, KmsPolicyRecord, KmsPolicyRevisionRecord
+from kms.model.policy_records import KmsPolicyRecord, KmsPolicyRevisionRecord
+from kms.model.records import KeyRecord
 from kms.services.key_policies import KeyPolicies, KeyRules
 from kms.services.kms_policies import KmsPolicies
 

@@ -24,7 +24,8 @@ from kms.errors import (
 from kms.model.access_request import AccessRequest
 from kms.model.names import IdentityName, KmsPolicyName, KmsPolicyRevisionName, NamespaceName
 from kms.model.policy import OPERATIONS
-from kms.model.records import IdentityRecord, NamespacePolicyRecord
+from kms.model.policy_records import NamespacePolicyRecord
+from kms.model.records import IdentityRecord
 from kms.services.explaining import KnownIdentity
 from kms.services.kms_policies import KmsPolicies, KmsPolicyView
 from kms.services.repository import create

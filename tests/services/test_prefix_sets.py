@@ -12,7 +12,7 @@ from services.test_key_policies import KEY, key_record
 from kms.errors import Denied, EtagMismatch, InvalidField, LimitExceeded, NotFound
 from kms.model.access_request import AccessRequest
 from kms.model.names import KmsPolicyName, PrefixSetName
-from kms.model.records import PrefixSetRecord
+from kms.model.policy_records import PrefixSetRecord
 from kms.services.access_review import Circumstances
 from kms.services.key_policies import KeyPolicies
 from kms.services.prefix_sets import PrefixSet, PrefixSetSettings

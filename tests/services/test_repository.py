@@ -10,7 +10,8 @@ from services.conftest import ACME, ADMIN, KEY, KEY_ADMIN, PROD, WEB_TLS, Kms
 
 from kms.errors import StoreTampered
 from kms.model.lifecycle import Verb
-from kms.model.records import BlindfoldKeyRecord, NamespaceRecord, RevisionRecord
+from kms.model.policy_records import RevisionRecord
+from kms.model.records import BlindfoldKeyRecord, NamespaceRecord
 from kms.services.blindfold_keys import key_row
 from kms.services.repository import Loaded, Repository
 from kms.storage.interface import MISSING, Put

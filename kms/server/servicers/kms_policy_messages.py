@@ -6,8 +6,8 @@ from kms.model.caller import Caller
 from kms.model.labels import check_labels
 from kms.model.names import KeyName, KmsPolicyName, KmsPolicyRevisionName, check_id
 from kms.model.policy import OPERATIONS
+from kms.model.policy_records import NamespacePolicyRecord
 from kms.model.predicate import known, within
-from kms.model.records import NamespacePolicyRecord
 from kms.server.convert import enum_text, timestamp, to_time
 from kms.server.policy_content import kms_content_message
 from kms.server.servicers.policy_messages import (
