@@ -16,6 +16,8 @@ from blindfold.errors import BlindfoldError
 from blindfold.forms import from_any, to_location, to_text
 from blindfold.private_key import PrivateKey
 from blindfold.seen import Seen
+from cli.errors import CliError
+from cli.structured_text import parse_texts, to_yaml
 from kms.crypto.envelope import Header
 from kms.errors import InvalidField
 
@@ -72,6 +74,15 @@ def reprint_private_key(data: bytes) -> bytes:
     return PrivateKey.from_bytes(data, test_only=True).to_bytes().reveal()
 
 
+def reprint_text(data: bytes) -> bytes:
+    """The same bytes, if what was read is printed as YAML that is read alike."""
+    for document in parse_texts("fuzz", data):
+        again = parse_texts("fuzz", to_yaml({"value": document.value}).encode())
+        if [item.value for item in again] != [{"value": document.value}]:
+            return b""
+    return data
+
+
 def reprint_envelope(data: bytes) -> bytes:
     source = io.BytesIO(data)
     return Header.read(source).to_bytes() + source.read()
@@ -108,6 +119,15 @@ def envelope_seeds() -> list[bytes]:
     return [bytes.fromhex(test["envelope"]) for test in vectors("envelope.json", "kms")]
 
 
+def text_seeds() -> list[bytes]:
+    return [
+        b"rules:\n- name: a\n  action: ALLOW\n  roles: [a, 'no']\n",
+        b'{"rules": [{"name": "\\u00e9", "action": "DENY"}], "n": 5}',
+        b"a: |\n  text\nb: >-\n  more\n---\nc: {}\n",
+        b"a: &x [no]\nb: *x\n",
+    ]
+
+
 def seen_seeds() -> list[bytes]:
     policy = PolicyDocument.parse(document_seeds(PolicyDocument.TYPE)[0])
     root = f"sha256:{'0' * 64}"
@@ -133,5 +153,6 @@ TARGETS = MappingProxyType(
         "private_key": Target(reprint_private_key, private_key_seeds),
         "envelope": Target(reprint_envelope, envelope_seeds, InvalidField),
         "seen": Target(lambda data: Seen.parse(data).to_bytes(), seen_seeds),
+        "structured_text": Target(reprint_text, text_seeds, CliError),
     }
 )
