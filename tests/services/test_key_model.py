@@ -44,6 +44,7 @@ class KeyMachine(RuleBasedStateMachine):
         directory = Path(self.contexts.enter_context(tempfile.TemporaryDirectory()))
         self.kms: Kms = self.contexts.enter_context(make_kms(directory))
         self.states: dict[int, VersionState] = {}
+        self.compromised: set[int] = set()
         self.destroy_times: dict[int, Any] = {}
         self.primary = 0
 
@@ -75,6 +76,8 @@ class KeyMachine(RuleBasedStateMachine):
     def change(self, verb: Verb, choice: int) -> None:
         number = choice % len(self.states) + 1
         expected = TRANSITIONS.get((self.states[number], verb))
+        if verb is Verb.CANCEL_DESTROY and expected and number in self.compromised:
+            expected = VersionState.COMPROMISED
         name = KeyVersionName("acme", "prod", "orders", number)
         changing = self.kms.parts.key_versions.change(self.kms.call(KEY_ADMIN), name, verb, "", DELAY)
         if expected is None:
@@ -83,6 +86,8 @@ class KeyMachine(RuleBasedStateMachine):
             return
         assert self.run(changing).row.record.state == expected
         self.states[number] = expected
+        if expected is VersionState.COMPROMISED:
+            self.compromised.add(number)
         self.destroy_times.pop(number, None)
         if expected is VersionState.DESTROY_SCHEDULED:
             self.destroy_times[number] = self.kms.now + DELAY
