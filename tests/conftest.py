@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -34,5 +35,7 @@ class RequiredTests:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell's background job begins with SIGINT ignored, and so would all programs that tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.environ.get(REQUIRE_ALL):
         config.pluginmanager.register(RequiredTests())
