@@ -121,13 +121,6 @@ class Operations:
         await self._record(call, key, operation, plan, results)
         return results
 
-    async def run_one(self, call: Call, key: KeyName, operation: Operation, item: Item[T]) -> T:
-        """The result of one item. Raises its error."""
-        [result] = await self.run(call, key, operation, [item])
-        if isinstance(result, KmsError):
-            raise result
-        return result
-
     def _authorised(self, call: Call, key: KeyName, operation: Operation) -> KeyRecord:
         """The key, for a caller whose role permits the operation, and whose purpose it is."""
         self._guard.check(call, operation.permission, key)
