@@ -1,0 +1,1 @@
+"""The sidecar: secrets and an identity for one workload, from localhost."""
