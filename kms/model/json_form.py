@@ -43,6 +43,12 @@ def _integer(value: object) -> int:
     return value
 
 
+def _boolean(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidField("", "must be true or false")
+    return value
+
+
 def _list(value: object, decode: Callable[[object], Any], at_least: int = 1) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple) or len(value) < at_least:
         raise InvalidField("", "must be a list" + " of at least one item" * at_least)
@@ -105,6 +111,7 @@ def string(**limits: object) -> Form:
 
 
 INTEGER = Form(_integer, int, {"type": "integer"})
+BOOLEAN = Form(_boolean, bool, {"type": "boolean"})
 BYTES = Form(_bytes, _base64, {"type": "string", "contentEncoding": "base64"})
 MOMENT = Form(_timestamp, _timestamp_text, {"type": "string", "pattern": f"^{_TIMESTAMP.pattern}$"})
 TIME_OF_DAY = Form(
@@ -163,6 +170,42 @@ def object_of(cls: Callable[..., Any], members: Mapping[str, Form], required: tu
         return cls(**fields)
 
     return Form(decode, lambda instance: encode_members(instance, members), object_schema(members, required))
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One of several sorts of object: instances of `kind`, in a form made by `object_of`."""
+
+    kind: type
+    form: Form
+
+
+def variant_of(variants: Mapping[str, Variant], tag: str = "type") -> Form:
+    """An object of which the member `tag` says what the others are, and which has none but theirs."""
+
+    def decode(value: object) -> Any:
+        if not isinstance(value, Mapping):
+            raise InvalidField("", "must be an object")
+        name = value.get(tag)
+        if not isinstance(name, str) or name not in variants:
+            raise InvalidField(tag, "must be one of " + ", ".join(variants))
+        return variants[name].form.decode({member: item for member, item in value.items() if member != tag})
+
+    def encode(instance: Any) -> object:
+        [(name, form)] = [(name, item.form) for name, item in variants.items() if item.kind is type(instance)]
+        members: Any = form.encode(instance)
+        return {tag: name, **members}
+
+    return Form(decode, encode, {"oneOf": [_tagged(tag, name, item) for name, item in variants.items()]})
+
+
+def _tagged(tag: str, name: str, variant: Variant) -> Mapping[str, object]:
+    schema: Any = variant.form.schema
+    return {
+        **schema,
+        "properties": {tag: {"const": name}, **schema["properties"]},
+        "required": [tag, *schema["required"]],
+    }
 
 
 def object_schema(members: Mapping[str, Form], required: tuple[str, ...] = ()) -> Mapping[str, object]:

@@ -231,6 +231,14 @@ class PrefixSetName(ResourceName):
 
 
 @dataclass(frozen=True, slots=True, order=True)
+class SecretManagementAccessName(ResourceName):
+    PATTERN: ClassVar[str] = "tenants/{tenant}/namespaces/{namespace}/secretManagementAccesses/{access}"
+    tenant: str
+    namespace: str
+    access: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
 class ImportKeyName(ResourceName):
     PATTERN: ClassVar[str] = "tenants/{tenant}/namespaces/{namespace}/importKeys/{import_key}"
     tenant: str
