@@ -47,8 +47,8 @@ def serve(data: Path, accept_rollback: bool, passphrase_file: str | None, as_jso
             addresses["proxy_listen"] = _bound(configuration.proxy_listen, served.ports.proxy)
         if served.ports.monitoring:
             addresses["monitoring_listen"] = _bound(configuration.monitoring_listen, served.ports.monitoring)
-        if served.warning:
-            warn(served.warning)
+        for warning in served.warnings:
+            warn(warning)
         click.echo(json.dumps(addresses) if as_json else _line(addresses))
 
     asyncio.run(

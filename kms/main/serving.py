@@ -4,7 +4,6 @@ import asyncio
 import gc
 import logging
 import os
-import resource
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from kms.external.https import HttpsReader
 from kms.identity.csr import verify_csr
 from kms.main.configuration import Configuration
 from kms.main.parts import Parts, ReadPassphrase, assemble, root_of_trust
+from kms.main.process_memory import memory_warnings, protect_process_memory
 from kms.main.servicers import enrolment_servicers, main_servicers
 from kms.main.status import StatusReport
 from kms.main.watching import Watch
@@ -48,10 +48,10 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A server that listens: where, and the warning its root of trust deserves."""
+    """A server that listens: where, and what its operator should be warned of."""
 
     ports: Ports
-    warning: str
+    warnings: Sequence[str]
 
 
 async def serve(
@@ -65,7 +65,7 @@ async def serve(
 
     Raises `SelfTestFailed`, `ConfigError`, `StoreTampered` (a rolled-back store too), `Unavailable`.
     """
-    forbid_core_dumps()
+    protect_process_memory()
     run_self_test()
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -80,9 +80,8 @@ async def serve(
     )
     try:
         with ThreadPoolExecutor(os.cpu_count() or 1, "kms-worker") as workers:
-            await _run(
-                configuration, vault, workers, stop, lambda ports: on_ready(Served(ports, provider.warning))
-            )
+            warnings = [text for text in (provider.warning, *memory_warnings()) if text]
+            await _run(configuration, vault, workers, stop, lambda ports: on_ready(Served(ports, warnings)))
     finally:
         await asyncio.to_thread(vault.close)
 
@@ -262,8 +261,3 @@ async def _record(parts: Parts, action: str) -> None:
         details={"version": version("blindfold-kms")},
     )
     await parts.guard.commit([], [event])
-
-
-def forbid_core_dumps() -> None:
-    """A core file would hold every key."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

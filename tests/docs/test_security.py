@@ -19,7 +19,7 @@ from kms.services.guard import check_tenant
 ROOT = Path(__file__).parents[2]
 PAGE = " ".join((ROOT / "SECURITY.md").read_text(encoding="utf-8").split())
 SPEC = (ROOT / "docs/spec/blindfold.md").read_text(encoding="utf-8")
-SERVING = (ROOT / "kms/main/serving.py").read_text(encoding="utf-8")
+MEMORY_OF_PROCESS = (ROOT / "kms/main/process_memory.py").read_text(encoding="utf-8")
 # Nobody has this role in a tenant by himself: it says which keys one may use, not who may open.
 ENROLMENTS = "ENROL 600/minute burst 100 by address"
 NOT_AN_ATTACKER = {"key-user"}
@@ -53,7 +53,7 @@ def test_identity_administrators_do_not_write_policies_and_operators_are_outside
         ("A passphrase is the only other", configuration.PROVIDERS == ("keyfile", "passphrase")),
         ("`identity-root.pem`", initialising.IDENTITY_ROOT == "identity-root.pem"),
         ("By default enrolments are limited, by address", configuration.RATE_LIMITS == (ENROLMENTS,)),
-        ("switches core files off", "RLIMIT_CORE" in SERVING),
+        ("switches core files off", "RLIMIT_CORE" in MEMORY_OF_PROCESS),
     ],
 )
 def test_what_the_page_states_is_so(stated: str, value: bool) -> None:

@@ -99,6 +99,13 @@ def create_namespace(place: Place, target: str, name: str) -> None:
         Api(channel).call("NamespaceService", "CreateNamespace", request)
 
 
+def test_the_server_holds_its_secrets_in_locked_memory(place: Place) -> None:
+    with served(place) as (process, _):
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        [locked] = [line.split()[1] for line in status.splitlines() if line.startswith("VmLck:")]
+        assert int(locked) > 0
+
+
 def test_stops_on_sigterm_with_its_last_words_in_the_chain(place: Place) -> None:
     with served(place) as (process, target):
         create_namespace(place, target, "prod")
