@@ -29,6 +29,14 @@ class Sealed:
     expect_name: str | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Opened:
+    """A secret, and for how long its policy lets a sidecar keep it: `cache_seconds`, 0 for not at all."""
+
+    secret: SecretBytes
+    cache_seconds: int
+
+
 def open_sealed(
     api: Api, sealed: bytes, *, expect_name: str | None = None, keys: KeyDocuments | None = None
 ) -> SecretBytes:
@@ -40,7 +48,7 @@ def open_sealed(
     [result] = open_many(api, [Sealed(sealed, expect_name)], keys=keys)
     if isinstance(result, Exception):
         raise result
-    return result
+    return result.secret
 
 
 def open_sealed_unfinished(
@@ -52,7 +60,7 @@ def open_sealed_unfinished(
     end.
     """
     element, state = _begin(source, keys or KeyDocuments(api))
-    [answer] = _evaluate(api, state.header.lock, [element])
+    [answer] = _evaluate(api, state.header.lock, [element]).answers
     if isinstance(answer, CallFailed):
         raise answer
     return open_unfinished_stream(state, answer, expect_name=expect_name)
@@ -60,13 +68,13 @@ def open_sealed_unfinished(
 
 def open_many(
     api: Api, sealed: Sequence[Sealed], *, keys: KeyDocuments | None = None
-) -> list[SecretBytes | BlindfoldError | CallFailed]:
+) -> list[Opened | BlindfoldError | CallFailed]:
     """The secret, or why there is none, for each in order.
 
     Secrets under the same key version and binding are asked for together, up to 256 in a request.
     """
     documents = keys or KeyDocuments(api)
-    results: dict[int, SecretBytes | BlindfoldError | CallFailed] = {}
+    results: dict[int, Opened | BlindfoldError | CallFailed] = {}
     groups: dict[tuple[object, ...], list[_Begun]] = {}
     for index, item in enumerate(sealed):
         try:
@@ -98,20 +106,32 @@ class _Begun:
         return lock.tenant, lock.key_version, lock.binding, lock.binding_value
 
 
-def _open_batch(api: Api, batch: Sequence[_Begun]) -> dict[int, SecretBytes | BlindfoldError | CallFailed]:
-    answers: list[bytes | CallFailed]
+@dataclass(frozen=True, slots=True)
+class _Evaluated:
+    """An answer, or why there is none, for each element."""
+
+    answers: Sequence[bytes | CallFailed]
+    cache_seconds: int = 0
+
+
+def _open_batch(api: Api, batch: Sequence[_Begun]) -> dict[int, Opened | BlindfoldError | CallFailed]:
     try:
-        answers = _evaluate(api, batch[0].state.header.lock, [begun.element for begun in batch])
+        evaluated = _evaluate(api, batch[0].state.header.lock, [begun.element for begun in batch])
     except CallFailed as error:
-        answers = [error] * len(batch)
-    return {begun.index: _finish(begun, answer) for begun, answer in zip(batch, answers, strict=True)}
+        evaluated = _Evaluated([error] * len(batch))
+    return {
+        begun.index: _finish(begun, answer, evaluated.cache_seconds)
+        for begun, answer in zip(batch, evaluated.answers, strict=True)
+    }
 
 
-def _finish(begun: _Begun, answer: bytes | CallFailed) -> SecretBytes | BlindfoldError | CallFailed:
+def _finish(
+    begun: _Begun, answer: bytes | CallFailed, cache_seconds: int
+) -> Opened | BlindfoldError | CallFailed:
     if isinstance(answer, CallFailed):
         return answer
     try:
-        return finish_open(begun.state, answer, expect_name=begun.expect_name)
+        return Opened(finish_open(begun.state, answer, expect_name=begun.expect_name), cache_seconds)
     except BlindfoldError as error:
         # Its frames hold what the opening knew.
         return error.with_traceback(None)
@@ -137,8 +157,8 @@ class _Rewound:
         return self._head.read(size) or self._rest.read(size)
 
 
-def _evaluate(api: Api, lock: PolicyLock, elements: Sequence[bytes]) -> list[bytes | CallFailed]:
-    """An answer, or why there is none, for each element. Raises `CallFailed`."""
+def _evaluate(api: Api, lock: PolicyLock, elements: Sequence[bytes]) -> _Evaluated:
+    """Raises `CallFailed`."""
     request = pb.EvaluateBlindedRequest(
         name=str(BlindfoldKeyName(lock.tenant, lock.key_version)), elements=elements
     )
@@ -148,7 +168,9 @@ def _evaluate(api: Api, lock: PolicyLock, elements: Sequence[bytes]) -> list[byt
     else:
         request.policy.name, request.policy.uid = policy
     evaluate = api.prepare(SERVICE, "EvaluateBlinded", request, pb.EvaluateBlindedResponse)
-    results = resend(evaluate).results
+    answer = resend(evaluate)
+    results = answer.results
     if len(results) != len(elements):
         raise CallFailed(f"the KMS gave {len(results)} answers to {len(elements)} elements")
-    return [from_status(item.error) if item.HasField("error") else item.element for item in results]
+    answers = [from_status(item.error) if item.HasField("error") else item.element for item in results]
+    return _Evaluated(answers, answer.decrypt_cache_timeout.seconds)

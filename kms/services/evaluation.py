@@ -71,6 +71,14 @@ Result = bytes | KmsError
 
 
 @dataclass(frozen=True, slots=True)
+class Evaluated:
+    """One result for each element. The policy lets a sidecar keep what they open for `cache_seconds`."""
+
+    results: Sequence[Result]
+    cache_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Permit:
     """An allowed request: under which policy and by which rule, and the rows that this was read from.
 
@@ -154,8 +162,8 @@ class Evaluation:
         key: BlindfoldKeyName,
         binding: RevisionBinding | PolicyBinding,
         elements: Sequence[bytes],
-    ) -> list[bytes | KmsError]:
-        """One result for each element, in order, each audited before this returns.
+    ) -> Evaluated:
+        """Each result is audited before this returns.
 
         Raises `LimitExceeded`, `Denied` (one text for all reasons), `Unauthenticated` for a certificate that
         was revoked meanwhile, `WrongState`, `BudgetExhausted`, `EvaluationFailed` where the version does not
@@ -169,7 +177,7 @@ class Evaluation:
             await self._guard.commit([], work.refusals(error))
             raise
 
-    async def _answer(self, work: _Work) -> list[Result]:
+    async def _answer(self, work: _Work) -> Evaluated:
         """Decide, evaluate, and commit the events if all that the decision was read from is still so.
 
         Otherwise decide again. Elements that have a result keep it: it depends on key and binding alone.
@@ -191,7 +199,7 @@ class Evaluation:
                 await self._guard.commit(required, work.events(permit, results))
             except WriteConflict:
                 continue
-            return results
+            return Evaluated(results, permit.policy.content.decrypt_cache_timeout_seconds)
         raise Unavailable("what decides about this call was changed again and again; repeat it")
 
     async def _permit(self, work: _Work) -> _Permit:

@@ -108,7 +108,7 @@ def test_many_are_grouped_by_policy_and_answered_in_order(kms):
     ]
     api = Recording(kms.as_("web"))
     one, two, bad, three, denied, misnamed, broken = open_many(api, items)
-    assert [item.reveal() for item in (one, two, three)] == [b"one", b"two", b"three"]
+    assert [item.secret.reveal() for item in (one, two, three)] == [b"one", b"two", b"three"]
     errors = [type(item) for item in (bad, denied, misnamed, broken)]
     assert issubclass(errors[0], Corrupt)
     assert errors[1:] == [CallDenied, NameMismatch, OpenFailed]
@@ -122,8 +122,14 @@ def test_batches_have_at_most_so_many_elements(kms, monkeypatch):
     api = Recording(kms.as_("web"))
     secrets = [f"secret {number}".encode() for number in range(7)]
     opened = open_many(api, [Sealed(kms.seal(secret)) for secret in secrets])
-    assert [item.reveal() for item in opened] == secrets
+    assert [item.secret.reveal() for item in opened] == secrets
     assert [count for _, _, count in evaluations(api)] == [3, 3, 1]
+
+
+def test_each_is_told_for_how_long_its_policy_lets_it_be_kept(kms):
+    kms.add_policy("kept", decrypt_cache_timeout="300s")
+    items = [Sealed(kms.seal(SECRET, f"{PROD}/secretPolicies/kept")), Sealed(kms.seal(SECRET))]
+    assert [opened.cache_seconds for opened in open_many(kms.as_("web"), items)] == [300, 0]
 
 
 def test_nothing_to_open_asks_nothing(kms):

@@ -192,7 +192,7 @@ def test_messages_of_a_stream_are_units_and_its_opening_is_one(kms):
 def test_secrets_to_open_are_units(kms):
     kms.add_limiter("app", operation_classes=[OPEN], number=4)
     sealed = [Sealed(kms.seal(b"secret", WEB_TLS))] * 3
-    assert [opened.reveal() for opened in open_many(kms.as_("web"), sealed)] == [b"secret"] * 3
+    assert [opened.secret.reveal() for opened in open_many(kms.as_("web"), sealed)] == [b"secret"] * 3
     evaluate = BlindfoldServiceStub(kms.channels["web"]).EvaluateBlinded
     assert failure_of(evaluate, EvaluateBlindedRequest(elements=[b"", b""])).reason == "RATE_LIMITED"
     assert failure_of(evaluate, EvaluateBlindedRequest(elements=[b""])).reason == "INVALID_FIELD"

@@ -129,7 +129,7 @@ class Kms:
             binding = PolicyBinding(SecretPolicyName.parse(policy[0]), policy[1])
         key = BlindfoldKeyName(request.tenant, request.key_version)
         evaluation = self.parts.evaluation.evaluate(self.call(who), key, binding, [request.element])
-        [answer] = self.run(evaluation)
+        [answer] = self.run(evaluation).results
         if isinstance(answer, Exception):
             raise answer
         return blindfold.finish_open(state, answer).reveal()

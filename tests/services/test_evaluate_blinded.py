@@ -162,7 +162,8 @@ def test_batch_gives_each_element_its_result_and_its_event(ready: Kms) -> None:
     elements = [request.element, b"\x00" * 384, request.element[1:], (n - 1).to_bytes(384, "big")]
     before = len(ready.events())
     binding = RevisionBinding(request.binding_value)
-    good, *bad = ready.run(ready.parts.evaluation.evaluate(ready.call(WEB), KEY, binding, elements))
+    evaluated = ready.run(ready.parts.evaluation.evaluate(ready.call(WEB), KEY, binding, elements))
+    good, *bad = evaluated.results
     assert isinstance(good, bytes)
     assert blindfold.finish_open(state, good).reveal() == SECRET
     assert [type(result) for result in bad] == [InvalidField] * 3
@@ -247,7 +248,8 @@ def test_rotation_keeps_old_secrets_open_and_seals_new_ones_to_the_new_version(r
     assert ready.key_document().key_version == 2
     request, state = blindfold.begin_open(sealed, old_document)
     binding = RevisionBinding(request.binding_value)
-    [answer] = ready.run(ready.parts.evaluation.evaluate(ready.call(WEB), KEY, binding, [request.element]))
+    evaluated = ready.run(ready.parts.evaluation.evaluate(ready.call(WEB), KEY, binding, [request.element]))
+    [answer] = evaluated.results
     assert isinstance(answer, bytes)
     assert blindfold.finish_open(state, answer).reveal() == SECRET
     assert str(ACME) == "tenants/acme"

@@ -74,8 +74,9 @@ def elements(kms: Kms, count: int = ELEMENTS) -> tuple[RevisionBinding, list[byt
     return RevisionBinding(requests[0].binding_value), [request.element for request in requests]
 
 
-def evaluate(kms: Kms, binding: Any, asked: list[bytes]) -> Coroutine[Any, Any, list[bytes | KmsError]]:
-    return kms.parts.evaluation.evaluate(kms.call(WEB), KEY, binding, asked)
+async def evaluate(kms: Kms, binding: Any, asked: list[bytes]) -> list[bytes | KmsError]:
+    evaluated = await kms.parts.evaluation.evaluate(kms.call(WEB), KEY, binding, asked)
+    return list(evaluated.results)
 
 
 def changed_while_evaluating(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 
 from blindfold.exponent import DIGEST_SIZE, UID_SIZE
 from kms.errors import InvalidField, KmsError
@@ -133,8 +134,10 @@ class BlindfoldServicer(BlindfoldServiceServicer):
         self, request: pb.EvaluateBlindedRequest, context: ServicerContext
     ) -> pb.EvaluateBlindedResponse:
         call, key = service_call(), BlindfoldKeyName.parse(request.name)
-        results = await self._evaluation.evaluate(call, key, _to_binding(request), request.elements)
-        return pb.EvaluateBlindedResponse(results=[_to_result(item, call.request_id) for item in results])
+        evaluated = await self._evaluation.evaluate(call, key, _to_binding(request), request.elements)
+        results = [_to_result(item, call.request_id) for item in evaluated.results]
+        cache = Duration(seconds=evaluated.cache_seconds) if evaluated.cache_seconds else None
+        return pb.EvaluateBlindedResponse(results=results, decrypt_cache_timeout=cache)
 
     def _to_message(self, view: KeyView) -> pb.BlindfoldKey:
         record = view.row.record

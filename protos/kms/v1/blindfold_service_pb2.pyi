@@ -561,18 +561,26 @@ class EvaluateBlindedResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RESULTS_FIELD_NUMBER: _builtins.int
+    DECRYPT_CACHE_TIMEOUT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___EvaluationResult]:
         """One for each element, in the order of the request."""
+
+    @_builtins.property
+    def decrypt_cache_timeout(self) -> _duration_pb2.Duration:
+        """For how long a sidecar may keep what these answers open, as the policy says that decided; unset for not
+        at all.
+        """
 
     def __init__(
         self,
         *,
         results: _abc.Iterable[Global___EvaluationResult] | None = ...,
+        decrypt_cache_timeout: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decrypt_cache_timeout", b"decrypt_cache_timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decrypt_cache_timeout", b"decrypt_cache_timeout", "results", b"results"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
