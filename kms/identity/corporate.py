@@ -82,6 +82,24 @@ _ALTERNATIVES: Mapping[str, type[x509.DNSName | x509.RFC822Name | x509.UniformRe
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """By what TLS finds a leaf's issuer, before it looks at the signature: a name and, if any, a key id.
+
+    It finds one, and no other one with the same mark. Names are equal to it whatever their case, white space
+    and string types (RFC 5280, section 7.1).
+    """
+
+    name: tuple[frozenset[tuple[str, str | bytes]], ...]
+    key_id: bytes | None
+
+    def hides(self, other: "Mark") -> bool:
+        """Whether leaves of the other may be looked up under this one."""
+        return self.name == other.name and (
+            None in (self.key_id, other.key_id) or self.key_id == other.key_id
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class CorporateAuthority:
     """An authority, the keys that its leaves may have, and whom it admits."""
 
@@ -100,6 +118,11 @@ class CorporateAuthority:
     def keys(self) -> frozenset[bytes]:
         """SHA-256 of its public keys."""
         return frozenset(map(key_digest, self._certificates))
+
+    @property
+    def marks(self) -> frozenset[Mark]:
+        """What TLS takes its certificates for."""
+        return frozenset(map(mark, self._certificates))
 
     @property
     def _certificates(self) -> tuple[x509.Certificate, ...]:
@@ -187,6 +210,19 @@ def key_digest(certificate: x509.Certificate) -> bytes:
     """SHA-256 of the public key, by which an authority is known under all its certificates."""
     key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(key).digest()
+
+
+def mark(certificate: x509.Certificate) -> Mark:
+    key_id = find_extension(certificate.extensions, x509.SubjectKeyIdentifier)
+    name = tuple(
+        frozenset((item.oid.dotted_string, _folded(item.value)) for item in rdn)
+        for rdn in certificate.subject.rdns
+    )
+    return Mark(name, None if key_id is None else key_id.digest)
+
+
+def _folded(value: str | bytes) -> str | bytes:
+    return " ".join(value.casefold().split()) if isinstance(value, str) else value
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:

@@ -82,11 +82,11 @@ class CorporateTrust:
         """Of all authorities, for TLS; the same object until they change."""
         return self._current().certificates
 
-    def others_with(self, keys: frozenset[bytes], name: TrustedAuthorityName) -> bool:
-        """Whether another authority than this one has one of the keys, given by SHA-256."""
+    def others(self, name: TrustedAuthorityName) -> list[CorporateAuthority]:
+        """All authorities but the one of that name."""
         self.forget()
         reads = self._current().read.values()
-        return any(read.authority.keys & keys for read in reads if read.authority.name != name)
+        return [read.authority for read in reads if read.authority.name != name]
 
     def _current(self) -> _Index:
         with self._lock:

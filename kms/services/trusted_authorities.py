@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from kms.errors import InvalidField, WrongState
-from kms.identity.corporate import key_digest
+from kms.identity.corporate import CorporateAuthority, key_digest, mark
 from kms.identity.revocation import DenyList
 from kms.identity.trust import TrustBundle
 from kms.model.names import TrustedAuthorityName
@@ -43,7 +43,7 @@ class TrustedAuthorities(TenantResources[TrustedAuthorityRecord]):
         super().__init__(guard, repository, TrustedAuthorityRecord, actions, MAX_AUTHORITIES)
         self._trust = trust
         self._deny_lists = deny_lists
-        self._own_keys = frozenset(map(key_digest, (*own.roots, *own.intermediates)))
+        self._own = (*own.roots, *own.intermediates)
         self._trust_domain = trust_domain
 
     async def create(
@@ -102,10 +102,24 @@ class TrustedAuthorities(TenantResources[TrustedAuthorityRecord]):
 
     def _check(self, call: Call, name: TrustedAuthorityName, settings: AuthoritySettings) -> None:
         check_grantable_to_workloads(call.caller, settings.admission.roles)
-        keys = settings.authority(name, self._trust_domain).keys
-        if keys & self._own_keys:
+        authority = settings.authority(name, self._trust_domain)
+        if authority.keys & frozenset(map(key_digest, self._own)):
             raise InvalidField("certificates_pem", "holds the KMS's own authority")
-        if self._trust.others_with(keys, name):
-            raise InvalidField(
-                "certificates_pem", "holds an authority that is trusted already by another name"
-            )
+        # TLS would look for our own leaves under a namesake, and refuse everybody.
+        if {item.name for item in authority.marks} & {mark(item).name for item in self._own}:
+            raise InvalidField("certificates_pem", "holds an authority with the name of the KMS's own")
+        for other in self._trust.others(name):
+            if authority.keys & other.keys:
+                raise InvalidField(
+                    "certificates_pem", "holds an authority that is trusted already by another name"
+                )
+            if other.name.tenant != name.tenant and _hides(authority, other):
+                raise InvalidField(
+                    "certificates_pem",
+                    "holds an authority that TLS cannot tell from another tenant's: one of the same name and "
+                    "key identifier, or of the same name without one",
+                )
+
+
+def _hides(authority: CorporateAuthority, other: CorporateAuthority) -> bool:
+    return any(one.hides(two) for one in authority.marks for two in other.marks)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cryptography import x509
@@ -30,6 +30,24 @@ def certificate_pem(certificate: x509.Certificate) -> bytes:
 
 def key_pem(key: Any) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def self_signed(subject: x509.Name, key_id_of: Any, now: datetime | None = None) -> x509.Certificate:
+    """An authority of that name with a new key, which bears the identifier of another key, or none."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    begin = datetime.now(UTC) if now is None else now
+    builder = x509.CertificateBuilder(
+        subject,
+        subject,
+        key.public_key(),
+        x509.random_serial_number(),
+        begin - timedelta(days=1),
+        begin + YEAR,
+    ).add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+    if key_id_of is not None:
+        identifier = x509.SubjectKeyIdentifier.from_public_key(key_id_of.public_key())
+        builder = builder.add_extension(identifier, False)
+    return builder.sign(key, hashes.SHA256())
 
 
 @dataclass

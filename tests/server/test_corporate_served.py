@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from identity.corporate_ca import Company, certificate_pem, key_pem, name
+from identity.corporate_ca import Company, certificate_pem, key_pem, name, self_signed
 from server.kms_harness import ACME, PROD
 from server.server_harness import write_credentials
 from server.watched_kms import watched_kms
@@ -142,3 +142,13 @@ def test_authorities_are_managed_by_the_administrator(kms, trusted):
             create(kms, settings(), "x", who)
         with pytest.raises(CallDenied):
             kms.as_(who).call(SERVICE, "RevokeCertificate", {"name": CORP, "serial_number": "5"})
+
+
+def test_nobody_is_kept_out_by_an_authority_that_tls_takes_for_the_kmss_own(kms, tmp_path):
+    """Six certificates with its name and key identifier: which one TLS finds depends on how it sorts them."""
+    own = kms.parts.issuer.authority
+    hostile = b"".join(certificate_pem(self_signed(own.certificate.subject, own.key)) for _ in range(6))
+    others = [certificate_pem(self_signed(name(CN=text), None)) for text in ("a", "b")]
+    with pytest.raises(CallInvalid, match="name of the KMS's own"):
+        create(kms, settings(certificates_pem=b"".join([hostile, *others]).decode()))
+    assert ask(kms, kms.credentials("auditor"))["sequence"]

@@ -5,7 +5,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from identity.corporate_ca import YEAR, Company, certificate_pem
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from identity.corporate_ca import YEAR, Company, certificate_pem, self_signed
 from services.conftest import ACME, ADMIN, AUTHOR, OPERATOR, START, Kms, caller
 from services.test_identities import token
 
@@ -171,14 +173,54 @@ def test_the_kmss_own_authority_cannot_be_claimed(kms: Kms) -> None:
             trust(kms, replace(SETTINGS, certificates_pem=pem.decode()))
 
 
-def test_authority_that_bears_the_name_of_the_kmss_own_stands_in_for_nobody(kms: Kms) -> None:
-    """Its leaves are looked up under our own authority, whose signature they lack."""
+def namesake(subject: x509.Name) -> Company:
+    """A company whose issuing authority has that name, and a key of its own."""
     company = Company(START)
-    own = kms.parts.issuer.authority.certificate.subject
-    company.issuing = company._authority(own, company.issuing_key, company.root.subject, company.root_key)
+    company.issuing = company._authority(subject, company.issuing_key, company.root.subject, company.root_key)
+    return company
+
+
+def respelled(subject: x509.Name) -> x509.Name:
+    """The same name to TLS, in other bytes."""
+    return x509.Name([x509.NameAttribute(item.oid, f" {item.value.upper()}  ") for item in subject])
+
+
+def test_authority_that_bears_the_name_of_the_kmss_own_stands_in_for_nobody(
+    kms: Kms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its leaves are looked up under our own authority, whose signature they lack."""
+    company = namesake(kms.parts.issuer.authority.certificate.subject)
+    monkeypatch.setattr(trusted_authorities.TrustedAuthorities, "_check", lambda *_: None)
     trust(kms, replace(SETTINGS, certificates_pem=company.pem))
     with pytest.raises(Unauthenticated):
         authenticate(kms, certificate_pem(company.leaf()))
+
+
+@pytest.mark.parametrize("spelled", [lambda subject: subject, respelled])
+def test_no_authority_is_trusted_under_the_names_of_the_kmss_own(kms: Kms, spelled: Any) -> None:
+    own = kms.parts.issuer
+    for certificate in (own.trust.roots[0], own.authority.certificate):
+        company = namesake(spelled(certificate.subject))
+        with pytest.raises(InvalidField, match="name of the KMS's own"):
+            trust(kms, replace(SETTINGS, certificates_pem=company.pem))
+
+
+@pytest.mark.parametrize(
+    ("key_id", "is_trusted"),
+    [(COMPANY.issuing_key, False), (None, False), (ec.generate_private_key(ec.SECP256R1()), True)],
+)
+def test_no_authority_hides_one_of_another_tenant(kms: Kms, key_id: Any, is_trusted: bool) -> None:
+    """Namesakes happen, as in Kubernetes; who has the key identifier too, or none, would be taken for it."""
+    trust(kms)
+    hostile = certificate_pem(self_signed(respelled(COMPANY.issuing.subject), key_id)).decode()
+    settings = replace(SETTINGS, certificates_pem=hostile)
+    mallory = other_tenant(kms)
+    if is_trusted:
+        trust(kms, settings, TrustedAuthorityName("globex", "corp"), mallory)
+    else:
+        with pytest.raises(InvalidField, match="cannot tell"):
+            trust(kms, settings, TrustedAuthorityName("globex", "corp"), mallory)
+    assert authenticate(kms).identity == WEB
 
 
 def test_certificate_that_two_tenants_vouch_for_is_of_nobody(
@@ -186,7 +228,7 @@ def test_certificate_that_two_tenants_vouch_for_is_of_nobody(
 ) -> None:
     """It takes two administrators at the same moment, or a restored backup."""
     trust(kms)
-    monkeypatch.setattr(corporate_trust.CorporateTrust, "others_with", lambda *_: False)
+    monkeypatch.setattr(corporate_trust.CorporateTrust, "others", lambda *_: [])
     mallory = other_tenant(kms)
     trust(kms, SETTINGS, TrustedAuthorityName("globex", "corp"), mallory)
     with pytest.raises(Unauthenticated, match="trusted by two tenants"):
