@@ -30,7 +30,7 @@ class HttpsReader:
                 return await self._read(endpoint)
         except ConfigError as error:
             problem = error.message
-        except (OSError, h11.ProtocolError) as error:
+        except (OSError, ValueError, h11.ProtocolError) as error:
             problem = f"{url[:256]} cannot be read: {type(error).__name__}"
         raise Unavailable(problem)
 

@@ -41,8 +41,10 @@ def check_grantable(caller: Caller, grant: Grant) -> None:
     """Nobody grants beyond his own reach.
 
     A site grants to its own workloads, of what it has itself. Who administers one namespace grants roles of
-    that namespace only. Raises `InvalidField` for a role that the identity's kind cannot have, `Denied`.
+    that namespace only. Nobody grants through a proxy. Raises `InvalidField` for a role that the identity's
+    kind cannot have, `Denied`.
     """
+    _check_connected_himself(caller)
     _check_kind(type(grant.identity), grant.roles)
     if isinstance(caller.identity, SiteName):
         _check_within_site(caller, caller.identity, grant)
@@ -51,10 +53,17 @@ def check_grantable(caller: Caller, grant: Grant) -> None:
 
 
 def check_grantable_to_workloads(caller: Caller, roles: Collection[str]) -> None:
-    """For who has others admitted in advance, by a rule. Raises `InvalidField`, and `Denied` for a site."""
+    """For who has others admitted in advance, by a rule, which a site may not. As `check_grantable`."""
+    _check_connected_himself(caller)
     _check_kind(IdentityName, roles)
     if isinstance(caller.identity, SiteName):
         raise Denied("NOT_OF_THE_SITE")
+
+
+def _check_connected_himself(caller: Caller) -> None:
+    """Else a proxy could get itself identities that outlive its own (docs/adr/0013-behind-a-proxy.md)."""
+    if caller.via:
+        raise Denied("THROUGH_A_PROXY")
 
 
 def _check_kind(kind: type[Identity], roles: Collection[str]) -> None:

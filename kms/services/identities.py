@@ -151,7 +151,8 @@ class Identities:
         except WrongState as error:
             await self._guard.commit([], [refusal_event(call, ENROL, str(grant.identity), error)])
             raise
-        event = call.event(ENROL, str(grant.identity), ALLOW, details={"serial": issued.issued.serial})
+        details = {"serial": issued.issued.serial} | ({"issuer": origin} if origin else {})
+        event = call.event(ENROL, str(grant.identity), ALLOW, details=details)
         try:
             await self._guard.commit([enrolled, *changes], [event])
         except WriteConflict:
@@ -263,7 +264,7 @@ class Identities:
     def _enrolled(self, grant: Grant, issued: IssuedCertificate, now: datetime, origin: str) -> Change:
         """The identity's record, made or brought to what was granted now. Raises `WrongState`."""
         loaded = self._repository.load(IdentityRecord, str(grant.identity))
-        if origin and loaded is not None:
+        if loaded is not None:
             _check_origin(loaded, origin)
         record = IdentityRecord(
             spiffe_id=str(self._spiffe_id(grant.identity)),
@@ -287,10 +288,12 @@ class Identities:
 
 
 def _check_origin(loaded: Loaded[IdentityRecord], origin: str) -> None:
-    if loaded.record.revoke_time is not None:
+    """Who came by one way would renew into what is granted by another. Raises `WrongState`."""
+    if loaded.record.revoke_time is None:
+        if loaded.record.origin != origin:
+            raise WrongState(f"{loaded.name} was enrolled by other means; who administers it can revoke it")
+    elif origin != BY_JOIN_TOKEN:
         raise WrongState(f"{loaded.name} is revoked; who administers it can delete it, to be enrolled anew")
-    if loaded.record.origin != origin:
-        raise WrongState(f"{loaded.name} was enrolled by other means than this issuer")
 
 
 def _with_certificate(record: IdentityRecord, issued: IssuedCertificate, now: datetime) -> IdentityRecord:

@@ -16,6 +16,7 @@ SECOND = 1_000_000_000
 REFRESH, KEEP, RETRY = 300 * SECOND, 3600 * SECOND, 30 * SECOND
 KEPT_BYTES = 16 << 20
 KEPT_SIZE = 64 << 10
+FAILED_SIZE = 1 << 10
 
 # The body at an https URL of an allowed host, bounded in size and time. Raises `Unavailable`.
 Fetch = Callable[[str], Awaitable[bytes]]
@@ -83,13 +84,13 @@ class IssuerKeys:
         except InvalidField as error:
             problem = error.message
         except Unavailable:
-            self._failed.keep(issuer, self._clock(), 1)
+            self._failed.keep(issuer, self._clock(), FAILED_SIZE)
             raise
         else:
             now = self._clock()
             self._kept.keep(issuer, _Kept(keys, now, now), KEPT_SIZE)
             return keys
-        self._failed.keep(issuer, self._clock(), 1)
+        self._failed.keep(issuer, self._clock(), FAILED_SIZE)
         raise Unavailable(f"the keys of {issuer} cannot be used: {problem}")
 
 

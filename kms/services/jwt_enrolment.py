@@ -1,10 +1,11 @@
 """Enrolment by a token of an issuer that the tenant trusts (docs/spec/identity.md, "Tokens of issuers")."""
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 
 from blindfold.secret import SecretBytes
-from kms.errors import NotFound, Unauthenticated
+from kms.errors import NotFound, Unauthenticated, Unavailable
 from kms.identity.admission import Admitted
 from kms.identity.csr import verify_csr
 from kms.identity.grant import Grant
@@ -19,6 +20,8 @@ from kms.services.jwt_issuers import IssuerSettings
 from kms.services.repository import Repository, create
 from kms.services.tenant_states import require_place
 from kms.storage.interface import Change, Put, Require, WriteConflict
+
+_log = logging.getLogger(__name__)
 
 
 class JwtEnrolment:
@@ -71,7 +74,12 @@ class JwtEnrolment:
     async def _keys_of(self, settings: IssuerSettings, key_id: str) -> Jwks:
         if settings.jwks:
             return parse_jwks(settings.jwks.encode())
-        return await self._keys.of(settings.issuer, key_id)
+        try:
+            return await self._keys.of(settings.issuer, key_id)
+        except Unavailable as error:
+            _log.warning("keys of a JWT issuer: %s", error.message)
+        # What the KMS found where it asked is no business of a stranger's.
+        raise Unavailable("the issuer's keys cannot be had now; try again later")
 
     def _place_of(self, grant: Grant) -> Sequence[Require]:
         try:

@@ -74,6 +74,12 @@ def test_nothing_that_listens_is_unavailable() -> None:
         asyncio.run(reader("https://localhost:1/"))
 
 
+@pytest.mark.parametrize("path", ["é", "a b", "\x00"])
+def test_path_that_cannot_be_asked_for_is_unavailable(site: Site, path: str) -> None:
+    with pytest.raises(Unavailable, match="cannot be read"):
+        asyncio.run(HttpsReader(HOSTS, site.context)(f"{site.url}/{path}"))
+
+
 def test_server_that_never_answers_is_given_up() -> None:
     reader = HttpsReader(HOSTS, ssl.create_default_context(), seconds=0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(Unavailable, match="TimeoutError"):

@@ -35,6 +35,7 @@ PEOPLE = {
     "edge": Grant(EDGE),
     "web": Grant(IdentityName("acme", "system", "web"), roles=frozenset({"key-admin"})),
     "auditor": Grant(IdentityName("acme", "system", "auditor"), roles=frozenset({"auditor"})),
+    "admin": Grant(IdentityName("acme", "system", "root"), roles=frozenset({"tenant-admin"})),
     "operator": Grant(OperatorName("olga"), roles=frozenset({"operator"})),
 }
 

@@ -8,16 +8,33 @@ from urllib.parse import quote
 
 import grpc
 import pytest
+from google.protobuf.empty_pb2 import Empty
+from identity.corporate_ca import Company
+from identity.token_workshop import jwk, jwks
 from proxy.conftest import NGINX_HEADER, SPIFFE_EDGE, Addresses, Site, last_event, served
 
 from kms.client.channel import open_channel
-from kms.client.errors import CallFailed, from_rpc_error
+from kms.client.errors import CallDenied, CallFailed, from_rpc_error
 from kms.server.call import Call
 from kms.server.interceptors.forwarding import UnbelievedHeaders
-from protos.kms.v1.identity_service_pb2 import RenewCertificateRequest, RenewCertificateResponse
+from protos.kms.v1.identity_service_pb2 import (
+    CreateJoinTokenRequest,
+    RenewCertificateRequest,
+    RenewCertificateResponse,
+)
+from protos.kms.v1.jwt_issuer_service_pb2 import CreateJwtIssuerRequest
 from protos.kms.v1.key_service_pb2 import ListKeysRequest, ListKeysResponse
+from protos.kms.v1.trusted_authority_service_pb2 import CreateTrustedAuthorityRequest
 
 PARENT = "tenants/acme/namespaces/system"
+ADMITTED = {"subjects": ["*"], "namespace": "prod", "identity": "/sub"}
+JWT_ISSUER = {
+    "issuer": "https://oidc.example",
+    "audience": "kms",
+    "jwks": jwks(jwk("EdDSA")).decode(),
+    **ADMITTED,
+}
+AUTHORITY = {"certificates_pem": Company(datetime.now(UTC)).pem, **ADMITTED}
 Metadata = Sequence[tuple[str, str]]
 
 
@@ -129,6 +146,34 @@ def test_a_renewal_needs_a_connection_of_ones_own(site, kms, forwarded):
     method = "IdentityService/RenewCertificate"
     with pytest.raises(CallFailed, match="not through a proxy"):
         call(site, kms.proxy, "edge", forwarded("web"), request, RenewCertificateResponse, method)
+
+
+@pytest.mark.parametrize(
+    ("method", "request_message"),
+    [
+        (
+            "IdentityService/CreateJoinToken",
+            CreateJoinTokenRequest(parent=PARENT, join_token={"identity": f"{PARENT}/identities/door"}),
+        ),
+        (
+            "JwtIssuerService/CreateJwtIssuer",
+            CreateJwtIssuerRequest(parent="tenants/acme", jwt_issuer_id="door", jwt_issuer=JWT_ISSUER),
+        ),
+        (
+            "TrustedAuthorityService/CreateTrustedAuthority",
+            CreateTrustedAuthorityRequest(
+                parent="tenants/acme", trusted_authority_id="door", trusted_authority=AUTHORITY
+            ),
+        ),
+    ],
+)
+def test_nobody_is_let_in_through_a_proxy(site, kms, forwarded, method, request_message):
+    """Or it could make itself an identity, in an administrator's name, that outlives its own."""
+    with pytest.raises(CallDenied):
+        call(site, kms.proxy, "edge", forwarded("admin"), request_message, Empty, method)
+    event = last_event(kms.main, site, method.partition("/")[2])
+    assert (event["decision"], event["reason"]) == ("DECISION_DENY", "THROUGH_A_PROXY")
+    call(site, kms.main, "admin", (), request_message, Empty, method)
 
 
 def test_unbelieved_headers_are_counted_for_the_audit():

@@ -152,7 +152,7 @@ def test_issuers_are_managed_by_the_administrator(kms, cluster):
     assert len(admin.call(SERVICE, "ListJwtIssuers", {"parent": ACME})["jwt_issuers"]) == 1
 
 
-@pytest.mark.parametrize("who", ["author", "web", "stranger", "operator"])
+@pytest.mark.parametrize("who", ["author", "batch", "stranger", "operator"])
 def test_nobody_else_manages_issuers(kms, cluster, who):
     with pytest.raises(CallDenied):
         create(kms, "x", settings(cluster), who)

@@ -32,6 +32,7 @@ from kms.model.names import IdentityName, JwtIssuerName, SiteName
 from kms.model.records import UsedTokenRecord
 from kms.model.tenant_lifecycle import TenantVerb
 from kms.services.jwt_issuers import MAX_ISSUERS, IssuerSettings
+from kms.services.spent_tokens import KEPT_LONGER
 
 CLUSTER = JwtIssuerName("acme", "cluster")
 WEB = IdentityName("acme", "prod", "web")
@@ -94,6 +95,7 @@ def test_service_account_becomes_the_identity_that_its_claims_name(kms: Kms) -> 
     assert record.origin == str(CLUSTER)
     event = kms.events()[-2]
     assert (event["action"], event["resource"], event["caller"]) == ("Enrol", str(WEB), who.spiffe_id)
+    assert event["details"]["issuer"] == str(CLUSTER)
 
 
 def test_token_enrols_once(kms: Kms) -> None:
@@ -131,9 +133,31 @@ def test_used_tokens_are_forgotten_once_they_have_expired_and_not_before(kms: Km
     assert kms.run(kms.parts.spent_tokens.forget(kms.now)) == 1
     assert count() == 1
     kms.pass_time(timedelta(minutes=1))
+    assert kms.run(kms.parts.spent_tokens.forget(kms.now)) == 0
+    kms.pass_time(timedelta(seconds=KEPT_LONGER))
     assert kms.run(kms.parts.spent_tokens.forget(kms.now)) == 1
     assert kms.last_event()["action"] == "Kms.ForgetTokens"
     assert count() == kms.run(kms.parts.spent_tokens.forget(kms.now)) == 0
+
+
+def test_token_that_ends_within_a_second_is_not_used_again_in_what_is_left_of_it(kms: Kms) -> None:
+    trust(kms)
+    made = fresh(kms, exp=kms.now.timestamp() + 60.9)
+    use(kms, made)
+    kms.pass_time(timedelta(seconds=60.5))
+    kms.run(kms.parts.spent_tokens.forget(kms.now))
+    with pytest.raises(Unauthenticated, match="used before"):
+        use(kms, made)
+
+
+def test_token_is_not_used_again_by_who_asked_in_time_and_waited(kms: Kms) -> None:
+    """As for the issuer's keys: the call has the time at which it began."""
+    trust(kms)
+    made = fresh(kms)
+    use(kms, made)
+    kms.run(kms.parts.spent_tokens.forget(kms.now + timedelta(hours=1, seconds=20)))
+    with pytest.raises(Unauthenticated, match="used before"):
+        use(kms, made)
 
 
 def test_bad_signing_request_leaves_the_token_usable(kms: Kms) -> None:
@@ -186,10 +210,18 @@ def test_issuer_takes_no_identity_over_that_came_another_way(kms: Kms) -> None:
         use(kms, fresh(kms, **account("api"), jti="2"), other)
 
 
-def test_administrator_takes_an_identity_over_by_a_join_token(kms: Kms) -> None:
+def test_administrator_takes_an_identity_over_by_a_join_token_once_he_has_revoked_it(kms: Kms) -> None:
+    """Or who came by the issuer would renew into what the administrator grants somebody else."""
     trust(kms)
-    use(kms)
-    enrol(kms, token(kms, Grant(WEB)))
+    old = use(kms)
+    admins = Grant(WEB, roles=frozenset({"key-admin"}))
+    with pytest.raises(WrongState, match="other means"):
+        enrol(kms, token(kms, admins))
+    revoke(kms)
+    kms.pass_time(SECOND)
+    assert authenticate(kms, enrol(kms, token(kms, admins))).roles == {"key-admin"}
+    with pytest.raises(Unauthenticated, match="revoked"):
+        renew(kms, old)
     with pytest.raises(WrongState, match="other means"):
         use(kms, fresh(kms, jti="2"))
 
@@ -313,8 +345,9 @@ def test_issuer_whose_keys_cannot_be_had_is_unavailable_and_the_token_unspent(km
     event = kms.call(ADMIN).event("Test", "", "ALLOW")
     kms.vault.store.commit([made.put(record)], [event]).result()
     text = fresh(kms)
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable) as caught:
         use(kms, text)
+    assert caught.value.message == "the issuer's keys cannot be had now; try again later"
     loaded = kms.run(kms.parts.jwt_issuers.get(kms.call(ADMIN), CLUSTER))
     kms.vault.store.commit([loaded.put(made.record)], [event]).result()
     assert use(kms, text)
