@@ -14,6 +14,7 @@ from blindfold.secret import SecretBytes
 from kms.crypto.root_of_trust.interface import RootKeyRecord, RootOfTrust, WrongRootMaterial
 from kms.crypto.root_of_trust.keyfile import Keyfile
 from kms.crypto.root_of_trust.passphrase import SENSITIVE, Argon2Limits, Passphrase
+from kms.crypto.root_of_trust.shamir import Shamir
 from kms.errors import ConfigError, InvalidField, StoreTampered
 
 ROOT_KEY = SecretBytes(b"the root key, exactly 32 bytes!!")
@@ -23,7 +24,7 @@ QUICK = Argon2Limits(operations=1, memory=8192)
 Make = Callable[[], RootOfTrust]
 
 
-@pytest.fixture(params=["keyfile", "passphrase"])
+@pytest.fixture(params=["keyfile", "passphrase", "shamir"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
     """Each call gives a provider with other material."""
     made = iter(range(100))
@@ -32,6 +33,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
         "passphrase": lambda: Passphrase(
             SecretBytes(f"correct horse battery {next(made)}".encode()), limits=QUICK
         ),
+        "shamir": lambda: Shamir.create(2, 3)[0],
     }
     return makers[request.param]
 
