@@ -17,12 +17,15 @@ from kms.server.interceptors.error_mapping import abort, refusal
 from kms.server.interceptors.request_id import REQUEST_ID_KEY, request_id
 from kms.server.late_refusals import LateRefusals
 from kms.server.open_calls import OpenCalls
+from kms.server.wire import has_more_fields
 from kms.services.rate_limits import Requester
 
 # A context tells its code as a number, or as the code.
 _CODES = {key: code.name for code in grpc.StatusCode for key in (code, code.value[0])}
 
 MAX_REQUEST = 4 * 2**20
+# Of fields at the outermost level, where batches have their items: twice as many as there may be.
+MAX_FIELDS = 2048
 
 # The stubs know the handlers of the synchronous server only.
 Handler: TypeAlias = Any
@@ -218,6 +221,8 @@ def _user() -> str:
 def _parse(raw: bytes, parse: Callable[[bytes], Message]) -> Message:
     if len(raw) > MAX_REQUEST:
         raise LimitExceeded("request", f"has {len(raw)} bytes, at most {MAX_REQUEST} are allowed")
+    if len(raw) > MAX_FIELDS and has_more_fields(raw, MAX_FIELDS):
+        raise LimitExceeded("request", f"has more than {MAX_FIELDS} fields or items")
     try:
         return parse(raw)
     except DecodeError:
