@@ -300,6 +300,7 @@ program = Program(
         "init": Entry("cli.local.init:init", "Make a new KMS."),
         "serve": Entry("cli.local.serve:serve", "Serve until SIGTERM or Ctrl-C."),
         "recover": Entry("cli.local.recover:recover", "Issue new credentials for a known identity."),
+        "verify-store": Entry("cli.local.verify_store:verify_store", "Look at every invariant of a store."),
         "status": Entry("cli.online.status:status", "Show the state of the server."),
         "tenant": tenant,
         "backup": backup,

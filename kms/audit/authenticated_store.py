@@ -8,6 +8,7 @@ import threading
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from blindfold.secret import SecretBytes
 from kms.audit.signing import AuditKey
@@ -159,9 +160,24 @@ def create_store(path: Path, settings: Settings, provider: RootOfTrust) -> Authe
     return AuthenticatedStore(store, Root(keys, Require(ROOT_KEY, NAME, 1)), audit_key, settings, provider)
 
 
-def read_record(locked: LockedStore) -> RootKeyRecord:
+class Locked(Protocol):
+    """A store whose keys are not known yet."""
+
+    def unverified_body(self, kind: str, name: str) -> bytes: ...
+
+
+def read_record(locked: Locked) -> RootKeyRecord:
     """Which provider a locked store needs. Raises `StoreTampered`."""
     return RootKeyRecord.parse(locked.unverified_body(ROOT_KEY, NAME))
+
+
+def unlock_keys(locked: Locked, provider: RootOfTrust) -> tuple[RootKeyRecord, KeyHierarchy, AuditKey]:
+    """What a store's root of trust gives. Raises what `RootOfTrust.unlock` raises, and `StoreTampered`."""
+    record = read_record(locked)
+    with provider.unlock(record) as root_key:
+        keys = KeyHierarchy.derive(root_key)
+    seed = keys.unwrap(AUDIT_KEY, NAME, locked.unverified_body(AUDIT_KEY, NAME))
+    return record, keys, AuditKey.from_seed(seed)
 
 
 def unlock_store(
@@ -171,11 +187,7 @@ def unlock_store(
 
     Raises what `RootOfTrust.unlock` and `LockedStore.unlock` raise; the store then stays locked.
     """
-    record = read_record(locked)
-    with provider.unlock(record) as root_key:
-        keys = KeyHierarchy.derive(root_key)
-    seed = keys.unwrap(AUDIT_KEY, NAME, locked.unverified_body(AUDIT_KEY, NAME))
-    audit_key = AuditKey.from_seed(seed)
+    record, keys, audit_key = unlock_keys(locked, provider)
     store = locked.unlock(
         settings,
         store_id=record.store_id,

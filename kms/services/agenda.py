@@ -27,7 +27,7 @@ class Agenda:
 
     def entry(self, what: str, target: str, time: datetime) -> Put:
         """The write by which it is due then, whether it was already or not."""
-        name, record = _row(what, target, time), DueRecord(what, target)
+        name, record = due_row(what, target, time), DueRecord(what, target)
         loaded = self._repository.load(DueRecord, name)
         return create(name, record) if loaded is None else loaded.put(record)
 
@@ -37,13 +37,14 @@ class Agenda:
             return []
         changes: list[Change] = []
         if before is not None:
-            loaded = self._repository.load(DueRecord, _row(what, target, before))
+            loaded = self._repository.load(DueRecord, due_row(what, target, before))
             if loaded is not None:
                 changes.append(loaded.delete())
         if after is not None:
-            changes.append(create(_row(what, target, after), DueRecord(what, target)))
+            changes.append(create(due_row(what, target, after), DueRecord(what, target)))
         return changes
 
 
-def _row(what: str, target: str, time: datetime) -> str:
+def due_row(what: str, target: str, time: datetime) -> str:
+    """The name of the row by which something is due."""
     return f"{timestamp(time)}/{what}/{target}"

@@ -5,7 +5,7 @@ Bodies are looked at one by one; of what was seen, names and a few facts are kep
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
@@ -14,10 +14,12 @@ from typing import Any
 from blindfold import PolicyDocument
 from blindfold.errors import BlindfoldError
 from kms.crypto.key_handle import load, load_public
+from kms.crypto.wrapping import UnwrapFailed
 from kms.errors import BackupInvalid, KmsError
 from kms.model.algorithms import ALGORITHMS
 from kms.model.backup_rows import BackupRow
 from kms.model.device_handle import DeviceHandle
+from kms.model.finding import Finding, Invariant
 from kms.model.lifecycle import VersionState
 from kms.model.names import (
     BlindfoldKeyName,
@@ -53,12 +55,14 @@ from kms.model.records import (
 from kms.services.agenda import DESTROY, ROTATE
 from kms.services.backup_kinds import KINDS, is_within, namespace_of
 from kms.services.blindfold_keys import key_row
+from kms.services.key_versions import MAX_INVOCATIONS
 from kms.services.keys import version_row
 from kms.services.kms_policy_contents import content_object
 from kms.services.policy_changes import revision_row
 from kms.services.prefix_sets import PrefixSetSettings
 from kms.services.rate_limiters import identification_settings, limiter_settings
 from kms.services.tenant_key import TenantKey
+from kms.services.version_check import Unsound, Versions, check_blindfold_life, check_key, check_life
 
 _ORDER: Mapping[str, int] = MappingProxyType({kind: index for index, kind in enumerate(KINDS)})
 
@@ -85,18 +89,22 @@ class Facts:
 
 
 class BackupCheck:
-    """Takes a tenant's rows in order; `finish` tells what they were. Both raise `BackupInvalid`."""
+    """Takes a tenant's rows in order; `finish` tells what they were. Both raise `BackupInvalid`.
+
+    Who wants to know all that is wrong calls `look` and `missing` instead.
+    """
 
     def __init__(self, tenant: TenantName, key: TenantKey) -> None:
         self._tenant = tenant
         self._key = key
-        self._facts = Facts()
+        self.facts = Facts()
         self._last = (-1, "")
         self._seen: dict[str, set[str]] = {kind: set() for kind in KINDS}
         self._digests: dict[str, bytes] = {}
         self._parts: dict[str, set[str]] = {
-            kind: set() for kind in (KmsPolicyRecord.KIND, SecretPolicyRecord.KIND, KeyRecord.KIND)
+            kind: set() for kind in (KmsPolicyRecord.KIND, SecretPolicyRecord.KIND)
         }
+        self._versions: dict[str, Versions] = {}
         self._checks: Mapping[str, Callable[[str, Any, Any], None]] = {
             BlindfoldKeyRecord.KIND: self._check_blindfold_key,
             PrimaryRecord.KIND: self._check_primary,
@@ -115,31 +123,46 @@ class BackupCheck:
         }
 
     def take(self, row: BackupRow) -> None:
-        problem = ""
-        try:
-            self._take(row)
-        except BackupInvalid as error:
-            problem = error.problem
-        except (KmsError, BlindfoldError, ValueError, KeyError):
-            problem = "cannot be read, or does not open"
-        if problem:
-            raise BackupInvalid(f"the row {row.name} of kind {row.kind} {problem}")
+        finding = self.look(row)
+        if finding is not None:
+            raise BackupInvalid(f"the row {row.name} of kind {row.kind} {finding.problem}")
 
     def finish(self) -> Facts:
+        for finding in self.missing():
+            raise BackupInvalid(f"{finding.subject} {finding.problem}")
+        return self.facts
+
+    def look(self, row: BackupRow) -> Finding | None:
+        """What is wrong with a row. It counts as seen, so that what refers to it is not at fault too."""
+        try:
+            self._take(row)
+        except Unsound as error:
+            problem, invariant = error.problem, error.invariant
+        except UnwrapFailed:
+            problem, invariant = "has a wrapped key that does not open", Invariant.WRAPPING
+        except (KmsError, BlindfoldError, ValueError, KeyError):
+            problem, invariant = "cannot be read, or does not open", Invariant.FORM
+        else:
+            return None
+        return Finding(invariant, f"{row.kind} {row.name}", problem)
+
+    def missing(self) -> Iterator[Finding]:
+        """What the rows that were seen need, once all were seen."""
         for kind in (TenantRecord.KIND, PrimaryRecord.KIND):
             if self._seen[kind] != {str(self._tenant)}:
-                raise BackupInvalid(f"it has no row of kind {kind}")
-        for kind, wholes in self._parts.items():
-            if wholes - self._seen[kind]:
-                raise BackupInvalid(f"{min(wholes - self._seen[kind])} is missing")
-        return self._facts
+                yield Finding(Invariant.REFERENCE, f"{kind} {self._tenant}", "is missing")
+        for kind, wholes in {**self._parts, KeyRecord.KIND: self._versions.keys()}.items():
+            for name in sorted(wholes - self._seen[kind]):
+                yield Finding(Invariant.REFERENCE, f"{kind} {name}", "is missing")
 
     def _take(self, row: BackupRow) -> None:
         kind, place = KINDS[row.kind], (_ORDER[row.kind], row.name)
         if place <= self._last or not is_within(row.name, self._tenant):
-            raise BackupInvalid("is out of place")
+            raise Unsound("is out of place")
         self._last = place
         name = kind.name(row.name)
+        self._seen[row.kind].add(row.name)
+        self.facts.counts[row.kind] += 1
         namespace = namespace_of(name)
         if namespace is not None:
             self._refer(NamespaceRecord, str(namespace))
@@ -147,18 +170,16 @@ class BackupCheck:
         record = kind.record.from_bytes(row.body)
         if check is not None:
             check(row.name, name, record)
-        self._seen[row.kind].add(row.name)
-        self._facts.counts[row.kind] += 1
 
     def _refer(self, kind: Any, row: str) -> None:
         if row not in self._seen[kind.KIND]:
-            raise BackupInvalid(f"refers to {row}, which is missing")
+            raise Unsound(f"refers to {row}, which is missing", Invariant.REFERENCE)
 
     def _check_blindfold_key(self, row: str, name: BlindfoldKeyName, record: BlindfoldKeyRecord) -> None:
-        VersionState(record.state)
+        check_blindfold_life(record)
         if record.wrapped_key:
             self._key.unwrap_blindfold_key(name, record)
-            self._facts.evaluating.add(row)
+            self.facts.evaluating.add(row)
 
     def _check_primary(self, row: str, name: TenantName, record: PrimaryRecord) -> None:
         for version in {record.version, record.last_version} - {0}:
@@ -180,53 +201,57 @@ class BackupCheck:
 
     def _check_revision(self, row: str, name: SecretPolicyRevisionName, record: RevisionRecord) -> None:
         if hashlib.sha256(record.document).digest() != record.digest:
-            raise BackupInvalid("does not have its digest")
+            raise Unsound("does not have its digest")
         document = PolicyDocument.parse(record.document)
         policy = SecretPolicyName(name.tenant, name.namespace, name.policy)
         if document.resource_name != str(policy):
-            raise BackupInvalid("holds the document of another policy")
+            raise Unsound("holds the document of another policy")
         self._digests[row] = record.digest
         self._parts[SecretPolicyRecord.KIND].add(str(policy))
-        self._facts.bindings.add(hashlib.sha256(document.binding_value).hexdigest())
+        self.facts.bindings.add(hashlib.sha256(document.binding_value).hexdigest())
 
     def _check_secret_policy(self, row: str, name: SecretPolicyName, record: SecretPolicyRecord) -> None:
         if self._digests[revision_row(name, record.revision)] != record.digest:
-            raise BackupInvalid("is not of its revision")
+            raise Unsound("is not of its revision")
 
     def _check_digest(self, row: str, name: TenantName, record: DigestRecord) -> None:
         if self._digests[record.revision_row].hex() != row.rpartition("/")[2]:
-            raise BackupInvalid("is not of its revision")
+            raise Unsound("is not of its revision")
 
     def _check_version(self, row: str, name: KeyVersionName, record: KeyVersionRecord) -> None:
+        self._versions.setdefault(str(name.key_name), Versions()).take(name.version, record)
+        check_life(record)
         algorithm = ALGORITHMS[record.algorithm]
         if record.wrapped_key:
             with self._key.unwrap_key_version(name, record) as material:
                 public_key = load(algorithm, material).public_key
             if public_key != record.public_key:
-                raise BackupInvalid("does not have its public key")
+                raise Unsound("does not have its public key")
         elif record.public_key:
             load_public(algorithm, record.public_key)
         if record.destroy_time is not None:
-            self._facts.due.append((DESTROY, row, record.destroy_time))
+            self.facts.due.append((DESTROY, row, record.destroy_time))
         if record.handle:
-            self._facts.devices[DeviceHandle.parse(record.handle).serial] += 1
+            self.facts.devices[DeviceHandle.parse(record.handle).serial] += 1
         if record.holds_private and algorithm.counts_nonces:
-            self._facts.counted.add(row)
+            self.facts.counted.add(row)
             if record.wrapped_key and record.state == VersionState.ENABLED:
-                self._facts.usable.add(row)
-        self._parts[KeyRecord.KIND].add(str(name.key_name))
+                self.facts.usable.add(row)
 
     def _check_key(self, row: str, name: KeyName, record: KeyRecord) -> None:
         for version in {record.primary, record.last_version} - {0}:
             self._refer(KeyVersionRecord, version_row(name, version))
+        check_key(record, self._versions.get(row, Versions()))
         if record.policy:
             self._refer(KmsPolicyRecord, record.policy)
         if record.next_rotation_time is not None:
-            self._facts.due.append((ROTATE, row, record.next_rotation_time))
-        if version_row(name, record.primary) in self._facts.usable:
-            self._facts.rotating.append(name)
+            self.facts.due.append((ROTATE, row, record.next_rotation_time))
+        if version_row(name, record.primary) in self.facts.usable:
+            self.facts.rotating.append(name)
 
     def _check_use(self, row: str, name: ResourceName, record: UseRecord) -> None:
+        if not 0 <= record.reserved <= MAX_INVOCATIONS:
+            raise Unsound(f"counts more uses than {MAX_INVOCATIONS}", Invariant.LIFE_CYCLE)
         if isinstance(name, BlindfoldKeyName):
             self._refer(BlindfoldKeyRecord, key_row(name))
         else:

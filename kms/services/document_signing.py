@@ -22,7 +22,6 @@ ROOT = "root"
 DELEGATION_LIFE = timedelta(days=90)
 RENEW_BEFORE = timedelta(days=30)
 SEED_SIZE = 32
-_ALGORITHM = "ED25519"
 
 
 class DocumentSigning:
@@ -57,9 +56,7 @@ class DocumentSigning:
         self, document: KeyDocument | PolicyDocument, record: SignerRecord, now: datetime, end: datetime
     ) -> bytes:
         delegation = Delegation.from_json(json.loads(record.delegation))
-        with self._keyring.unwrap_for_tenant(
-            document.tenant, record.wrapped_seed, _row(document), 1, _ALGORITHM, "document signing"
-        ) as seed:
+        with self._keyring.of_tenant(document.tenant).unwrap_signer(_row(document), record) as seed:
             return Bundle.sign(seed.reveal(), document, delegation, issued_at=now, not_after=end).to_bytes()
 
     def _delegate(self, document: KeyDocument | PolicyDocument, now: datetime) -> SignerRecord:
@@ -74,9 +71,7 @@ class DocumentSigning:
                 not_before=now - CLOCK_SKEW,
                 not_after=end,
             )
-        wrapped = self._keyring.wrap_for_tenant(
-            document.tenant, seed, _row(document), 1, _ALGORITHM, "document signing"
-        )
+        wrapped = self._keyring.of_tenant(document.tenant).wrap_signer(_row(document), seed)
         return SignerRecord(wrapped, json.dumps(delegation.to_json()), end)
 
     def _root_seed(self) -> SecretBytes:

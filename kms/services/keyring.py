@@ -66,16 +66,6 @@ class Keyring:
         """Drop the key of a tenant that is destroyed: as `LoadedKeys.forget`."""
         self._tenants.forget(tenant)
 
-    def wrap_for_tenant(
-        self, tenant: str, secret: SecretBytes, resource: str, version: int, algorithm: str, purpose: str
-    ) -> bytes:
-        return self.of_tenant(tenant).wrap(secret, resource, version, algorithm, purpose)
-
-    def unwrap_for_tenant(
-        self, tenant: str, wrapped: bytes, resource: str, version: int, algorithm: str, purpose: str
-    ) -> SecretBytes:
-        return self.of_tenant(tenant).unwrap(wrapped, resource, version, algorithm, purpose)
-
     def wrap_key_version(self, name: KeyVersionName, algorithm: str, material: SecretBytes) -> bytes:
         """The stored form of a key version's material."""
         return self.of_tenant(name.tenant).wrap_key_version(name, algorithm, material)

@@ -5,7 +5,11 @@ from blindfold.secret import SecretBytes
 from kms.crypto.wrapping import unwrap, wrap
 from kms.errors import StoreTampered
 from kms.model.names import BlindfoldKeyName, KeyVersionName
-from kms.model.records import BlindfoldKeyRecord, KeyVersionRecord
+from kms.model.records import BlindfoldKeyRecord, ImportKeyRecord, KeyVersionRecord, SignerRecord
+
+# Algorithm and purpose.
+_SIGNER = ("ED25519", "document signing")
+_IMPORT_KEY = ("RSA_OAEP_3072_SHA256", "import key")
 
 
 class TenantKey:
@@ -52,6 +56,22 @@ class TenantKey:
         if int(key.n) != int.from_bytes(record.modulus, "big"):
             raise StoreTampered(f"the private key of {name} is not that of its public key")
         return key
+
+    def wrap_signer(self, row: str, seed: SecretBytes) -> bytes:
+        """The stored form of a delegated signing key, in the row of that name."""
+        return self.wrap(seed, row, 1, *_SIGNER)
+
+    def unwrap_signer(self, row: str, record: SignerRecord) -> SecretBytes:
+        """The inverse. Raises `StoreTampered`."""
+        return self.unwrap(record.wrapped_seed, row, 1, *_SIGNER)
+
+    def wrap_import_key(self, row: str, private: SecretBytes) -> bytes:
+        """The stored form of an import key's private half, in the row of that name."""
+        return self.wrap(private, row, 1, *_IMPORT_KEY)
+
+    def unwrap_import_key(self, row: str, record: ImportKeyRecord) -> SecretBytes:
+        """The inverse. Raises `StoreTampered`."""
+        return self.unwrap(record.wrapped_key, row, 1, *_IMPORT_KEY)
 
 
 def _blindfold_algorithm(modulus_bits: int) -> str:

@@ -100,9 +100,7 @@ class Transfers:
 
         def act() -> Outcome[tuple[ImportKeyName, ImportKeyRecord]]:
             namespace = require_namespace(self._repository, parent)
-            wrapped = self._keyring.wrap_for_tenant(
-                name.tenant, made.material, str(name), 1, "RSA_OAEP_3072_SHA256", "import key"
-            )
+            wrapped = self._keyring.of_tenant(name.tenant).wrap_import_key(str(name), made.material)
             record = ImportKeyRecord(
                 public_key=made.public_key,
                 wrapped_key=wrapped,
@@ -237,14 +235,8 @@ class Transfers:
                 raise NotFound(str(source.import_key))
             if call.time >= loaded.record.expire_time:
                 raise WrongState(f"{source.import_key} has expired; make another import key")
-            with self._keyring.unwrap_for_tenant(
-                key.tenant,
-                loaded.record.wrapped_key,
-                str(source.import_key),
-                1,
-                "RSA_OAEP_3072_SHA256",
-                "import key",
-            ) as private:
+            tenant_key = self._keyring.of_tenant(key.tenant)
+            with tenant_key.unwrap_import_key(str(source.import_key), loaded.record) as private:
                 material = key_wrapping.Unwrapper(private).unwrap(source.data)
             return accept_private(algorithm, material)
 

@@ -5,6 +5,7 @@
 
 import sqlite3
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 from kms.errors import ConfigError, StoreTampered
@@ -12,10 +13,12 @@ from kms.model.chain import Malformed, SignedCheckpoint, state_digest_of
 from kms.storage import events
 from kms.storage.authentication import StoreKeys, row_element, state_digest, verify_row
 from kms.storage.checkpoint_file import CheckpointFile
+from kms.storage.connection import translated
 from kms.storage.index import Head, Index, Known, Published
 from kms.storage.interface import StoreRolledBack
 
 _ROWS = "SELECT kind, name, counter, body, mac FROM rows"
+_BODY = "SELECT body FROM rows WHERE kind = ? AND name = ?"
 _FRAGMENT = "SELECT chain_hash FROM events WHERE sequence = ?"
 
 
@@ -52,13 +55,25 @@ def examine(
     index, counted = _load_rows(connection, keys)
     rollback = ""
     try:
-        anchor = _outside_anchor(connection, store_id, signer, outside)
+        anchor = vouched(connection, store_id, signer, read_outside(outside), outside.path)
     except StoreRolledBack as refused:
         if not accept_rollback:
             raise
         anchor, rollback = None, refused.message
     head = _verify_chain(connection, store_id, keys, anchor, counted)
     return Opened(Published(keys, index, head), rollback)
+
+
+def unverified_body(connection: sqlite3.Connection, kind: str, name: str) -> bytes:
+    """What the disk says, before there is a key to check it with. Raises `StoreTampered` if missing.
+
+    Fit only for what authenticates itself, as wrapped keys do.
+    """
+    with translated():
+        record = connection.execute(_BODY, (kind, name)).fetchone()
+    if record is None or type(record[0]) is not bytes:
+        raise StoreTampered(f"the row {kind} {name} is missing")
+    return record[0]
 
 
 def _load_rows(connection: sqlite3.Connection, keys: StoreKeys) -> tuple[Index, Head]:
@@ -72,28 +87,34 @@ def _load_rows(connection: sqlite3.Connection, keys: StoreKeys) -> tuple[Index, 
     return index, Head(0, b"", accumulator, rows)
 
 
-def _outside_anchor(
-    connection: sqlite3.Connection, store_id: bytes, signer: CheckpointSigner, outside: CheckpointFile
+def vouched(
+    connection: sqlite3.Connection,
+    store_id: bytes,
+    signer: CheckpointSigner,
+    signed: SignedCheckpoint,
+    path: Path,
 ) -> SignedCheckpoint:
-    """The checkpoint kept outside, if this store's chain passes through it."""
-    signed = _read_outside(outside)
+    """A checkpoint that was kept at path, if this store's chain passes through it.
+
+    Raises `StoreRolledBack`, and `ConfigError` for one of another store.
+    """
     if signed.checkpoint.store_id != store_id:
-        raise ConfigError(f"{outside.path} belongs to another store; configure this store's own")
+        raise ConfigError(f"{path} belongs to another store; configure this store's own")
     try:
         signer.verify(signed.checkpoint.signed_bytes(), signed.signature)
     except StoreTampered:
-        problem = f"the signature in {outside.path} is not this store's"
-        raise StoreRolledBack(problem) from None
+        raise StoreRolledBack(f"the signature in {path} is not this store's") from None
     sequence = signed.checkpoint.sequence
     record = connection.execute(_FRAGMENT, (sequence,)).fetchone()
     if record is None:
-        raise StoreRolledBack(f"the store ends before event {sequence}, to which {outside.path} goes")
+        raise StoreRolledBack(f"the store ends before event {sequence}, to which {path} goes")
     if record[0] != signed.checkpoint.chain_hash:
-        raise StoreRolledBack(f"event {sequence} is not the one that {outside.path} speaks of")
+        raise StoreRolledBack(f"event {sequence} is not the one that {path} speaks of")
     return signed
 
 
-def _read_outside(outside: CheckpointFile) -> SignedCheckpoint:
+def read_outside(outside: CheckpointFile) -> SignedCheckpoint:
+    """What is in the file, unverified. Raises `StoreRolledBack` for none or a damaged one, `ConfigError`."""
     try:
         signed = outside.read()
     except OSError as error:

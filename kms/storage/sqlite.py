@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from kms.errors import ConfigError, KmsError, StoreTampered
+from kms.errors import ConfigError, KmsError
 from kms.model.audit_event import AuditEvent
 from kms.model.chain import SignedCheckpoint, genesis, timestamp
 from kms.storage.authentication import StoreKeys
@@ -23,14 +23,12 @@ from kms.storage.excerpt import Excerpts
 from kms.storage.index import Head, Index, Published
 from kms.storage.interface import Change, Changes, Creations, Excerpt, Receipt, Row, StoredEvent
 from kms.storage.lock import StoreLock
-from kms.storage.opening import CheckpointSigner, examine
+from kms.storage.opening import CheckpointSigner, examine, unverified_body
 from kms.storage.reader import Reader
 from kms.storage.rekey import Rekey
 from kms.storage.schema import migrate
 from kms.storage.unit import Bulk, Unit
 from kms.storage.writer import Deliver, Snapshot, Writer
-
-_BODY = "SELECT body FROM rows WHERE kind = ? AND name = ?"
 
 
 def _deliver_here(resolve: Callable[[], None]) -> None:
@@ -89,15 +87,8 @@ class LockedStore:
         return cls(path, lock, connection)
 
     def unverified_body(self, kind: str, name: str) -> bytes:
-        """What the disk says, before there is a key to check it with. Raises `StoreTampered` if missing.
-
-        Fit only for what authenticates itself, as wrapped keys do; `unlock` verifies the row like all others.
-        """
-        with translated():
-            record = self._connection.execute(_BODY, (kind, name)).fetchone()
-        if record is None or type(record[0]) is not bytes:
-            raise StoreTampered(f"the row {kind} {name} is missing")
-        return record[0]
+        """See `opening.unverified_body`; `unlock` verifies the row like all others."""
+        return unverified_body(self._connection, kind, name)
 
     def initialise(
         self,

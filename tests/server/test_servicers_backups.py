@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -25,7 +26,7 @@ from kms.crypto.root_of_trust.keyfile import Keyfile
 from kms.model.backup_header import BackupHeader
 from kms.model.caller import Caller
 from kms.model.names import OperatorName, TenantName
-from kms.model.records import KeyVersionRecord, UseRecord
+from kms.model.records import KeyRecord, KeyVersionRecord, UseRecord
 from kms.services.backup_kinds import LEFT_OUT
 from kms.services.call import Call
 from kms.storage.interface import MISSING, Put
@@ -216,7 +217,8 @@ def test_high_version_is_restored_by_its_place_in_the_device(kms, made):
         "wrapped_key": "",
     }
     record = KeyVersionRecord.from_bytes(json.dumps(body, sort_keys=True, separators=(",", ":")).encode())
-    kms.commit("Test.Place", loaded.put(record))
+    key = kms.parts.repository.require(KeyRecord, made.keys["mac"])
+    kms.commit("Test.Place", loaded.put(record), key.put(replace(key.record, sensitivity="HIGH")))
     backup = take(kms)
     lose(kms)
     assert put_back(kms, backup).device_versions == {"ABC123": 1}

@@ -84,8 +84,8 @@ BLINDFOLD = f"{ACME}/blindfoldKeys/0000000001"
 @pytest.mark.parametrize(
     ("kind", "name", "problem"),
     [
-        ("tenants", ACME, "no row of kind tenants"),
-        ("blindfoldPrimaries", ACME, "no row of kind"),
+        ("tenants", ACME, "is missing"),
+        ("blindfoldPrimaries", ACME, "is missing"),
         ("namespaces", PROD, "refers to"),
         ("keys", ENC, "is missing"),
         ("keyVersions", f"{ENC}/versions/0000000002", "refers to"),
