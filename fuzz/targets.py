@@ -18,6 +18,15 @@ from blindfold.private_key import PrivateKey
 from blindfold.seen import Seen
 from cli.errors import CliError
 from cli.structured_text import parse_texts, to_yaml
+from kms.crypto.device.messages import (
+    Answer,
+    Item,
+    Operation,
+    Request,
+    Status,
+    dump_answers,
+    parse_answers,
+)
 from kms.crypto.envelope import Header
 from kms.errors import InvalidField
 
@@ -119,6 +128,19 @@ def envelope_seeds() -> list[bytes]:
     return [bytes.fromhex(test["envelope"]) for test in vectors("envelope.json", "kms")]
 
 
+def request_seeds() -> list[bytes]:
+    items = [Item(b"data", b"aad", bytes(12)), Item(b"")]
+    return [
+        Request(Operation.SEAL, "AES_256_GCM", bytes(range(16)), items).to_bytes(),
+        Request(Operation.DESTROY, "", bytes(16), items[1:]).to_bytes(),
+        b"\x03\x00\x00" + bytes(16) + b"\xff\xff\xff\xff",
+    ]
+
+
+def answer_seeds() -> list[bytes]:
+    return [dump_answers([Answer(status, status.name.encode()) for status in Status]), bytes(4)]
+
+
 def text_seeds() -> list[bytes]:
     return [
         b"rules:\n- name: a\n  action: ALLOW\n  roles: [a, 'no']\n",
@@ -152,6 +174,8 @@ TARGETS = MappingProxyType(
         "form": Target(reprint_form, form_seeds),
         "private_key": Target(reprint_private_key, private_key_seeds),
         "envelope": Target(reprint_envelope, envelope_seeds, InvalidField),
+        "device_request": Target(lambda data: Request.parse(data).to_bytes(), request_seeds),
+        "device_answers": Target(lambda data: dump_answers(parse_answers(data)), answer_seeds),
         "seen": Target(lambda data: Seen.parse(data).to_bytes(), seen_seeds),
         "structured_text": Target(reprint_text, text_seeds, CliError),
     }

@@ -145,10 +145,17 @@ class TenantNotServed(WrongState):
 
 
 class DeviceAbsent(WrongState):
-    """A HIGH key is in a device (PKCS 11 token), and the server is not connected to it."""
+    """A HIGH key is in a device (PKCS 11 token) that the server is not connected to, or was lost from it."""
 
     reason = "DEVICE_ABSENT"
     hint = "Connect the server to the device that holds the key, or use a key of another sensitivity."
+
+
+class DeviceLacksAlgorithm(WrongState):
+    """The device has no mechanism for an algorithm, or does it wrongly: no key of it is made there."""
+
+    reason = "DEVICE_LACKS_ALGORITHM"
+    hint = "Choose another algorithm or sensitivity, or another device."
 
 
 class PublicOnly(WrongState):
@@ -229,6 +236,20 @@ class Unavailable(KmsError):
 
     kind = Kind.UNAVAILABLE
     reason = "UNAVAILABLE"
+
+
+class DeviceUnavailable(Unavailable):
+    """The device or its helper process does not answer. Keys that are elsewhere are not concerned."""
+
+    reason = "DEVICE_UNAVAILABLE"
+    hint = "Look after the device, its PIN file and the server's log; the server tries again by itself."
+
+
+class DeviceFailed(KmsError):
+    """The device is there and failed in what it was asked."""
+
+    reason = "DEVICE_FAILED"
+    hint = "Tell whoever runs the KMS: the device's own log may say more."
 
 
 class StoreTampered(KmsError):

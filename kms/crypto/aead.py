@@ -60,13 +60,18 @@ class AeadKey(LoadedKey):
     def raw_decrypt(self, nonce: bytes, ciphertext: bytes, tag: bytes, aad: bytes = b"") -> bytes:
         """Raises `InvalidField` unless the nonce has 12 bytes and the tag 16, `LimitExceeded`,
         `DecryptionFailed`."""
-        if len(nonce) != NONCE_SIZE:
-            raise InvalidField("nonce", f"must have {NONCE_SIZE} bytes, not {len(nonce)}")
-        if len(tag) != TAG_SIZE:
-            raise InvalidField("tag", f"must have {TAG_SIZE} bytes, not {len(tag)}")
-        check_plaintext(ciphertext, "ciphertext")
-        check_aad(aad)
+        check_raw(nonce, ciphertext, tag, aad)
         return self.unseal(nonce, ciphertext + tag, aad)
+
+
+def check_raw(nonce: bytes, ciphertext: bytes, tag: bytes, aad: bytes) -> None:
+    """Raise `InvalidField` or `LimitExceeded` for what no raw ciphertext can be."""
+    if len(nonce) != NONCE_SIZE:
+        raise InvalidField("nonce", f"must have {NONCE_SIZE} bytes, not {len(nonce)}")
+    if len(tag) != TAG_SIZE:
+        raise InvalidField("tag", f"must have {TAG_SIZE} bytes, not {len(tag)}")
+    check_plaintext(ciphertext, "ciphertext")
+    check_aad(aad)
 
 
 def check_plaintext(value: bytes, field: str = "plaintext") -> None:

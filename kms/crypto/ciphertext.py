@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from blindfold._encoding import lp, u32
 from kms.crypto.aead import NONCE_SIZE, TAG_SIZE, AeadKey, check_aad, check_plaintext
+from kms.crypto.device.keys import DeviceAeadKey, Pending
 from kms.errors import DecryptionFailed, InvalidField, LimitExceeded
-from kms.model.algorithms import MAX_PLAINTEXT
+from kms.model.algorithms import MAX_PLAINTEXT, Algorithm
 from kms.model.names import KeyVersionName
 
 FORMAT = b"\x01"
@@ -48,27 +49,44 @@ def parse(data: bytes, field: str = "ciphertext") -> Ciphertext:
     return Ciphertext(data[1:_VERSION_AT], version, data[_NONCE_AT:_BODY_AT], data[_BODY_AT:])
 
 
-class VersionCipher:
-    """Encrypts and decrypts with one key version. Keep it beside the key: what it binds is computed once.
+class _BoundCipher:
+    """What is bound of one key version, computed once; keep it beside the key.
 
     The AAD binds the key's name, the version and the algorithm besides the caller's, so that a ciphertext
     opens in no other place.
     """
 
-    __slots__ = ("_aad_prefix", "_header", "_key", "_uid", "_version")
+    __slots__ = ("_aad_prefix", "_header", "_uid", "_version")
 
-    def __init__(self, key: AeadKey, name: KeyVersionName, uid: bytes) -> None:
+    def __init__(self, algorithm: Algorithm, name: KeyVersionName, uid: bytes) -> None:
         """`uid` is the key's, 16 bytes. Raises `ValueError` for another length."""
         if len(uid) != UID_SIZE:
             raise ValueError(f"a key's uid has {UID_SIZE} bytes, not {len(uid)}")
         version = u32(name.version)
-        self._key = key
         self._uid = uid
         self._version = name.version
         self._header = FORMAT + uid + version
-        self._aad_prefix = (
-            FORMAT + lp(str(name.key_name).encode()) + version + lp(key.algorithm.name.encode())
-        )
+        self._aad_prefix = FORMAT + lp(str(name.key_name).encode()) + version + lp(algorithm.name.encode())
+
+    def _check(self, ciphertext: Ciphertext, aad: bytes) -> None:
+        check_aad(aad)
+        if ciphertext.uid != self._uid or ciphertext.version != self._version:
+            raise DecryptionFailed
+
+    def _bound(self, aad: bytes) -> bytes:
+        """0x01 || lp(key name) || u32(version) || lp(algorithm) || u32(len(aad)) || aad: injective."""
+        return self._aad_prefix + u32(len(aad)) + aad
+
+
+class VersionCipher(_BoundCipher):
+    """Encrypts and decrypts with one key version."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: AeadKey, name: KeyVersionName, uid: bytes) -> None:
+        """`uid` is the key's, 16 bytes. Raises `ValueError` for another length."""
+        super().__init__(key.algorithm, name, uid)
+        self._key = key
 
     def encrypt(self, plaintext: bytes, aad: bytes = b"") -> bytes:
         """A self-describing ciphertext, 49 bytes longer than the plaintext. Raises `LimitExceeded`."""
@@ -81,11 +99,28 @@ class VersionCipher:
 
     def decrypt(self, ciphertext: Ciphertext, aad: bytes = b"") -> bytes:
         """The plaintext of a parsed ciphertext. Raises `LimitExceeded` for the AAD, `DecryptionFailed`."""
-        check_aad(aad)
-        if ciphertext.uid != self._uid or ciphertext.version != self._version:
-            raise DecryptionFailed
+        self._check(ciphertext, aad)
         return self._key.unseal(ciphertext.nonce, ciphertext.body, self._bound(aad))
 
-    def _bound(self, aad: bytes) -> bytes:
-        """0x01 || lp(key name) || u32(version) || lp(algorithm) || u32(len(aad)) || aad: injective."""
-        return self._aad_prefix + u32(len(aad)) + aad
+
+class DeviceVersionCipher(_BoundCipher):
+    """The same ciphertexts, by a key version in a device."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: DeviceAeadKey, name: KeyVersionName, uid: bytes) -> None:
+        super().__init__(key.algorithm, name, uid)
+        self._key = key
+
+    def encrypt(self, plaintext: bytes, aad: bytes = b"") -> Pending[bytes]:
+        """Raises as `VersionCipher.encrypt`."""
+        check_plaintext(plaintext)
+        check_aad(aad)
+        nonce = os.urandom(NONCE_SIZE)
+        sealed = self._key.seal(nonce, plaintext, self._bound(aad))
+        return sealed.then(lambda body: self._header + nonce + body)
+
+    def decrypt(self, ciphertext: Ciphertext, aad: bytes = b"") -> Pending[bytes]:
+        """Raises as `VersionCipher.decrypt`."""
+        self._check(ciphertext, aad)
+        return self._key.unseal(ciphertext.nonce, ciphertext.body, self._bound(aad))

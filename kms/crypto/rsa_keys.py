@@ -4,6 +4,7 @@ Private keys are PKCS#8 (RFC 5208), public keys SubjectPublicKeyInfo (RFC 5280),
 65537.
 """
 
+import hashlib
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
@@ -46,6 +47,16 @@ def spki(key: RSAPublicKey) -> bytes:
 def pkcs8(key: RSAPrivateKey) -> bytes:
     """PrivateKeyInfo in DER, unencrypted."""
     return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+
+
+def pkcs1(material: SecretBytes) -> bytes:
+    """RSAPrivateKey (RFC 8017, appendix A.1.2) in DER of a key of our own."""
+    return load_own(material).private_bytes(Encoding.DER, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+
+
+def digest(algorithm: Algorithm, message: bytes) -> bytes:
+    """The message's digest by the algorithm's hash."""
+    return hashlib.new(algorithm.hash_name, message).digest()
 
 
 def load_own(material: SecretBytes) -> RSAPrivateKey:

@@ -41,14 +41,19 @@ class OaepKey(LoadedKey):
         `LimitExceeded`, `DecryptionFailed`."""
         if self._private is None:
             raise PublicOnly
-        if len(ciphertext) != self._size:
-            raise InvalidField("ciphertext", f"must have {self._size} bytes, not {len(ciphertext)}")
+        self.check_ciphertext(ciphertext, label)
         padding = self._padding(label)
         try:
             return self._private.decrypt(ciphertext, padding)
         except ValueError:
             pass
         raise DecryptionFailed
+
+    def check_ciphertext(self, ciphertext: bytes, label: bytes) -> None:
+        """Raise `InvalidField` for another length than the modulus's, `LimitExceeded` for the label."""
+        if len(ciphertext) != self._size:
+            raise InvalidField("ciphertext", f"must have {self._size} bytes, not {len(ciphertext)}")
+        check_aad(label, "label")
 
     def _padding(self, label: bytes) -> OAEP:
         if not label:

@@ -38,7 +38,7 @@ class PssKey(LoadedKey):
 
     def sign_digest(self, digest: bytes) -> bytes:
         """As `sign`, given the message's digest. Raises `InvalidField` for another length than the hash's."""
-        self._check_digest(digest)
+        self.check_digest(digest)
         return self._sign(digest, self._prehashed)
 
     def verify(self, message: bytes, signature: bytes) -> bytes:
@@ -48,7 +48,7 @@ class PssKey(LoadedKey):
 
     def verify_digest(self, digest: bytes, signature: bytes) -> bytes:
         """The digest, if the signature is its message's. Raises `SignatureInvalid`, `InvalidField`."""
-        self._check_digest(digest)
+        self.check_digest(digest)
         return self._verify(digest, signature, self._prehashed)
 
     def _sign(self, data: bytes, algorithm: HashAlgorithm | Prehashed) -> bytes:
@@ -65,7 +65,8 @@ class PssKey(LoadedKey):
             return data
         raise SignatureInvalid
 
-    def _check_digest(self, digest: bytes) -> None:
+    def check_digest(self, digest: bytes) -> None:
+        """Raise `InvalidField` for another length than the hash's."""
         if len(digest) != self._digest_size:
             name, size = self._hash.name, self._digest_size
             raise InvalidField("digest", f"a {name} digest has {size} bytes, not {len(digest)}")

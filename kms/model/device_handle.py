@@ -12,9 +12,9 @@ _TEXT = re.compile(rf"pkcs11:serial=({_SERIAL.pattern});id=((?:%[0-9A-F]{{2}}){{
 
 @dataclass(frozen=True, slots=True)
 class DeviceHandle:
-    """A key inside a PKCS #11 token: the token's serial number and the key's CKA_ID of 16 bytes.
+    """A key inside a PKCS 11 token: the token's serial number and the key's CKA_ID of 16 bytes.
 
-    Its text is a PKCS #11 URI (RFC 7512, section 2.3) of exactly these two attributes, with every byte of the
+    Its text is a PKCS 11 URI (RFC 7512, section 2.3) of exactly these two attributes, with every byte of the
     id percent-encoded. It tells where a key is and nothing of the key. Raises `ValueError` for anything else.
     """
 

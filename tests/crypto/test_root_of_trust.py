@@ -3,19 +3,25 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 import pytest
+from device.softhsm import SoftHsm, softhsm
 
 from blindfold.secret import SecretBytes
+from kms.crypto.device.device import Device
 from kms.crypto.root_of_trust.interface import RootKeyRecord, RootOfTrust, WrongRootMaterial
 from kms.crypto.root_of_trust.keyfile import Keyfile
 from kms.crypto.root_of_trust.passphrase import SENSITIVE, Argon2Limits, Passphrase
+from kms.crypto.root_of_trust.pkcs11 import Pkcs11
 from kms.crypto.root_of_trust.shamir import Shamir
 from kms.errors import ConfigError, InvalidField, StoreTampered
+
+__all__ = ["softhsm"]
 
 ROOT_KEY = SecretBytes(b"the root key, exactly 32 bytes!!")
 STORE_ID = b"0123456789abcdef"
@@ -24,9 +30,26 @@ QUICK = Argon2Limits(operations=1, memory=8192)
 Make = Callable[[], RootOfTrust]
 
 
-@pytest.fixture(params=["keyfile", "passphrase", "shamir"])
+@pytest.fixture
+def make_pkcs11(softhsm: SoftHsm) -> Iterator[Make]:
+    """Each with a token of its own."""
+    with ExitStack() as stack:
+        made = iter(range(100))
+
+        def make() -> Pkcs11:
+            device = Device(softhsm.new_token(f"token{next(made)}"))
+            stack.callback(device.close)
+            return Pkcs11(device)
+
+        yield make
+
+
+@pytest.fixture(params=["keyfile", "passphrase", "shamir", "pkcs11"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
     """Each call gives a provider with other material."""
+    if request.param == "pkcs11":
+        make: Make = request.getfixturevalue("make_pkcs11")
+        return make
     made = iter(range(100))
     makers: dict[str, Make] = {
         "keyfile": lambda: Keyfile.create(tmp_path / f"key{next(made)}"),

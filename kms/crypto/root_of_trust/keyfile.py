@@ -1,13 +1,13 @@
 """The root of trust of a first run: 32 random bytes in a file of mode 0600."""
 
 import os
-import stat
 from collections.abc import Callable
 from pathlib import Path
 
 from blindfold._encoding import b64url, unb64url
 from blindfold.errors import Corrupt
 from blindfold.secret import SecretBytes
+from kms.crypto.private_file import read_private
 from kms.crypto.root_of_trust import software
 from kms.crypto.root_of_trust.interface import RootKeyRecord, check_provider
 from kms.errors import ConfigError
@@ -62,15 +62,7 @@ class Keyfile:
 
     def _read(self) -> SecretBytes:
         """Raises `ConfigError` for a file that others may read, that is a link, or that is no keyfile."""
-        try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError as error:
-            raise ConfigError(f"cannot open the keyfile {self._path}: {error.strerror}") from error
-        try:
-            self._check_status(os.fstat(descriptor))
-            line = os.read(descriptor, _MAX_FILE_SIZE)
-        finally:
-            os.close(descriptor)
+        line = read_private(self._path, "keyfile", _MAX_FILE_SIZE)
         try:
             text = line.decode("ascii")
             key = SecretBytes(unb64url(text.removeprefix(_PREFIX).removesuffix("\n")))
@@ -80,11 +72,3 @@ class Keyfile:
         if not whole:
             raise ConfigError(f"{self._path} is not a keyfile")
         return key
-
-    def _check_status(self, status: os.stat_result) -> None:
-        if not stat.S_ISREG(status.st_mode):
-            raise ConfigError(f"the keyfile {self._path} is not a regular file")
-        if status.st_mode & 0o077:
-            raise ConfigError(f"others may read the keyfile {self._path}; run chmod 600 on it")
-        if status.st_uid not in (os.geteuid(), 0):
-            raise ConfigError(f"the keyfile {self._path} belongs to another user")

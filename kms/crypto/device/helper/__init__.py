@@ -1,0 +1,1 @@
+"""What runs in a helper process. Nothing else imports it, and nothing else imports `pkcs11`."""
