@@ -5,7 +5,7 @@ n. So nothing leaves before all of these hold, over the very values that were us
 
 1. p*q == n, and p*t * q*t == n*t*t for the fresh random prime t of 3;
 2. e'*d' == 1 modulo (p-1)(q-1), and the exponent of each half is d' modulo p-1, and q-1;
-3. the halves, computed modulo p*t and q*t (Shamir's trick), agree modulo t;
+3. each half, computed modulo p*t and q*t (Shamir's trick), is modulo t what a small power modulo t gives;
 4. the recombined root equals each half modulo its prime.
 """
 
@@ -204,13 +204,12 @@ def crt_root(
     t = check_prime
     p_less_1, q_less_1 = key.p - 1, key.q - 1
     modulus_p, modulus_q = key.p * t, key.q * t
-    exponent_p = reduced(root_exponent, p_less_1, t)
-    exponent_q = reduced(root_exponent, q_less_1, t)
+    exponent_p, exponent_q = reduced(root_exponent, p_less_1), reduced(root_exponent, q_less_1)
     half_p = _primitives.secret_power(base, exponent_p, modulus_p)
     half_q = _primitives.secret_power(base, exponent_q, modulus_q)
     root = recombined(half_p, half_q, key, coefficient)
     # Last, and over the same variables: what was corrupted at any time before and stayed so is seen here.
-    # Halves that agree modulo t say nothing of the primes inside their exponents and moduli, hence the
+    # Halves that are right modulo t say nothing of the primes inside their exponents and moduli, hence the
     # second, fourth and fifth line.
     held = (
         key.p * key.q == key.n,
@@ -218,7 +217,8 @@ def crt_root(
         exponent * root_exponent % (p_less_1 * q_less_1) == 1,
         (root_exponent - exponent_p) % p_less_1 == 0,
         (root_exponent - exponent_q) % q_less_1 == 0,
-        (half_p - half_q) % t == 0,
+        half_p % t == _primitives.secret_power(base, exponent_p % (t - 1), t),
+        half_q % t == _primitives.secret_power(base, exponent_q % (t - 1), t),
         (root - half_p) % key.p == 0,
         (root - half_q) % key.q == 0,
     )
@@ -227,9 +227,9 @@ def crt_root(
     return root
 
 
-def reduced(root_exponent: Integer, prime_less_1: Integer, check_prime: Integer) -> Integer:
-    """The exponent of one half: right modulo both the prime and the check prime."""
-    return root_exponent % (prime_less_1 * (check_prime - 1))
+def reduced(root_exponent: Integer, prime_less_1: Integer) -> Integer:
+    """The exponent of one half."""
+    return root_exponent % prime_less_1
 
 
 def recombined(half_p: Integer, half_q: Integer, key: PrivateKey, coefficient: Integer) -> Integer:
