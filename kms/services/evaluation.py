@@ -8,11 +8,12 @@ once a revocation is acknowledged, no answer that was decided before it leaves.
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import MappingProxyType
+from typing import Any
 
 from blindfold import Binding
 from blindfold.errors import ElementOutOfRange, EvaluationFault
@@ -38,6 +39,7 @@ from kms.model.records import BlindfoldKeyRecord
 from kms.services.blindfold_keys import key_row
 from kms.services.call import Call
 from kms.services.deny_lists import DenyLists
+from kms.services.evaluation_round import Round
 from kms.services.guard import ALLOW, ATTEMPTS, FAIL, Guard, refusal_event
 from kms.services.keyring import Keyring
 from kms.services.policy_changes import revision_row
@@ -45,7 +47,7 @@ from kms.services.policy_documents import PolicyDocuments, StoredPolicy
 from kms.services.repository import Loaded, Repository
 from kms.services.secret_policies import digest_row
 from kms.services.use_budget import Counter, UseBudget
-from kms.storage.interface import Require, WriteConflict
+from kms.storage.interface import Receipt, Require, WriteConflict
 
 ACTION = "EvaluateBlinded"
 MAX_ELEMENTS = 256
@@ -68,6 +70,10 @@ class PolicyBinding:
 
 
 Result = bytes | KmsError
+
+
+class _NoLongerPermitted(Exception):
+    """What allowed the request changed while it waited for a worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +132,18 @@ class _Work:
             for element in self.elements
         ]
 
-    def events(self, permit: _Permit, results: Sequence[Result]) -> list[AuditEvent]:
+    def ended(self) -> list[Result]:
+        """Raises `_NoLongerPermitted` where an element has no result."""
+        results = [result for result in self.results if result is not None]
+        if len(results) < len(self.results):
+            raise _NoLongerPermitted
+        return results
+
+    def events(self, rule: str, results: Sequence[Result]) -> list[AuditEvent]:
         made = []
         for element, result in zip(self.elements, results, strict=True):
             details = {**self.named, "element_sha256": _digest(element)}
-            decision, reason = (FAIL, result.reason) if isinstance(result, KmsError) else (ALLOW, permit.rule)
+            decision, reason = (FAIL, result.reason) if isinstance(result, KmsError) else (ALLOW, rule)
             made.append(self.call.event(ACTION, str(self.key), decision, reason, details))
         return made
 
@@ -190,16 +203,15 @@ class Evaluation:
             if attempt == 0:
                 counter = _counter(work.key, permit.policy)
                 await self._budget.spend(counter, len(work.elements), work.call.time)
-            await self._run(work, permit, key)
-            results = [result for result in work.results if result is not None]
-            if len(results) < len(work.elements):
-                continue
-            required = [permit.head.require(), permit.revision.require(), key.row.require(), *permit.still]
+            evaluator = await self._evaluator(work.key, key)
             try:
-                await self._guard.commit(required, work.events(permit, results))
-            except WriteConflict:
+                await self._round(work, permit, key, evaluator)
+            except (_NoLongerPermitted, WriteConflict):
                 continue
-            return Evaluated(results, permit.policy.content.decrypt_cache_timeout_seconds)
+            if any(isinstance(result, EvaluationFailed) for result in work.results):
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._workers, _self_test, evaluator)
+            return Evaluated(work.ended(), permit.policy.content.decrypt_cache_timeout_seconds)
         raise Unavailable("what decides about this call was changed again and again; repeat it")
 
     async def _permit(self, work: _Work) -> _Permit:
@@ -263,35 +275,29 @@ class Evaluation:
             raise Denied("UNKNOWN_REVISION")
         return head, revision
 
-    async def _run(self, work: _Work, permit: _Permit, key: _Key) -> None:
-        """Evaluate what has no result yet; what the permit no longer covers stays without."""
+    async def _evaluator(self, name: BlindfoldKeyName, key: _Key) -> Evaluator:
+        evaluator = self._keyring.evaluator_at_hand(name)
+        if evaluator is not None:
+            return evaluator
         loop = asyncio.get_running_loop()
-        evaluator = self._keyring.evaluator_at_hand(work.key)
-        if evaluator is None:
-            evaluator = await loop.run_in_executor(
-                self._workers, self._keyring.evaluator, work.key, key.row.record, key.begun
-            )
+        return await loop.run_in_executor(
+            self._workers, self._keyring.evaluator, name, key.row.record, key.begun
+        )
 
-        def still_holds() -> bool:
-            current = self._repository.is_current
-            return (
-                current(permit.revision)
-                and current(permit.head)
-                and current(key.row)
-                and self._deny_lists.admits(work.call.caller)
-            )
+    async def _round(self, work: _Work, permit: _Permit, key: _Key, evaluator: Evaluator) -> None:
+        """Evaluate what has no result yet, and commit. What is no longer permitted stays without."""
+        rows: tuple[Loaded[Any], ...] = (permit.revision, permit.head, key.row)
+
+        def evaluate(index: int) -> None:
+            if all(map(self._repository.is_current, rows)) and self._deny_lists.admits(work.call.caller):
+                work.results[index] = _evaluate(evaluator, work.elements[index], key.exponent, index)
+
+        def commit() -> "Future[Receipt]":
+            required = [*(row.require() for row in rows), *permit.still]
+            return self._guard.submit(required, work.events(permit.rule, work.ended()))
 
         missing = [index for index, result in enumerate(work.results) if result is None]
-        jobs = [
-            loop.run_in_executor(
-                self._workers, _evaluate, evaluator, work.elements[index], key.exponent, index, still_holds
-            )
-            for index in missing
-        ]
-        for index, result in zip(missing, await asyncio.gather(*jobs), strict=True):
-            work.results[index] = result
-        if any(isinstance(result, EvaluationFailed) for result in work.results):
-            await loop.run_in_executor(self._workers, _self_test, evaluator)
+        await Round(evaluate, commit).run(self._workers, missing)
 
 
 def _check_document(policy: StoredPolicy, tenant: str, binding: RevisionBinding | PolicyBinding) -> None:
@@ -322,12 +328,7 @@ def _counter(key: BlindfoldKeyName, policy: StoredPolicy) -> Counter:
     return Counter(row, key.tenant, str(key), MAX_EVALUATIONS)
 
 
-def _evaluate(
-    evaluator: Evaluator, element: bytes, exponent: int, index: int, still_holds: Callable[[], bool]
-) -> Result | None:
-    """None if the permit no longer holds. Runs in a worker, perhaps long after it was asked for."""
-    if not still_holds():
-        return None
+def _evaluate(evaluator: Evaluator, element: bytes, exponent: int, index: int) -> Result:
     try:
         return evaluator.evaluate(element, exponent)
     except ElementOutOfRange as error:

@@ -173,13 +173,17 @@ class Guard:
         """Wait until changes and events are durable. Raises `WriteConflict`, `Unavailable`."""
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[Receipt] = loop.create_future()
+        self.submit(changes, events).add_done_callback(partial(hand_over, waiter, loop))
+        return await waiter
+
+    def submit(self, changes: Changes, events: Sequence[AuditEvent]) -> "Future[Receipt]":
+        """As `commit`, from any thread. What it raises is the future's outcome."""
         self._forget_what(changes)
         done = self._store.commit(changes, events)
         if changes:
             done.add_done_callback(lambda _: self._forget_what(changes))
         done.add_done_callback(partial(self._observe_durable, events))
-        done.add_done_callback(partial(_hand_over, waiter, loop))
-        return await waiter
+        return done
 
     def _observe_durable(self, events: Sequence[AuditEvent], done: "Future[Receipt]") -> None:
         if done.exception() is None:
@@ -194,7 +198,7 @@ class Guard:
                 self._forget(change)
 
 
-def _hand_over(
+def hand_over(
     waiter: "asyncio.Future[Receipt]", loop: asyncio.AbstractEventLoop, done: "Future[Receipt]"
 ) -> None:
     """Give an outcome to who waits in the loop: at once where this is the loop's thread.
