@@ -38,6 +38,9 @@ _POLICY_READ = (
     | _permissions("kmsPolicies", "get list explain reviewAccess simulate")
     | _permissions("prefixSets", "get list")
 )
+_ACCESS_READ = _permissions("secretManagementAccesses", "get list")
+_ACCESS_STOP = frozenset({"secretManagementAccesses.delete"})
+_ACCESS_WRITE = _permissions("secretManagementAccesses", "create update")
 _POLICY_STOP = _permissions("secretPolicies", "revokeRevision narrowRevision delete") | frozenset(
     {"kmsPolicies.delete"}
 )
@@ -74,6 +77,8 @@ ROLES: Mapping[str, frozenset[str]] = MappingProxyType(
         | _POLICY_STOP
         | _POLICY_CHECK
         | _POLICY_CHOICE
+        | _ACCESS_READ
+        | _ACCESS_STOP
         | _KEY_READ
         | _SEALING
         | _LIMITS
@@ -83,12 +88,15 @@ ROLES: Mapping[str, frozenset[str]] = MappingProxyType(
         | _POLICY_CHECK
         | _POLICY_WRITE
         | _POLICY_CHOICE
+        | _ACCESS_READ
+        | _ACCESS_STOP
+        | _ACCESS_WRITE
         | _SEALING
         | _NAMESPACE_READ,
         "key-admin": _KEY_READ | _KEY_LIFE | _permissions("blindfold", "getPublicKey") | _NAMESPACE_READ,
         "key-user": _KEY_USE | _permissions("keys", "get list"),
         "secret-sealer": _SEALING,
-        "auditor": _AUDIT | _POLICY_READ,
+        "auditor": _AUDIT | _POLICY_READ | _ACCESS_READ,
         ENROLLER: _permissions("identities", "createJoinToken"),
         OPERATOR: _permissions("tenants", "create get list backup restore")
         | _permissions("tenants", "enable disable scheduleDestroy cancelDestroy getDestructionReceipt")

@@ -45,6 +45,7 @@ _MODULES: Mapping[str, str] = MappingProxyType(
         "NamespaceService": "namespace_service",
         "PrefixSetService": "prefix_set_service",
         "RateLimitService": "rate_limit_service",
+        "SecretManagementAccessService": "secret_management_access_service",
         "SecretPolicyService": "secret_policy_service",
         "StatusService": "status_service",
         "TenantService": "tenant_service",

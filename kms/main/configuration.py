@@ -12,6 +12,7 @@ from kms.errors import ConfigError, InvalidField
 from kms.identity.authority import ServerNames
 from kms.identity.spiffe import SpiffeId
 from kms.model.rate_limit import Limit, parse_limit
+from kms.model.secret_management_access import Allowances
 from kms.server.forwarded import ENVOY_HEADER
 from kms.server.interceptors.forwarding import ProxyRules
 
@@ -34,7 +35,9 @@ class Configuration:
     denials of a caller in so many seconds are an alert. Alerts go to the log and to `alert_webhook`: "", or
     an https URL on one of `alert_webhook_hosts`. `rate_limits` hold for every tenant (docs/limits.md). Keys
     of JWT issuers are fetched from `jwt_issuer_hosts` alone. Certificates of servers that the KMS connects to
-    are verified by those of the `..._ca_file`, by the system's where it is "". Raises `ConfigError`.
+    are verified by those of the `..._ca_file`, by the system's where it is "". Accesses to vaults may have
+    credentials in clear, and http on loopback addresses, where `allow_clear_secrets` and `allow_plain_http`
+    say so. Raises `ConfigError`.
     """
 
     directory: Path
@@ -60,6 +63,8 @@ class Configuration:
     alert_webhook_ca_file: str = ""
     jwt_issuer_hosts: tuple[str, ...] = ()
     jwt_issuer_ca_file: str = ""
+    allow_clear_secrets: bool = False
+    allow_plain_http: bool = False
 
     def __post_init__(self) -> None:
         if self.root_of_trust not in PROVIDERS:
@@ -102,6 +107,10 @@ class Configuration:
         else:
             return ProxyRules(identities, networks, self.proxy_certificate_header.lower())
         raise ConfigError(f"proxy_identities or proxy_addresses: {problem}")
+
+    @property
+    def allowances(self) -> Allowances:
+        return Allowances(clear_secrets=self.allow_clear_secrets, plain_http=self.allow_plain_http)
 
     @property
     def platform_limits(self) -> tuple[Limit, ...]:
@@ -152,6 +161,7 @@ _LISTS = (
     "jwt_issuer_hosts",
 )
 _NUMBERS = ("alert_denials", "alert_denials_seconds")
+_SWITCHES = ("allow_clear_secrets", "allow_plain_http")
 _OPTIONAL = ("proxy_listen", "monitoring_listen")
 
 
@@ -164,13 +174,17 @@ def _typed(path: Path, name: str, value: object) -> object:
         if type(value) is int:
             return value
         raise ConfigError(f"{path}: {name} is a whole number")
+    if name in _SWITCHES:
+        if isinstance(value, bool):
+            return value
+        raise ConfigError(f"{path}: {name} is true or false")
     if not isinstance(value, str):
         raise ConfigError(f"{path}: {name} is a string")
     return Path(value) if name in _PATHS else value
 
 
 def _toml(value: object) -> str:
-    """A basic string, or an array of them; JSON's escapes are TOML's."""
+    """As JSON has it, whose escapes, numbers and truths are TOML's; an array of strings too."""
     if isinstance(value, tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
-    return str(value) if isinstance(value, int) else json.dumps(str(value))
+    return json.dumps(value if isinstance(value, int) else str(value))

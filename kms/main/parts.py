@@ -22,6 +22,7 @@ from kms.main.configuration import Configuration
 from kms.model.audit_event import AuditEvent
 from kms.model.rate_limit import Limit
 from kms.model.records import AuthorityRecord
+from kms.model.secret_management_access import NOTHING_ALLOWED, Allowances
 from kms.services.access_review import AccessReview
 from kms.services.agenda import Agenda
 from kms.services.audit_log import AuditLog
@@ -54,6 +55,7 @@ from kms.services.rate_limits import RateLimits
 from kms.services.refusals import Refusals
 from kms.services.repository import Repository
 from kms.services.restores import Restores
+from kms.services.secret_management_accesses import SecretManagementAccesses
 from kms.services.secret_policies import SecretPolicies
 from kms.services.simulation import Simulations
 from kms.services.spent_tokens import SpentTokens
@@ -104,6 +106,7 @@ class Parts:
     key_versions: KeyVersions
     kms_policies: KmsPolicies
     prefix_sets: PrefixSets
+    secret_management_accesses: SecretManagementAccesses
     access_review: AccessReview
     simulations: Simulations
     cryptography: Cryptography
@@ -141,11 +144,12 @@ def assemble(
     clock: Callable[[], int] = monotonic_ns,
     issuer_hosts: Collection[str] = (),
     fetch: Fetch = fetch_nothing,
+    allowances: Allowances = NOTHING_ALLOWED,
 ) -> Parts:
     """Wire the parts. `workers` run private operations; `server_names` are the server's DNS names.
 
     `platform_limits` hold for every tenant; `clock` is monotonic, in nanoseconds. `fetch` reads
-    the keys of JWT issuers on those hosts.
+    the keys of JWT issuers on those hosts. `allowances` are for accesses to vaults.
     """
     store = vault.store
     repository, keyring = Repository(store), Keyring(vault)
@@ -200,6 +204,7 @@ def assemble(
         key_versions=versions,
         kms_policies=KmsPolicies(guard, repository),
         prefix_sets=PrefixSets(guard, repository),
+        secret_management_accesses=SecretManagementAccesses(guard, repository, allowances),
         access_review=AccessReview(guard, repository, deny_lists, policies, documents),
         simulations=Simulations(guard, repository, store, policies, documents),
         cryptography=Cryptography(operations),

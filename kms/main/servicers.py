@@ -19,6 +19,7 @@ from kms.server.servicers.kms_policies import KmsPolicyServicer
 from kms.server.servicers.namespaces import NamespaceServicer
 from kms.server.servicers.prefix_sets import PrefixSetServicer
 from kms.server.servicers.rate_limits import RateLimitServicer
+from kms.server.servicers.secret_management_accesses import SecretManagementAccessServicer
 from kms.server.servicers.secret_policies import SecretPolicyServicer
 from kms.server.servicers.status import StatusServicer
 from kms.server.servicers.tenants import TenantServicer
@@ -37,6 +38,7 @@ def main_servicers(parts: Parts, scheduler: Scheduler, status: StatusReport) -> 
         SecretPolicyServicer(parts.secret_policies, parts.access_review, parts.simulations),
         KmsPolicyServicer(parts.kms_policies, parts.access_review, parts.simulations),
         PrefixSetServicer(parts.prefix_sets),
+        SecretManagementAccessServicer(parts.secret_management_accesses),
         KeyServicer(parts.keys, parts.key_versions),
         ImportServicer(parts.transfers, parts.key_versions),
         CryptoServicer(parts.cryptography, parts.randomness),

@@ -108,6 +108,7 @@ async def _run(
         configuration.platform_limits,
         issuer_hosts=configuration.jwt_issuer_hosts,
         fetch=HttpsReader(configuration.jwt_issuer_hosts, trusting(configuration.jwt_issuer_ca_file)),
+        allowances=configuration.allowances,
     )
     scheduler = make_scheduler(parts, utc_now)
     status = StatusReport(parts.guard, configuration, vault, parts.repository, utc_now())

@@ -36,7 +36,7 @@ from kms.model.secret_management_access import (
 )
 from kms.model.secret_type import SECRET_TYPE
 
-MAX_ACCESS_BYTES = 1 << 20
+MAX_ACCESS_BYTES = 256 << 10
 
 _TEXT = string()
 

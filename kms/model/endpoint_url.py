@@ -6,9 +6,11 @@ from ipaddress import ip_address
 from typing import Self
 from urllib.parse import urlsplit
 
+from blindfold.envelope import MAX_NAME
 from kms.errors import InvalidField
 
-MAX_URL = 512
+# The name in a sealed file, which an endpoint is for its credentials, has no more.
+MAX_URL = MAX_NAME
 
 _CHARACTERS = re.compile(r"[-A-Za-z0-9._~:/\[\]]+", re.ASCII)
 _LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"

@@ -292,6 +292,17 @@ class DueRecord(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class SecretManagementAccessRecord(Record):
+    """How workloads reach a vault: the JSON object of `kms.model.access_json`, canonical."""
+
+    KIND: ClassVar[str] = "secretManagementAccesses"
+    content: bytes
+    create_time: datetime
+    update_time: datetime
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class UserIdentificationRecord(Record):
     """What tells users apart for the limiters that name it. `kind` is fixed for its life."""
 

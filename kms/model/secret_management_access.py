@@ -214,6 +214,9 @@ class Allowances:
     plain_http: bool = False
 
 
+NOTHING_ALLOWED = Allowances()
+
+
 @dataclass(frozen=True, slots=True)
 class SecretManagementAccess:
     """Everything of an access but its name.

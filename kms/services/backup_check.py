@@ -48,6 +48,7 @@ from kms.model.records import (
     NamespaceRecord,
     PrimaryRecord,
     RateLimiterRecord,
+    SecretManagementAccessRecord,
     TenantRecord,
     UseRecord,
     UserIdentificationRecord,
@@ -61,6 +62,7 @@ from kms.services.kms_policy_contents import content_object
 from kms.services.policy_changes import revision_row
 from kms.services.prefix_sets import PrefixSetSettings
 from kms.services.rate_limiters import identification_settings, limiter_settings
+from kms.services.secret_management_accesses import access_of
 from kms.services.tenant_key import TenantKey
 from kms.services.version_check import Unsound, Versions, check_blindfold_life, check_key, check_life
 
@@ -120,6 +122,7 @@ class BackupCheck:
             UserIdentificationRecord.KIND: self._check_identification,
             RateLimiterRecord.KIND: self._check_limiter,
             PrefixSetRecord.KIND: self._check_prefix_set,
+            SecretManagementAccessRecord.KIND: self._check_access,
         }
 
     def take(self, row: BackupRow) -> None:
@@ -262,6 +265,9 @@ class BackupCheck:
 
     def _check_prefix_set(self, row: str, name: ResourceName, record: PrefixSetRecord) -> None:
         PrefixSetSettings(record.prefixes, record.description)
+
+    def _check_access(self, row: str, name: ResourceName, record: SecretManagementAccessRecord) -> None:
+        access_of(record)
 
     def _check_limiter(self, row: str, name: ResourceName, record: RateLimiterRecord) -> None:
         limiter_settings(record)

@@ -22,6 +22,7 @@ from kms.model.names import (
     PrefixSetName,
     RateLimiterName,
     ResourceName,
+    SecretManagementAccessName,
     SecretPolicyName,
     SecretPolicyRevisionName,
     TenantName,
@@ -50,6 +51,7 @@ from kms.model.records import (
     NamespaceRecord,
     PrimaryRecord,
     RateLimiterRecord,
+    SecretManagementAccessRecord,
     SettingsRecord,
     SignerRecord,
     TenantRecord,
@@ -140,6 +142,9 @@ KINDS: Mapping[str, RowKind] = MappingProxyType(
         IdentityRecord.KIND: RowKind(IdentityRecord, parse_identity_name),
         UserIdentificationRecord.KIND: RowKind(UserIdentificationRecord, UserIdentificationName.parse),
         RateLimiterRecord.KIND: RowKind(RateLimiterRecord, RateLimiterName.parse),
+        SecretManagementAccessRecord.KIND: RowKind(
+            SecretManagementAccessRecord, SecretManagementAccessName.parse
+        ),
         DenyList.KIND: RowKind(DenyList, TenantName.parse),
     }
 )

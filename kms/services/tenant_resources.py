@@ -1,11 +1,11 @@
-"""Resources that belong to a tenant as a whole: made, read, listed, changed and deleted in one way."""
+"""Resources of a tenant, or of a namespace, that are made, read, listed, changed and deleted in one way."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from kms.errors import WrongState
-from kms.model.names import ResourceName, TenantName
+from kms.model.names import NamespaceName, ResourceName, TenantName
 from kms.services.call import Call, Outcome, Page
 from kms.services.guard import Action, Guard
 from kms.services.repository import Loaded, Repository, Stored, create, found, page, same_request
@@ -45,7 +45,7 @@ class Actions:
 
 
 class TenantResources(Generic[M]):
-    """Base: those of one kind of record, at most `most` in a tenant. Subclasses say what they are made of."""
+    """Base: those of one kind of record, at most `most` in a parent. Subclasses say what they are made of."""
 
     def __init__(
         self, guard: Guard, repository: Repository, kind: type[M], actions: Actions, most: int
@@ -60,7 +60,9 @@ class TenantResources(Generic[M]):
         """Raises `NotFound`."""
         return await self._guard.perform(call, self._actions.get, name, lambda: Outcome(self._found(name)))
 
-    async def list(self, call: Call, parent: TenantName, after: str, limit: int) -> Page[Loaded[M]]:
+    async def list(
+        self, call: Call, parent: TenantName | NamespaceName, after: str, limit: int
+    ) -> Page[Loaded[M]]:
         def act() -> Outcome[Page[Loaded[M]]]:
             rows = self._repository.scan(self._kind, f"{parent}/{self._kind.KIND}/", after, limit + 1)
             return Outcome(page(rows, limit))
@@ -116,7 +118,7 @@ class TenantResources(Generic[M]):
 
     def _check_number(self, folder: str) -> None:
         if len(self._repository.scan(self._kind, folder, limit=self._most)) >= self._most:
-            raise WrongState(f"the tenant has {self._most} {self._kind.KIND} already; delete one first")
+            raise WrongState(f"there are {self._most} {self._kind.KIND} already; delete one first")
 
 
 def _folder(name: ResourceName) -> str:

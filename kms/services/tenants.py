@@ -17,6 +17,7 @@ from kms.model.records import (
     KeyRecord,
     NamespaceRecord,
     PrimaryRecord,
+    SecretManagementAccessRecord,
     TenantRecord,
 )
 from kms.model.tenant_lifecycle import TenantState
@@ -145,7 +146,13 @@ class Tenants:
 
 
 # What keeps a namespace from being deleted.
-_INSIDE: tuple[type[Stored], ...] = (SecretPolicyRecord, KmsPolicyRecord, KeyRecord, IdentityRecord)
+_INSIDE: tuple[type[Stored], ...] = (
+    SecretPolicyRecord,
+    KmsPolicyRecord,
+    KeyRecord,
+    IdentityRecord,
+    SecretManagementAccessRecord,
+)
 
 
 class Namespaces:

@@ -68,7 +68,7 @@ REFUSED = [
     "https://väult.example",
     "https://v%61ult.example",
     "https://" + "a." * 127 + "example",
-    "https://vault.corp.example/" + "x" * 513,
+    "https://vault.corp.example/" + "x" * 229,
 ]
 PATHS = ["secret", "secret/db/password", "a.b/c-d_e~f/@:+=,", "..x/y..", "x" * 512]
 NO_PATHS = [

@@ -61,6 +61,7 @@ class Made:
         self.sealed = [kms.seal(b"sealed", policy) for policy in (WEB_TLS, f"{PROD}/secretPolicies/by-name")]
         office = {"parent": f"{NAME}", "prefix_set_id": "office", "prefix_set": {"prefixes": ["10.0.0.0/8"]}}
         kms.as_("author").call("PrefixSetService", "CreatePrefixSet", office)
+        self.access = kms.add_access("main")
         named = kms.add_identification("user", "ADDRESS")
         kms.add_limiter("by-user", number=1000, user_identification=named)
         enrol_by_jwt(kms)
@@ -80,6 +81,8 @@ class Made:
         assert use(kms, "Verify", **MESSAGE, **signature)
         assert use(kms, "MacVerify", name=self.mac["name"], mac=self.mac["mac"], **MESSAGE)
         assert use(kms, "AsymmetricDecrypt", **self.rsa)["plaintext"] == PLAINTEXT
+        fetched = {"name": self.access}
+        assert kms.as_("web").call("SecretManagementAccessService", "FetchSecretManagementAccess", fetched)
         assert [open_sealed(kms.as_("web"), sealed).reveal() for sealed in self.sealed] == [b"sealed"] * 2
 
 

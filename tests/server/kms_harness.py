@@ -16,6 +16,7 @@ from server.server_harness import EventLoop
 
 import blindfold
 from blindfold import Bundle, KeyDocument, PolicyDocument
+from blindfold.forms import to_location
 from blindfold.private_key import PrivateKey
 from kms.audit.authenticated_store import AuthenticatedStore, open_store
 from kms.client.api import Api
@@ -49,6 +50,7 @@ from kms.server.servicers.kms_policies import KmsPolicyServicer
 from kms.server.servicers.namespaces import NamespaceServicer
 from kms.server.servicers.prefix_sets import PrefixSetServicer
 from kms.server.servicers.rate_limits import RateLimitServicer
+from kms.server.servicers.secret_management_accesses import SecretManagementAccessServicer
 from kms.server.servicers.secret_policies import SecretPolicyServicer
 from kms.server.servicers.tenants import TenantServicer
 from kms.server.servicers.trusted_authorities import TrustedAuthorityServicer
@@ -187,6 +189,27 @@ class RunningKms:
         author.call("KmsPolicyService", "SetNamespacePolicy", attached)
         return str(name)
 
+    def add_access(self, identifier: str, policy: str = WEB_TLS) -> str:
+        """The name of an access to a vault, for who has the label app=web."""
+        endpoint = "https://vault.corp.example:8200"
+        location = to_location(self.seal(b"token", policy, name=endpoint))
+        content = {
+            "provider": "vault",
+            "where": {"expressions": ["app=web"]},
+            "endpoint": endpoint,
+            "authentication": {"token": {"token": {"blindfold": {"location": location}}}},
+            "mounts": [{"path": "secret", "engine": "VAULT_ENGINE_KV_V2"}],
+        }
+        request = {
+            "parent": PROD,
+            "secret_management_access_id": identifier,
+            "secret_management_access": {"content": content},
+        }
+        service = self.as_("author")
+        return str(
+            service.call("SecretManagementAccessService", "CreateSecretManagementAccess", request)["name"]
+        )
+
     def make_key(self, key_id: str, purpose: str = "ENCRYPT_DECRYPT", **key: Any) -> str:
         """The name of a key with a first version, unless it says `skip_initial_version`."""
         skip = key.pop("skip_initial_version", False)
@@ -288,6 +311,7 @@ def _app(parts: Parts, offset: list[timedelta], limiter: RateLimiter) -> App:
             SecretPolicyServicer(parts.secret_policies, parts.access_review, parts.simulations),
             KmsPolicyServicer(parts.kms_policies, parts.access_review, parts.simulations),
             PrefixSetServicer(parts.prefix_sets),
+            SecretManagementAccessServicer(parts.secret_management_accesses),
             KeyServicer(parts.keys, parts.key_versions),
             ImportServicer(parts.transfers, parts.key_versions),
             CryptoServicer(parts.cryptography, parts.randomness),

@@ -28,6 +28,7 @@ from protos.kms.v1 import (
     namespace_service_pb2,
     prefix_set_service_pb2,
     rate_limit_service_pb2,
+    secret_management_access_service_pb2,
     secret_policy_service_pb2,
     status_service_pb2,
     trusted_authority_service_pb2,
@@ -345,7 +346,8 @@ OPERATION_CLASSES = {
         *("GetNamespacePolicy", "GetRateLimiter", "ListRateLimiters"),
         *("GetUserIdentification", "ListUserIdentifications"),
         *("GetNamespacePolicy", "GetJwtIssuer", "ListJwtIssuers"),
-        *("GetPrefixSet", "ListPrefixSets"),
+        *("GetPrefixSet", "ListPrefixSets", "GetSecretManagementAccess", "ListSecretManagementAccesses"),
+        "FetchSecretManagementAccess",
         *("ReviewKmsPolicyAccess", "ReviewSecretPolicyAccess", "SimulateKmsPolicy", "SimulateSecretPolicy"),
         *("GetTrustedAuthority", "ListTrustedAuthorities"),
     },
@@ -369,7 +371,8 @@ OPERATION_CLASSES = {
         *("ExportKeyVersion", "CreateKmsPolicy", "UpdateKmsPolicy", "DeleteKmsPolicy", "UndeleteKmsPolicy"),
         *("SetNamespacePolicy", "CreateRateLimiter", "UpdateRateLimiter", "DeleteRateLimiter"),
         *("CreateUserIdentification", "UpdateUserIdentification", "DeleteUserIdentification"),
-        *("CreatePrefixSet", "UpdatePrefixSet", "DeletePrefixSet"),
+        *("CreatePrefixSet", "UpdatePrefixSet", "DeletePrefixSet", "CreateSecretManagementAccess"),
+        *("UpdateSecretManagementAccess", "DeleteSecretManagementAccess"),
         *("SetNamespacePolicy", "DeleteIdentity", "CreateJwtIssuer", "UpdateJwtIssuer", "DeleteJwtIssuer"),
         *("CreateTrustedAuthority", "UpdateTrustedAuthority", "DeleteTrustedAuthority", "RevokeCertificate"),
     },
@@ -379,6 +382,7 @@ MODULES = (
     *(jwt_issuer_service_pb2, trusted_authority_service_pb2),
     *(key_service_pb2, kms_policy_service_pb2, namespace_service_pb2),
     *(prefix_set_service_pb2, rate_limit_service_pb2, secret_policy_service_pb2, status_service_pb2, tenants),
+    secret_management_access_service_pb2,
 )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import grpc
 import pytest
 from server.asking import OK, Outcome, ask, ask_well
-from server.kms_harness import ACME
+from server.kms_harness import ACME, PROD
 from server.made_requests import Attempt, attempts, resource_names
 from server.server_harness import Authority, write_credentials
 from server.watched_kms import Listener, WatchedKms, watched_kms
@@ -61,6 +61,7 @@ def furnish(watched: WatchedKms) -> None:
     kms.add_policy(REAL)
     kms.allow_keys(policy_id=REAL)
     kms.make_key(REAL)
+    kms.add_access(REAL, f"{PROD}/secretPolicies/{REAL}")
     for grant in (Grant(IdentityName("acme", "prod", REAL)), Grant(SiteName("acme", REAL))):
         kms.issue(grant, kms.directory / "real" / type(grant.identity).__name__)
     everything = Grant(IdentityName("globex", "prod", "mallory"), roles=ALL_ROLES)

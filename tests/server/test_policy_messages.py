@@ -8,7 +8,8 @@ from hypothesis import given
 from kms.errors import InvalidField
 from kms.model.policy import PolicyKind
 from kms.model.policy_json import parse_policy, to_json
-from kms.server.policy_content import content_message, kms_content_message, to_content, to_fields
+from kms.server.json_messages import to_fields
+from kms.server.policy_content import content_message, kms_content_message, to_content
 from protos.kms.v1.kms_policy_pb2 import KmsPolicyContent
 from protos.kms.v1.policy_pb2 import Action, Operation, Rule, Transformer
 from protos.kms.v1.secret_policy_pb2 import Binding, SecretPolicyContent

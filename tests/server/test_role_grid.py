@@ -10,12 +10,13 @@ from server.watched_kms import watched_kms
 from kms.authz.roles import ENROLLER, OPERATOR, ROLES
 
 WRITE = "WRITE_ROLES"
-OF_ALL = {"EvaluateBlinded", "GetKeyDocument"}
+OF_ALL = {"EvaluateBlinded", "FetchSecretManagementAccess", "GetKeyDocument"}
 POLICY_READING = {
     *("GetSecretPolicy", "ListSecretPolicies", "GetRevision", "ListRevisions", "ExplainSecretPolicy"),
     *("GetKmsPolicy", "ListKmsPolicies", "GetKmsPolicyRevision", "ListKmsPolicyRevisions"),
     *("ExplainKmsPolicy", "ReviewKmsPolicyAccess", "ReviewSecretPolicyAccess"),
     *("SimulateKmsPolicy", "SimulateSecretPolicy", "GetPrefixSet", "ListPrefixSets"),
+    *("GetSecretManagementAccess", "ListSecretManagementAccesses"),
 }
 AUDIT = {"ListAuditEvents", "ExportAuditEvents", "GetCheckpoint"}
 KEY_READING = {"GetKey", "ListKeys", "GetKeyVersion", "ListKeyVersions"}

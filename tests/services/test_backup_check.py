@@ -129,6 +129,8 @@ def test_what_others_need_is_there(sound, kind, name, problem):
         ("secretPolicies", f"{PROD}/secretPolicies/web-tls", {"revision": 2}),
         ("secretPolicies", f"{PROD}/secretPolicies/web-tls", {"digest": "AA"}),
         ("prefixSets", f"{ACME}/prefixSets/office", {"prefixes": []}),
+        ("secretManagementAccesses", f"{PROD}/secretManagementAccesses/main", {"content": "e30"}),
+        ("secretManagementAccesses", f"{PROD}/secretManagementAccesses/main", {"content": "AQ"}),
         ("prefixSets", f"{ACME}/prefixSets/office", {"prefixes": ["10.0.0.1/8"]}),
         ("userIdentifications", f"{ACME}/userIdentifications/user", {"header": "x-user"}),
         ("rateLimiters", f"{ACME}/rateLimiters/by-user", {"number": 0}),

@@ -9,8 +9,8 @@ from kms.services.rate_limits import Requester
 from protos.kms.v1 import crypto_service_pb2
 
 _READ_VERBS = (
-    *("Check", "Explain", "ExportAuditEvents", "Get", "List", "Review", "Server", "Simulate", "Validate"),
-    "Watch",
+    *("Check", "Explain", "ExportAuditEvents", "Fetch", "Get", "List", "Review", "Server", "Simulate"),
+    *("Validate", "Watch"),
 )
 _CRYPTO = f"/{crypto_service_pb2.DESCRIPTOR.services_by_name['CryptoService'].full_name}/"
 # Each element of a blind evaluation is a unit (docs/spec/blindfold.md, "Opening"), like an item of a batch.

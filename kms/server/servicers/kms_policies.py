@@ -7,7 +7,8 @@ import grpc
 from kms.model.names import KmsPolicyName, KmsPolicyRevisionName, NamespaceName, check_id
 from kms.server.call import ServicerContext, service_call
 from kms.server.convert import page_token, to_last_name, to_page_size, to_request_id
-from kms.server.policy_content import to_content, to_fields
+from kms.server.json_messages import to_fields
+from kms.server.policy_content import to_content
 from kms.server.servicers.kms_policy_messages import (
     explanation_message,
     namespace_policy_message,

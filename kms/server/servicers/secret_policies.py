@@ -7,7 +7,8 @@ import grpc
 from kms.model.names import NamespaceName, SecretPolicyName, SecretPolicyRevisionName, check_id
 from kms.server.call import ServicerContext, service_call
 from kms.server.convert import page_token, to_comment, to_last_name, to_page_size, to_request_id
-from kms.server.policy_content import content_message, to_content, to_fields
+from kms.server.json_messages import to_fields
+from kms.server.policy_content import content_message, to_content
 from kms.server.servicers.policy_messages import (
     access_message,
     simulation_message,

@@ -1,0 +1,368 @@
+"""Accesses to vaults: who writes them, whom they are handed to, and what is in none of them."""
+
+import asyncio
+import base64
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from services.conftest import ADMIN, AUDITOR, AUTHOR, BATCH, KEY_ADMIN, PROD, WEB, Kms, caller
+
+import blindfold
+from kms.errors import AlreadyExists, Denied, EtagMismatch, InvalidField, NotFound, WrongState
+from kms.model.caller import Caller
+from kms.model.names import (
+    IdentityName,
+    NamespaceName,
+    SecretManagementAccessName,
+    SiteName,
+    SiteWorkloadName,
+    TenantName,
+)
+from kms.model.secret_management_access import Allowances
+from kms.services.repository import Loaded
+from kms.services.secret_management_accesses import (
+    MAX_ACCESSES,
+    SecretManagementAccesses,
+    Stored,
+    content_of,
+    content_without_clear,
+)
+from kms.services.tenants import Description
+from kms.storage.interface import MISSING, Put
+
+MAIN = SecretManagementAccessName("acme", "prod", "main")
+OTHER = SecretManagementAccessName("acme", "prod", "other")
+ENDPOINT = "https://vault.corp.example:8200"
+CLEAR = {"type": "clear", "location": "string:///" + base64.b64encode(b"hunter2").decode()}
+SHARED = NamespaceName("acme", "shared")
+
+
+def sealed(kms: Kms, name: str = ENDPOINT) -> dict[str, object]:
+    data = blindfold.seal(b"token", kms.key_document(), kms.policy_document(), name=name)
+    return {"type": "blindfold", "location": "string:///" + base64.b64encode(data).decode()}
+
+
+def stored_at(access: SecretManagementAccessName, **more: object) -> dict[str, object]:
+    return {"type": "vault", "access": str(access), "path": "secret/token", **more}
+
+
+def content(token: object, **members: object) -> dict[str, Any]:
+    return {
+        "provider": "vault",
+        "where": {"expressions": ["app=web", "app=site,!old"]},
+        "endpoint": ENDPOINT,
+        "authentication": {"type": "token", "token": token},
+        "mounts": [{"path": "secret", "engine": "KV_V2"}],
+        "timeout_seconds": 10,
+        "max_secret_bytes": 65536,
+    } | members
+
+
+def create(
+    kms: Kms,
+    written: dict[str, Any],
+    name: SecretManagementAccessName = MAIN,
+    who: Caller = AUTHOR,
+    request_id: str = "",
+    accesses: SecretManagementAccesses | None = None,
+) -> Stored:
+    service = accesses or kms.parts.secret_management_accesses
+    return kms.run(service.create(kms.call(who), name, written, request_id))
+
+
+def update(kms: Kms, written: dict[str, Any], etag: str = "", **how: Any) -> Stored:
+    name = how.pop("name", MAIN)
+    service = kms.parts.secret_management_accesses
+    return kms.run(service.update(kms.call(AUTHOR), name, written, etag, **how))
+
+
+def fetch(kms: Kms, who: Caller, name: SecretManagementAccessName = MAIN) -> Stored:
+    return kms.run(kms.parts.secret_management_accesses.fetch(kms.call(who), name))
+
+
+@pytest.fixture
+def ready(kms: Kms) -> Kms:
+    """With a key and a policy to seal credentials under."""
+    kms.add_key()
+    kms.add_policy()
+    return kms
+
+
+@pytest.fixture
+def lenient(kms: Kms) -> SecretManagementAccesses:
+    """As of a server that allows credentials in clear, and http."""
+    allowances = Allowances(clear_secrets=True, plain_http=True)
+    return SecretManagementAccesses(kms.parts.guard, kms.parts.repository, allowances)
+
+
+def test_access_is_made_read_listed_changed_and_removed(ready: Kms) -> None:
+    accesses, written = ready.parts.secret_management_accesses, content(sealed(ready))
+    made = create(ready, written)
+    assert content_of(made.record) == written
+    ready.pass_time(timedelta(hours=1))
+    changed = update(ready, written | {"timeout_seconds": 20}, made.etag)
+    assert content_of(changed.record)["timeout_seconds"] == 20
+    assert (changed.record.create_time, changed.record.update_time) == (made.record.create_time, ready.now)
+    with pytest.raises(EtagMismatch):
+        update(ready, written, made.etag)
+    for who in (ADMIN, AUDITOR, AUTHOR):
+        assert ready.run(accesses.get(ready.call(who), MAIN)) == changed
+        assert ready.run(accesses.list(ready.call(who), PROD, "", 10)).items == (changed,)
+    ready.run(accesses.delete(ready.call(ADMIN), MAIN, changed.etag))
+    with pytest.raises(NotFound):
+        ready.run(accesses.get(ready.call(AUTHOR), MAIN))
+
+
+def test_fields_that_are_not_named_stay(ready: Kms) -> None:
+    written = content(sealed(ready), description="why")
+    create(ready, written)
+    new = {"provider": "other", "description": ""}
+    changed = update(ready, new, fields={"provider", "description", "labels"})
+    assert content_of(changed.record) == {
+        name: value for name, value in written.items() if name != "description"
+    } | {"provider": "other"}
+
+
+def test_repeat_of_a_request_makes_nothing_new(ready: Kms) -> None:
+    made = create(ready, content(sealed(ready)), request_id="one")
+    assert create(ready, content(sealed(ready)), request_id="one") == made
+    with pytest.raises(AlreadyExists):
+        create(ready, content(sealed(ready)), request_id="two")
+
+
+@pytest.mark.parametrize("who", [ADMIN, AUDITOR, KEY_ADMIN, WEB], ids=lambda who: who.identity.identity)
+def test_who_writes_no_policies_writes_no_access(ready: Kms, who: Caller) -> None:
+    with pytest.raises(Denied):
+        create(ready, content(sealed(ready)), who=who)
+
+
+def test_access_needs_its_namespace_which_stays_with_it(ready: Kms) -> None:
+    elsewhere = SecretManagementAccessName("acme", "test", "main")
+    with pytest.raises(NotFound):
+        create(ready, content(sealed(ready)), elsewhere)
+    test = NamespaceName("acme", "test")
+    namespaces = ready.parts.namespaces
+    ready.run(namespaces.create(ready.call(ADMIN), test, Description("", {}), ""))
+    create(ready, content(sealed(ready)), elsewhere)
+    with pytest.raises(WrongState, match="secretManagementAccesses"):
+        ready.run(namespaces.delete(ready.call(ADMIN), test, ""))
+
+
+SITE = Caller(SiteName("acme", "north"), "spiffe://kms.test/tenant/acme/site/north", (), {"app": "site"})
+CAMERA = Caller(SiteWorkloadName("acme", "prod", "north", "camera"), "spiffe://camera", (), {"app": "web"})
+
+
+@pytest.mark.parametrize("who", [WEB, SITE, CAMERA], ids=["identity", "site", "workload of a site"])
+def test_whoever_is_selected_fetches_it_without_a_role(ready: Kms, who: Caller) -> None:
+    made = create(ready, content(sealed(ready)))
+    assert fetch(ready, who) == made
+    event = ready.last_event()
+    assert (event["action"], event["decision"]) == ("FetchSecretManagementAccess", "ALLOW")
+    assert (event["resource"], event["details"]["etag"]) == (str(MAIN), made.etag)
+
+
+TEST = Caller(IdentityName("acme", "test", "web"), "spiffe://test", (), {"app": "web"})
+OLD = Caller(SiteName("acme", "south"), "spiffe://south", (), {"app": "site", "old": "yes"})
+ROLES = frozenset({"tenant-admin", "policy-author"})
+STRANGER = Caller(IdentityName("globex", "prod", "web"), "spiffe://globex", (), {"app": "web"}, ROLES)
+
+
+@pytest.mark.parametrize(
+    ("who", "name", "because"),
+    [
+        (BATCH, MAIN, "NOT_SELECTED"),
+        (AUTHOR, MAIN, "NOT_SELECTED"),
+        (ADMIN, MAIN, "NOT_SELECTED"),
+        (OLD, MAIN, "NOT_SELECTED"),
+        (TEST, MAIN, "NOT_SELECTED"),
+        (WEB, OTHER, "NO_SUCH_ACCESS"),
+        (STRANGER, MAIN, "OTHER_TENANT"),
+    ],
+    ids=["labels", "author", "admin", "negative", "namespace", "missing", "tenant"],
+)
+def test_everybody_else_gets_the_one_denial(
+    ready: Kms, who: Caller, name: SecretManagementAccessName, because: str
+) -> None:
+    create(ready, content(sealed(ready)))
+    with pytest.raises(Denied) as caught:
+        fetch(ready, who, name)
+    assert caught.value.message == Denied().message
+    event = ready.last_event()
+    assert (event["decision"], event["reason"]) == ("DENY", because)
+
+
+def test_access_of_the_namespace_shared_is_for_all_of_the_tenant(ready: Kms) -> None:
+    ready.run(ready.parts.namespaces.create(ready.call(ADMIN), SHARED, Description("", {}), ""))
+    name = SecretManagementAccessName("acme", "shared", "main")
+    made = create(ready, content(sealed(ready)), name)
+    assert fetch(ready, TEST, name) == fetch(ready, WEB, name) == made
+    with pytest.raises(Denied):
+        fetch(ready, BATCH, name)
+
+
+def test_change_counts_from_the_next_fetch_on(ready: Kms) -> None:
+    create(ready, content(sealed(ready)))
+    update(ready, {"where": {"expressions": ["app=batch"]}}, fields={"where"})
+    assert fetch(ready, BATCH)
+    with pytest.raises(Denied):
+        fetch(ready, WEB)
+
+
+@pytest.mark.parametrize("selector", ["app in web", "a=b,", "x>1", "app in (a", "-a", "=b"])
+def test_selector_with_a_syntax_error_is_refused_at_its_place(ready: Kms, selector: str) -> None:
+    with pytest.raises(InvalidField) as caught:
+        create(ready, content(sealed(ready), where={"expressions": ["app", selector]}))
+    assert caught.value.field == "where.expressions[1]"
+
+
+@pytest.mark.parametrize(
+    ("members", "field"),
+    [
+        ({"endpoint": "http://vault.corp.example"}, "endpoint"),
+        ({"endpoint": "https://user@vault.corp.example"}, "endpoint"),
+        ({"endpoint": "https://vault.corp.example#@evil.example"}, "endpoint"),
+        ({"mounts": [{"path": "secret/../sys", "engine": "KV_V1"}]}, "mounts[0].path"),
+        ({"credentials": "hvs.1"}, ""),
+    ],
+)
+def test_content_of_nonsense_is_refused_at_its_field(ready: Kms, members: Any, field: str) -> None:
+    with pytest.raises(InvalidField) as caught:
+        create(ready, content(sealed(ready), **members))
+    assert caught.value.field == field
+
+
+def test_credential_is_sealed_for_the_endpoint_that_it_is_sent_to(ready: Kms) -> None:
+    for name in ("", "db-password", "https://vault.corp.example"):
+        with pytest.raises(InvalidField, match="seal it with --name") as caught:
+            create(ready, content(sealed(ready, name)))
+        assert caught.value.field == "authentication.token.location"
+    create(ready, content(sealed(ready)))
+    with pytest.raises(InvalidField, match="not sealed for the endpoint"):
+        update(ready, {"endpoint": "https://evil.example"}, fields={"endpoint"})
+
+
+def test_credential_of_another_tenant_or_cut_off_is_refused(ready: Kms) -> None:
+    location = str(sealed(ready)["location"])
+    for text, problem in (
+        (location[: 10 + 64], "cut off"),
+        (_with_tenant(location, b"evil"), "another tenant"),
+    ):
+        with pytest.raises(InvalidField, match=problem):
+            create(ready, content({"type": "blindfold", "location": text}))
+
+
+def _with_tenant(location: str, tenant: bytes) -> str:
+    data = base64.b64decode(location.removeprefix("string:///"))
+    changed = data.replace(b"\x00\x04acme", b"\x00\x04" + tenant).replace(
+        b"tenants/acme", b"tenants/" + tenant
+    )
+    return "string:///" + base64.b64encode(changed).decode()
+
+
+def test_clear_credentials_and_http_are_refused_unless_the_server_allows_them(
+    ready: Kms, lenient: SecretManagementAccesses
+) -> None:
+    for written, field in (
+        (content(CLEAR), "authentication.token"),
+        (content(sealed(ready, "http://127.0.0.1:8200"), endpoint="http://127.0.0.1:8200"), "endpoint"),
+    ):
+        with pytest.raises(InvalidField) as caught:
+            create(ready, written)
+        assert caught.value.field == field
+        made = create(ready, written, accesses=lenient)
+        ready.run(lenient.delete(ready.call(AUTHOR), MAIN, made.etag))
+
+
+def test_clear_credential_is_in_what_is_fetched_and_nowhere_else(
+    kms: Kms, lenient: SecretManagementAccesses
+) -> None:
+    made = create(kms, content(CLEAR), accesses=lenient)
+    assert content_without_clear(made.record)["authentication"] == {
+        "type": "token",
+        "token": {"type": "clear"},
+    }
+    assert content_of(fetch(kms, WEB).record)["authentication"]["token"] == CLEAR
+    # What was read for administration cannot be written back over the credential unawares.
+    with pytest.raises(InvalidField):
+        kms.run(lenient.update(kms.call(AUTHOR), MAIN, content_without_clear(made.record), ""))
+    assert "hunter2" not in str(kms.events())
+    assert CLEAR["location"] not in str(kms.events())
+
+
+def test_credential_may_be_a_secret_of_another_access_without_a_circle(ready: Kms) -> None:
+    create(ready, content(sealed(ready)), OTHER)
+    create(ready, content(stored_at(OTHER)))
+    for token in (stored_at(MAIN), stored_at(OTHER)):
+        with pytest.raises(InvalidField, match="is a cycle") as caught:
+            update(ready, content(token), name=OTHER)
+        assert caught.value.field == "authentication.token"
+
+
+@pytest.mark.parametrize(
+    ("token", "problem"),
+    [
+        (stored_at(OTHER), "does not exist"),
+        (stored_at(SecretManagementAccessName("globex", "prod", "main")), "another tenant"),
+    ],
+)
+def test_credential_of_an_access_that_is_not_there_is_refused(kms: Kms, token: Any, problem: str) -> None:
+    with pytest.raises(InvalidField, match=problem) as caught:
+        create(kms, content(token))
+    assert caught.value.field == "authentication.token"
+
+
+def test_two_writers_at_once_make_no_circle(ready: Kms) -> None:
+    for name in (MAIN, OTHER):
+        create(ready, content(sealed(ready)), name)
+    accesses = ready.parts.secret_management_accesses
+
+    async def both() -> list[Any]:
+        writes = (
+            accesses.update(ready.call(AUTHOR), name, content(stored_at(target)), "")
+            for name, target in ((MAIN, OTHER), (OTHER, MAIN))
+        )
+        return await asyncio.gather(*writes, return_exceptions=True)
+
+    ends = sorted(ready.run(both()), key=lambda end: isinstance(end, Exception))
+    assert [type(end) for end in ends] == [Loaded, InvalidField]
+    assert "is a cycle" in str(ends[1])
+
+
+def test_a_namespace_has_at_most_so_many(ready: Kms) -> None:
+    made = create(ready, content(sealed(ready)))
+    folder, row = f"{PROD}/secretManagementAccesses", made.record.to_bytes()
+    more = [Put(made.record.KIND, f"{folder}/a{n}", row, MISSING) for n in range(MAX_ACCESSES - 1)]
+    ready.vault.store.commit(more, [ready.call(AUTHOR).event("Test", "", "ALLOW")]).result()
+    with pytest.raises(WrongState, match="delete one first"):
+        create(ready, content(sealed(ready)), OTHER)
+    page = ready.run(ready.parts.secret_management_accesses.list(ready.call(AUTHOR), PROD, "", 1000))
+    assert len(page.items) == MAX_ACCESSES
+
+
+def test_a_page_is_cut_where_it_grows_large(ready: Kms, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [SecretManagementAccessName("acme", "prod", f"a{number}") for number in range(3)]
+    made = [create(ready, content(sealed(ready)), name) for name in names]
+    accesses = ready.parts.secret_management_accesses
+    size = len(made[0].record.content)
+    monkeypatch.setattr("kms.services.secret_management_accesses.MAX_PAGE_BYTES", 2 * size + 16)
+    first = ready.run(accesses.list(ready.call(AUTHOR), PROD, "", 10))
+    assert [item.name for item in first.items] == [str(name) for name in names[:2]]
+    rest = ready.run(accesses.list(ready.call(AUTHOR), PROD, first.next_after, 10))
+    assert [item.name for item in rest.items] == [str(names[2])]
+    monkeypatch.setattr("kms.services.secret_management_accesses.MAX_PAGE_BYTES", 1)
+    assert len(ready.run(accesses.list(ready.call(AUTHOR), PROD, "", 10)).items) == 1
+
+
+def test_another_tenant_reads_and_writes_nothing(ready: Kms) -> None:
+    create(ready, content(sealed(ready)))
+    mallory = caller("mallory", "policy-author", "tenant-admin", tenant="globex", app="web")
+    accesses = ready.parts.secret_management_accesses
+    for step in (
+        accesses.get(ready.call(mallory), MAIN),
+        accesses.list(ready.call(mallory), TenantName("acme"), "", 10),
+        accesses.delete(ready.call(mallory), MAIN, ""),
+        accesses.fetch(ready.call(mallory), MAIN),
+    ):
+        with pytest.raises(Denied):
+            ready.run(step)
