@@ -24,12 +24,14 @@ def export(store: Chain, after: int = 0, tenant: str | None = None) -> Iterator[
         yield link.to_line().decode() if isinstance(link, SignedCheckpoint) else _line(link, tenant)
 
 
-def links(store: Chain, after: int = 0) -> Iterator[StoredEvent | SignedCheckpoint]:
+def links(
+    store: Chain, after: int = 0, through: int | None = None
+) -> Iterator[StoredEvent | SignedCheckpoint]:
     """Events above `after` in order, each checkpoint behind the event it is at.
 
     `after` is 0 or the sequence number of a checkpoint, such as the last of the previous export; that
-    checkpoint then comes first. Ends with the newest checkpoint: what lies behind it nothing signs yet;
-    `Store.checkpoint` makes one. Raises `InvalidField` and `StoreTampered`.
+    checkpoint then comes first. Ends with the newest checkpoint, or the one at `through`: what lies behind it
+    nothing signs yet; `Store.checkpoint` makes one. Raises `InvalidField` and `StoreTampered`.
     """
     if after:
         anchor = store.checkpoints(after - 1, 1)
@@ -38,6 +40,8 @@ def links(store: Chain, after: int = 0) -> Iterator[StoredEvent | SignedCheckpoi
         yield anchor[0]
     while checkpoints := store.checkpoints(after, _PAGE):
         for signed in checkpoints:
+            if through is not None and signed.checkpoint.sequence > through:
+                return
             yield from _events(store, after, signed.checkpoint.sequence)
             yield signed
             after = signed.checkpoint.sequence

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import os
 import secrets
+import stat
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -89,10 +91,17 @@ def _webhook(configuration: Configuration, count: Callable[[str], None]) -> Webh
         raise ConfigError(
             "alert_webhook needs alert_webhook_key_file, with the key that notices are signed by"
         )
+    return Webhook(endpoint, _webhook_key(configuration.alert_webhook_key_file), context, count)
+
+
+def _webhook_key(path: str) -> SecretBytes:
+    """Raises `ConfigError`, also for a file that others may read."""
     try:
-        key = SecretBytes(Path(configuration.alert_webhook_key_file).read_bytes())
+        with Path(path).open("rb") as file:
+            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+                problem = f"{path} is readable by others; set its mode to 0600"
+            else:
+                return SecretBytes(file.read())
     except OSError as error:
-        problem = f"{error.filename} cannot be read: {error.strerror or type(error).__name__}"
-    else:
-        return Webhook(endpoint, key, context, count)
+        problem = f"{path} cannot be read: {error.strerror or type(error).__name__}"
     raise ConfigError(problem)

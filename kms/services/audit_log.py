@@ -100,18 +100,19 @@ class AuditLog:
     async def export(
         self, call: Call, parent: TenantName | None, after: int
     ) -> Iterator[ExportedEvent | SignedCheckpoint]:
-        """The chain above `after` as `kms.audit.export.links` gives it; a fresh checkpoint ends it.
+        """The chain above `after` as `kms.audit.export.links` gives it; a fresh checkpoint ends it, and what
+        comes after that is not in it, however slowly it is read.
 
         Visible are the events of the tenant, or of the platform (None).
 
         Raises `InvalidField` unless `after` is 0 or the sequence number of a checkpoint.
         """
         await self._guard.perform(call, EXPORT, parent, lambda: Outcome(None))
-        await asyncio.wrap_future(self._store.checkpoint())
-        return self._links(_owner(parent), after)
+        last = await asyncio.wrap_future(self._store.checkpoint())
+        return self._links(_owner(parent), after, last.checkpoint.sequence)
 
-    def _links(self, tenant: str, after: int) -> Iterator[ExportedEvent | SignedCheckpoint]:
-        for link in links(self._store, after):
+    def _links(self, tenant: str, after: int, through: int) -> Iterator[ExportedEvent | SignedCheckpoint]:
+        for link in links(self._store, after, through):
             yield link if isinstance(link, SignedCheckpoint) else exported(link, tenant)
 
     async def checkpoint(self, call: Call) -> SignedCheckpoint:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
+from kms.authz.roles import require_permission
 from kms.authz.selector import parse_selector
 from kms.errors import AlreadyExists, InvalidField, LimitExceeded, NotFound, WrongState
 from kms.model.algorithms import Algorithm, Purpose, find
@@ -120,7 +121,7 @@ class Keys:
             if existing is not None:
                 _check_same(existing.record, purpose, chosen, settings)
                 return Outcome(same_request(existing, request_id, existing.record.request_id))
-            self._check_policy(name, settings.policy)
+            self._check_policy(call, name, settings.policy)
             record = self._first(call, purpose, chosen, settings, request_id)
             changes: Changes = [require_namespace(self._repository, scope)]
             if version is None:
@@ -175,7 +176,9 @@ class Keys:
             key = self._key(name)
             key.check_etag(etag)
             settings = change(settings_of(key.record))
-            record = self._changed(name, key.record, settings, call.time)
+            if settings.policy != settings_of(key.record).policy:
+                self._check_policy(call, name, settings.policy)
+            record = self._changed(key.record, settings, call.time)
             changes: Changes = []
             if settings.sensitivity > Sensitivity[key.record.sensitivity]:
                 self._check_generated(key)
@@ -237,14 +240,13 @@ class Keys:
         )
         return _with_settings(blank, settings, call.time)
 
-    def _changed(self, name: KeyName, record: KeyRecord, settings: KeySettings, now: datetime) -> KeyRecord:
+    def _changed(self, record: KeyRecord, settings: KeySettings, now: datetime) -> KeyRecord:
         if settings.sensitivity < Sensitivity[record.sensitivity]:
             raise InvalidField("sensitivity", f"is {record.sensitivity} and can only be raised")
         check_device(settings.sensitivity)
         for limit in ("minimum_encrypt_version", "minimum_decrypt_version"):
             if getattr(settings, limit) > record.last_version:
                 raise InvalidField(limit, f"the key's newest version is {record.last_version}")
-        self._check_policy(name, settings.policy)
         return replace(_with_settings(record, settings, now), sensitivity=settings.sensitivity.name)
 
     def _rotated(
@@ -295,9 +297,11 @@ class Keys:
         row = f"{key.name}/versions/{key.record.primary or 1:010d}"
         return self._repository.require(KeyVersionRecord, row).record.state
 
-    def _check_policy(self, name: KeyName, policy: KmsPolicyName | None) -> None:
+    def _check_policy(self, call: Call, name: KeyName, policy: KmsPolicyName | None) -> None:
+        """Raises `NotFound`; `Denied` for a policy of a namespace that the caller's roles do not reach."""
         if policy is None:
             return
+        require_permission(call.caller, GET.permission, policy.namespace)
         loaded = None
         if policy.tenant == name.tenant:
             loaded = self._repository.load(KmsPolicyRecord, str(policy))

@@ -13,6 +13,7 @@ from kms.authz.compile import compile_policy, read_policy, validate_policy
 from kms.authz.explain import Explanation, explain
 from kms.authz.lint import LintWarning
 from kms.authz.prefix_sets import references
+from kms.authz.roles import require_permission
 from kms.errors import InvalidField, LimitExceeded, NotFound
 from kms.model.access_request import AccessRequest
 from kms.model.names import KmsPolicyName, KmsPolicyRevisionName, NamespaceName
@@ -222,8 +223,8 @@ class KmsPolicies:
     ) -> Loaded[NamespacePolicyRecord]:
         """Ask these policies, of the same tenant and in this order, for every key of the namespace.
 
-        Raises `NotFound` for the namespace or a policy, `WrongState` for a deleted one, `EtagMismatch`,
-        `InvalidField`, `LimitExceeded`.
+        Raises `NotFound` for the namespace or a policy, `Denied` for a new one that the caller may not read,
+        `WrongState` for a deleted one, `EtagMismatch`, `InvalidField`, `LimitExceeded`.
         """
         if len(policies) > MAX_SET:
             raise LimitExceeded("kms_policies", f"a set has at most {MAX_SET} policies")
@@ -234,6 +235,9 @@ class KmsPolicies:
             exists = require_namespace(self._repository, namespace)
             row = self._namespace_policies(namespace)
             row.check_etag(etag)
+            for policy in policies:
+                if str(policy) not in row.record.policies:
+                    require_permission(call.caller, GET.permission, policy.namespace)
             requirements = [self._attachable(policy, namespace) for policy in policies]
             record = NamespacePolicyRecord(tuple(map(str, policies)))
             changed = Loaded(row.name, record, row.counter + 1)

@@ -1,4 +1,4 @@
-"""Tokens that have expired are forgotten: join tokens, and what is kept of those of issuers."""
+"""What has expired is forgotten: join tokens, what is kept of those of issuers, and import keys."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from itertools import islice
 from kms.identity.join_tokens import JoinTokenRecord
 from kms.model.audit_event import AuditEvent
 from kms.model.chain import timestamp
-from kms.model.records import UsedTokenRecord
+from kms.model.records import ImportKeyRecord, UsedTokenRecord
 from kms.services.guard import ALLOW, Guard
 from kms.services.repository import Repository
 from kms.storage.interface import Delete, WriteConflict
@@ -28,7 +28,7 @@ class SpentTokens:
     repository: Repository
 
     async def forget(self, now: datetime) -> int:
-        """Delete the rows of tokens that have expired; how many were. Some wait for the next time."""
+        """Delete the rows of what has expired; how many were. Some wait for the next time."""
         deletions = list(islice(self._expired(now), AT_ONCE))
         if not deletions:
             return 0
@@ -51,6 +51,9 @@ class SpentTokens:
         for token in self.repository.all(JoinTokenRecord):
             if token.record.expires_at <= now:
                 yield token.delete()
+        for key in self.repository.all(ImportKeyRecord):
+            if key.record.expire_time <= now:
+                yield key.delete()
         for used in self.repository.all(UsedTokenRecord):
             end = used.name.rpartition("/")[2].partition("-")[0]
             if int(end) + KEPT_LONGER <= now.timestamp():

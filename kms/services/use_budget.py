@@ -5,8 +5,10 @@ a block, and never gives more. The row also tells the day of the last use.
 """
 
 import asyncio
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from datetime import datetime
+from weakref import WeakValueDictionary
 
 from kms.errors import BudgetExhausted
 from kms.model.audit_event import AuditEvent
@@ -14,9 +16,12 @@ from kms.model.chain import timestamp
 from kms.model.records import UseRecord
 from kms.services.guard import ALLOW, Guard
 from kms.services.repository import Repository, create
+from kms.services.sized_cache import SizedCache
 from kms.storage.interface import Change, WriteConflict
 
 BLOCK = 1 << 14
+# Of rows for which something is set aside. Of those that were used longest ago, the rest of a block is lost.
+MAX_ROWS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +46,14 @@ class _Remaining:
 class UseBudget:
     """Counts for one server. Calls come from one event loop."""
 
-    def __init__(self, guard: Guard, repository: Repository, block: int = BLOCK) -> None:
+    def __init__(
+        self, guard: Guard, repository: Repository, block: int = BLOCK, rows: int = MAX_ROWS
+    ) -> None:
         self._guard = guard
         self._repository = repository
         self._block = block
-        self._remaining: dict[str, _Remaining] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._remaining: SizedCache[str, _Remaining] = SizedCache(rows)
+        self._locks: MutableMapping[str, asyncio.Lock] = WeakValueDictionary()
 
     async def spend(self, counter: Counter, count: int, now: datetime) -> int:
         """Take `count` from the budget; 0 notes the day alone. Returns how many are set aside in all.
@@ -109,7 +116,7 @@ class UseBudget:
             return
         # Others may have taken of what was left meanwhile.
         left = 0 if before is None else before.count
-        self._remaining[counter.row] = _Remaining(left + taken, day, record.reserved)
+        self._remaining.keep(counter.row, _Remaining(left + taken, day, record.reserved), 1)
 
     def _reserve(
         self, counter: Counter, count: int, block: int, now: datetime

@@ -13,6 +13,7 @@ from kms.main.watching import _webhook
 @pytest.fixture
 def configuration(tmp_path: Path) -> Configuration:
     key = tmp_path / "webhook.key"
+    key.touch(0o600)
     key.write_bytes(bytes(32))
     return Configuration(
         directory=tmp_path,
@@ -46,6 +47,12 @@ def test_what_cannot_work_is_said_at_start(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         _webhook(replace(configuration, **changes), lambda outcome: None)  # type: ignore[arg-type]
+
+
+def test_a_key_that_others_may_read_signs_no_notice(configuration: Configuration) -> None:
+    Path(configuration.alert_webhook_key_file).chmod(0o640)
+    with pytest.raises(ConfigError, match="readable by others"):
+        _webhook(configuration, lambda outcome: None)
 
 
 @pytest.mark.parametrize("name", ["alert_denials", "alert_denials_seconds"])

@@ -163,6 +163,17 @@ def test_export_shows_own_bodies_and_ends_with_a_checkpoint(kms: Kms) -> None:
     assert last.checkpoint.sequence == events[-1].event.sequence
 
 
+def test_export_holds_nothing_that_came_after_it_was_asked_for(kms: Kms) -> None:
+    """Or who reads slowly would go on reading after his access has ended."""
+    links = kms.run(kms.parts.audit_log.export(kms.call(AUDITOR), ACME, 0))
+    asked_at = kms.last_event()["sequence"]
+    next(links)
+    kms.run(kms.parts.guard.perform(kms.call(ADMIN), READ, ACME, lambda: Outcome(7)))
+    kms.vault.store.checkpoint().result()
+    rest = [link.event.sequence for link in links if isinstance(link, ExportedEvent)]
+    assert rest[-1] == asked_at < kms.last_event()["sequence"]
+
+
 def test_calls_at_once_all_leave_their_events(kms: Kms) -> None:
     before = len(kms.events())
 

@@ -22,11 +22,13 @@ from kms.errors import (
     WrongState,
 )
 from kms.model.access_request import AccessRequest
-from kms.model.names import IdentityName, KmsPolicyName, KmsPolicyRevisionName, NamespaceName
+from kms.model.algorithms import Purpose
+from kms.model.names import IdentityName, KeyName, KmsPolicyName, KmsPolicyRevisionName, NamespaceName
 from kms.model.policy import OPERATIONS
 from kms.model.policy_records import NamespacePolicyRecord
 from kms.model.records import IdentityRecord
 from kms.services.explaining import KnownIdentity
+from kms.services.keys import KeySettings
 from kms.services.kms_policies import KmsPolicies, KmsPolicyView
 from kms.services.repository import create
 from kms.services.tenants import Description
@@ -318,6 +320,33 @@ def test_choosing_the_policy_of_a_namespace_needs_a_role_there(
 
     assert may(policies(kms).set_namespace_policies(kms.call(who), PROD, [ORDERS], "")) == may_set
     assert may(policies(kms).get_namespace_policies(kms.call(who), PROD)) == may_get
+
+
+def test_policies_that_the_caller_may_not_read_are_not_there_for_him(kms: Kms) -> None:
+    """Nor may he choose them: he could take the most lenient of the tenant, and learn which there are."""
+    for namespace in ("dev", "shared"):
+        place = NamespaceName("acme", namespace)
+        kms.run(kms.parts.namespaces.create(kms.call(ADMIN), place, Description(), ""))
+        add(kms, name=KmsPolicyName("acme", namespace, "there"))
+    bound = {who: caller(who, f"{who}@prod") for who in ("policy-author", "key-admin")}
+
+    def choose_for_namespace(policy: KmsPolicyName, who: Any = bound["policy-author"]) -> None:
+        kms.run(policies(kms).set_namespace_policies(kms.call(who), PROD, [policy], ""))
+
+    def choose_for_key(policy: KmsPolicyName, who: Any = bound["key-admin"]) -> None:
+        settings = KeySettings(policy=policy)
+        name = KeyName("acme", "prod", f"k-{policy.namespace}-{policy.policy}")
+        made = kms.parts.keys.create(kms.call(who), name, Purpose.MAC, "", settings, "")
+        kms.run(made)
+
+    for choose in (choose_for_namespace, choose_for_key):
+        for policy_id in ("there", "missing"):
+            with pytest.raises(Denied):
+                choose(KmsPolicyName("acme", "dev", policy_id))
+        choose(KmsPolicyName("acme", "shared", "there"))
+    choose_for_namespace(KmsPolicyName("acme", "dev", "there"), AUTHOR)
+    choose_for_namespace(KmsPolicyName("acme", "dev", "there"))
+    choose_for_key(KmsPolicyName("acme", "dev", "there"), KEY_ADMIN)
 
 
 def test_namespace_with_policies_is_not_deleted_and_a_new_one_inherits_none(kms: Kms) -> None:

@@ -24,7 +24,7 @@ from kms.errors import (
 from kms.model.algorithms import ALGORITHMS, Purpose
 from kms.model.lifecycle import Verb
 from kms.model.names import ImportKeyName, KeyName, KeyVersionName, KmsPolicyName
-from kms.model.records import KeyVersionRecord
+from kms.model.records import ImportKeyRecord, KeyVersionRecord
 from kms.model.sensitivity import Sensitivity
 from kms.services.cryptography import Message, Plain, Sealed
 from kms.services.keys import KeySettings
@@ -327,3 +327,12 @@ def test_exports_that_one_caller_begins_do_not_push_out_anothers(
     with pytest.raises(InvalidField, match="nonce"):
         export(ready, holder, nonces[0], proof(holder, nonces[0], FIRST))
     export(ready, holder, nonces[1], proof(holder, nonces[1], FIRST))
+
+
+def test_import_keys_that_have_expired_are_deleted(ready: Kms) -> None:
+    name, record = ready.run(ready.parts.transfers.create_import_key(ready.call(KEY_ADMIN), PROD))
+    ready.pass_time(record.expire_time - ready.now - timedelta(seconds=1))
+    assert ready.run(ready.parts.spent_tokens.forget(ready.now)) == 0
+    ready.pass_time(timedelta(seconds=1))
+    assert ready.run(ready.parts.spent_tokens.forget(ready.now)) == 1
+    assert ready.parts.repository.load(ImportKeyRecord, str(name)) is None

@@ -1,6 +1,7 @@
 """The budget: enforced, durable before use, and never more after a restart."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -55,6 +56,17 @@ def test_a_restart_loses_what_was_set_aside_and_never_gives_more(kms: Kms) -> No
         spend(kms, budget(kms), 1)
     with pytest.raises(BudgetExhausted):
         spend(kms, budget(kms), 1)
+
+
+def test_rows_that_are_not_used_are_forgotten_and_never_get_more_for_it(kms: Kms) -> None:
+    of = UseBudget(kms.parts.guard, kms.parts.repository, 3, rows=2)
+    for _ in range(3):
+        for name in ("a", "b", "c"):
+            kms.run(of.spend(replace(COUNTER, row=name), 1, kms.now))
+    for name in ("a", "b", "c"):
+        record = of.used(name)
+        assert record is not None
+        assert record.reserved == 9
 
 
 def test_more_than_a_block_at_once_is_set_aside_at_once(kms: Kms) -> None:
