@@ -24,7 +24,9 @@ LOCAL_ADDRESSES = ("127.0.0.1",)
 Example:
   kms init --data /var/lib/kms --tenant acme --trust-domain kms.example.com \\
       --listen 0.0.0.0:7443 --enrolment-listen 0.0.0.0:7444 --dns-name kms.example.com
-  kms init --data kms-data --root-of-trust passphrase --passphrase-file passphrase.txt --json"""
+  kms init --data kms-data --root-of-trust passphrase --passphrase-file passphrase.txt --json
+  kms init --data kms-data --root-of-trust pkcs11 --device-module /usr/lib/softhsm/libsofthsm2.so \\
+      --device-token kms --device-pin-file pin.txt"""
 )
 @data_option
 @click.option("--tenant", metavar="ID", default="default", show_default=True, help="First tenant.")
@@ -69,8 +71,12 @@ Example:
     type=click.Choice(PROVIDERS),
     default=PROVIDERS[0],
     show_default=True,
-    help="What protects the root key: a file beside the store, or a passphrase asked for at every start.",
+    help="What protects the root key: a file beside the store, a passphrase asked for at every start, or "
+    "a key in a device.",
 )
+@click.option("--device-module", type=FILE, help="PKCS 11 library of the device that keeps HIGH keys.")
+@click.option("--device-token", metavar="NAME", default="", help="Label or serial number of its token.")
+@click.option("--device-pin-file", type=FILE, help="File with the token's user PIN, for its owner alone.")
 @passphrase_option
 @json_option
 def init(data: Path, tenant: str, passphrase_file: str | None, as_json: bool, **settings: Any) -> None:
@@ -101,6 +107,9 @@ def _configuration(
     checkpoint_file: Path | None,
     dns_names: tuple[str, ...],
     addresses: tuple[str, ...],
+    device_module: Path | None,
+    device_token: str,
+    device_pin_file: Path | None,
 ) -> Configuration:
     listened = [host for host in map(_address_of, (listen, enrolment_listen)) if host]
     return Configuration(
@@ -112,6 +121,9 @@ def _configuration(
         checkpoint_file=(checkpoint_file or _default_checkpoint(directory)).resolve(),
         dns_names=_once(*LOCAL_NAMES, *dns_names),
         addresses=_once(*LOCAL_ADDRESSES, *listened, *addresses),
+        device_module=str(device_module.resolve()) if device_module else "",
+        device_token=device_token,
+        device_pin_file=str(device_pin_file.resolve()) if device_pin_file else "",
     )
 
 

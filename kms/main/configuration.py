@@ -8,6 +8,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Self
 
+from kms.crypto.device.lane import DeviceSettings
 from kms.errors import ConfigError, InvalidField
 from kms.identity.authority import ServerNames
 from kms.identity.spiffe import SpiffeId
@@ -19,7 +20,8 @@ from kms.server.interceptors.forwarding import ProxyRules
 FILE = "kms.toml"
 STORE = "store.sqlite"
 KEYFILE = "root.key"
-PROVIDERS = ("keyfile", "passphrase")
+PKCS11 = "pkcs11"
+PROVIDERS = ("keyfile", "passphrase", PKCS11)
 SERVER_NAME = "kms"
 RATE_LIMITS = ("ENROL 600/minute burst 100 by address",)
 
@@ -38,6 +40,8 @@ class Configuration:
     are verified by those of the `..._ca_file`, by the system's where it is "". Accesses to vaults may have
     credentials in clear, and http on loopback addresses, where `allow_clear_secrets` and `allow_plain_http`
     say so. Raises `ConfigError`.
+    are verified by those of the `..._ca_file`, by the system's where it is "". HIGH keys are kept in the
+    device that the `device_...` settings name, if any (`DeviceSettings`). Raises `ConfigError`.
     """
 
     directory: Path
@@ -65,6 +69,9 @@ class Configuration:
     jwt_issuer_ca_file: str = ""
     allow_clear_secrets: bool = False
     allow_plain_http: bool = False
+    device_module: str = ""
+    device_token: str = ""
+    device_pin_file: str = ""
 
     def __post_init__(self) -> None:
         if self.root_of_trust not in PROVIDERS:
@@ -75,9 +82,11 @@ class Configuration:
             host, colon, port = getattr(self, name).rpartition(":")
             if not host or not colon or not port.isdecimal() or int(port) > 65535:
                 raise ConfigError(f"{name} has the form host:port, such as 127.0.0.1:7443")
-        _ = self.server_names, self.platform_limits
+        _ = self.server_names, self.platform_limits, self.device
         if min(self.alert_denials, self.alert_denials_seconds) < 1:
             raise ConfigError("alert_denials and alert_denials_seconds are 1 or more")
+        if self.root_of_trust == PKCS11 and self.device is None:
+            raise ConfigError("root_of_trust pkcs11 needs device_module, device_token and device_pin_file")
         if not self.proxy_rules.identities and self.proxy_listen:
             raise ConfigError("proxy_listen needs proxy_identities: the SPIFFE ids of the proxies")
 
@@ -96,6 +105,15 @@ class Configuration:
         except (InvalidField, ValueError) as error:
             problem = str(error)
         raise ConfigError(f"dns_names or addresses: {problem}")
+
+    @property
+    def device(self) -> DeviceSettings | None:
+        named = (self.device_module, self.device_token, self.device_pin_file)
+        if not any(named):
+            return None
+        if not all(named):
+            raise ConfigError("device_module, device_token and device_pin_file go together")
+        return DeviceSettings(Path(self.device_module), self.device_token, Path(self.device_pin_file))
 
     @property
     def proxy_rules(self) -> ProxyRules:

@@ -11,15 +11,14 @@ from pathlib import Path
 from kms.audit.authenticated_store import AuthenticatedStore, create_store
 from kms.client.credentials import generate_key_pair, parse_credentials, write_credentials
 from kms.crypto.key_hierarchy import AUTHORITY_KEY
-from kms.crypto.root_of_trust.interface import RootOfTrust
 from kms.crypto.root_of_trust.keyfile import Keyfile
-from kms.crypto.root_of_trust.passphrase import Passphrase
 from kms.errors import ConfigError
 from kms.identity.authority import CertificateAuthority, create_intermediate, create_root
 from kms.identity.grant import Grant
 from kms.identity.trust import TrustBundle, fingerprint
 from kms.main.configuration import FILE, Configuration
-from kms.main.parts import ONLINE, Parts, ReadPassphrase, assemble
+from kms.main.device import device_of
+from kms.main.parts import ONLINE, Parts, ReadPassphrase, assemble, root_of_trust
 from kms.model.audit_event import AuditEvent
 from kms.model.caller import Caller
 from kms.model.chain import timestamp
@@ -79,17 +78,18 @@ def initialise(
 def _initialise(
     configuration: Configuration, tenant: TenantName, read_passphrase: ReadPassphrase, now: datetime
 ) -> Initialised:
-    provider: RootOfTrust
     if configuration.root_of_trust == "keyfile":
-        provider = Keyfile.create(configuration.keyfile_path)
-    else:
-        provider = Passphrase(read_passphrase())
+        Keyfile.create(configuration.keyfile_path)
     settings = Settings(CheckpointFile(configuration.checkpoint_file))
-    vault = create_store(configuration.store_path, settings, provider)
-    try:
-        result = _fill(vault, configuration, tenant, now, provider.warning)
-    finally:
-        vault.close()
+    with device_of(configuration) as device:
+        provider = root_of_trust(configuration, read_passphrase, device)
+        if device is not None:
+            device.connect()
+        vault = create_store(configuration.store_path, settings, provider)
+        try:
+            result = _fill(vault, configuration, tenant, now, provider.warning)
+        finally:
+            vault.close()
     (configuration.directory / FILE).write_text(configuration.to_toml())
     return result
 

@@ -9,16 +9,19 @@ from time import monotonic_ns
 
 from blindfold.secret import SecretBytes
 from kms.audit.authenticated_store import AuthenticatedStore
+from kms.crypto.device.device import Device
 from kms.crypto.key_hierarchy import AUTHORITY_KEY
 from kms.crypto.root_of_trust.interface import RootOfTrust
 from kms.crypto.root_of_trust.keyfile import Keyfile
 from kms.crypto.root_of_trust.passphrase import Passphrase
+from kms.crypto.root_of_trust.pkcs11 import Pkcs11
+from kms.errors import ConfigError
 from kms.identity.authority import CertificateAuthority
 from kms.identity.certificates import Authenticator
 from kms.identity.issued import Issuer
 from kms.identity.revocation import DenyList
 from kms.identity.trust import AnchorPolicy, TrustAnchor, TrustBundle, fingerprint
-from kms.main.configuration import Configuration
+from kms.main.configuration import PKCS11, Configuration
 from kms.model.audit_event import AuditEvent
 from kms.model.rate_limit import Limit
 from kms.model.records import AuthorityRecord
@@ -121,8 +124,17 @@ class Parts:
     observed: deque[AuditEvent]
 
 
-def root_of_trust(configuration: Configuration, read_passphrase: ReadPassphrase) -> RootOfTrust:
-    """The configured provider; the passphrase is asked for only if it is needed."""
+def root_of_trust(
+    configuration: Configuration, read_passphrase: ReadPassphrase, device: Device | None = None
+) -> RootOfTrust:
+    """The configured provider; the passphrase is asked for only if it is needed.
+
+    `device` is the configuration's. Raises `ConfigError` if it is needed and not there.
+    """
+    if configuration.root_of_trust == PKCS11:
+        if device is None:
+            raise ConfigError("the root of trust is a device, and there is none")
+        return Pkcs11(device)
     if configuration.root_of_trust == "keyfile":
         return Keyfile(configuration.keyfile_path)
     return Passphrase(read_passphrase())

@@ -4,6 +4,7 @@ Leaf certificates last 24 hours: whoever was away longer, or lost a key, begins 
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from kms.audit.authenticated_store import open_store
 from kms.errors import NotFound
 from kms.identity.grant import Grant
 from kms.main.configuration import Configuration
+from kms.main.device import device_of
 from kms.main.initialising import first_credentials
 from kms.main.parts import Parts, ReadPassphrase, assemble, root_of_trust
 from kms.model.names import Identity, IdentityName, TenantName
@@ -42,16 +44,16 @@ def recover_identity(
     `NotFound` for an unknown identity, `ConfigError` while the server runs, `StoreTampered`.
     """
     settings = Settings(CheckpointFile(configuration.checkpoint_file))
-    provider = root_of_trust(configuration, read_passphrase)
-    vault = open_store(configuration.store_path, settings, provider)
-    try:
-        with ThreadPoolExecutor(1) as workers:
+    with device_of(configuration) as device:
+        provider = root_of_trust(configuration, read_passphrase, device)
+        with (
+            closing(open_store(configuration.store_path, settings, provider)) as vault,
+            ThreadPoolExecutor(1) as workers,
+        ):
             parts = assemble(vault, workers)
             grant = _known(parts, identity)
             first_credentials(parts, grant, directory, ACTION, datetime.now(UTC))
             return Recovered(grant, directory)
-    finally:
-        vault.close()
 
 
 def _known(parts: Parts, identity: Identity) -> Grant:

@@ -13,11 +13,14 @@ from importlib.metadata import version
 
 from kms.audit.authenticated_store import AuthenticatedStore, open_store
 from kms.client.credentials import generate_key_pair
+from kms.crypto.device.device import Device
+from kms.crypto.root_of_trust.interface import RootOfTrust
 from kms.crypto.self_test import run_self_test
 from kms.external.endpoint import trusting
 from kms.external.https import HttpsReader
 from kms.identity.csr import verify_csr
 from kms.main.configuration import Configuration
+from kms.main.device import device_of
 from kms.main.parts import Parts, ReadPassphrase, assemble, root_of_trust
 from kms.main.process_memory import memory_warnings, protect_process_memory
 from kms.main.servicers import enrolment_servicers, main_servicers
@@ -71,7 +74,20 @@ async def serve(
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    provider = root_of_trust(configuration, read_passphrase)
+    with device_of(configuration) as device:
+        provider = root_of_trust(configuration, read_passphrase, device)
+        await _serve(configuration, provider, device, stop, accept_rollback, on_ready)
+
+
+async def _serve(
+    configuration: Configuration,
+    provider: RootOfTrust,
+    device: Device | None,
+    stop: asyncio.Event,
+    accept_rollback: bool,
+    on_ready: Callable[[Served], None],
+) -> None:
+    loop = asyncio.get_running_loop()
     settings = Settings(
         CheckpointFile(configuration.checkpoint_file), deliver=lambda act: _deliver(loop, act)
     )

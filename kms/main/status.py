@@ -4,7 +4,7 @@ from datetime import datetime
 from importlib.metadata import version
 
 from kms.audit.authenticated_store import AuthenticatedStore
-from kms.main.configuration import Configuration
+from kms.main.configuration import PKCS11, Configuration
 from kms.model.records import TenantRecord
 from kms.model.server_status import Grade, ServerStatus, StoreStatus
 from kms.model.tenant_lifecycle import TenantState
@@ -14,7 +14,7 @@ from kms.services.repository import Repository
 from kms.storage.schema import STEPS
 
 GET_STATUS = Action("GetStatus", "status.get")
-_GRADES = {"keyfile": Grade.DEVELOPMENT, "passphrase": Grade.PRODUCTION}
+_GRADES = {"keyfile": Grade.DEVELOPMENT, "passphrase": Grade.PRODUCTION, PKCS11: Grade.PRODUCTION}
 
 
 class StatusReport:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from kms.audit.authenticated_store import store_keys, unlock_keys
 from kms.main.configuration import Configuration
+from kms.main.device import device_of
 from kms.main.parts import ReadPassphrase, root_of_trust
 from kms.model.finding import Finding
 from kms.services.store_check import StoreCheck
@@ -33,7 +34,6 @@ def verify_store(configuration: Configuration, read_passphrase: ReadPassphrase, 
     Raises `ConfigError` where there is no store, `StoreTampered` where the store cannot be read as one, or
     its root key's record is damaged, and what the root of trust raises.
     """
-    provider = root_of_trust(configuration, read_passphrase)
     findings: list[Finding] = []
     faults = 0
 
@@ -43,7 +43,11 @@ def verify_store(configuration: Configuration, read_passphrase: ReadPassphrase, 
         if len(findings) < MAX_FINDINGS:
             findings.append(finding)
 
-    with inspecting(configuration.store_path, CheckpointFile(configuration.checkpoint_file)) as store:
+    with (
+        device_of(configuration) as device,
+        inspecting(configuration.store_path, CheckpointFile(configuration.checkpoint_file)) as store,
+    ):
+        provider = root_of_trust(configuration, read_passphrase, device)
         record, keys, signer = unlock_keys(store, provider)
         sizes = store.sizes()
         advance = begin(sizes.rows + sizes.events + sizes.checkpoints)

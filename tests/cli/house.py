@@ -53,11 +53,12 @@ class Ended:
 
 @dataclass
 class House:
-    """`path` holds everything; `data` is the server's directory below it."""
+    """`path` holds everything; `data` is the server's directory below it; `more` is in the environment."""
 
     path: Path
     made: dict[str, str] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
+    more: dict[str, str] = field(default_factory=dict)
 
     @property
     def data(self) -> Path:
@@ -71,7 +72,7 @@ class House:
             "BLINDFOLD_PROFILE": str(self.path / "profile.toml"),
             "PATH": "/usr/bin:/bin",
             "LANG": "C.UTF-8",
-        }
+        } | self.more
 
     def variables(self, who: str) -> dict[str, str]:
         """The environment of a caller: credentials below `path`, the administrator's for ""."""

@@ -51,6 +51,8 @@ def test_missing_file_says_what_to_do(tmp_path: Path) -> None:
         ('proxy_identities = ["edge"]', "proxy_identities or proxy_addresses"),
         ('proxy_addresses = ["10.0.0.1/8"]', "proxy_identities or proxy_addresses"),
         ('monitoring_listen = "80"', "monitoring_listen has the form host:port"),
+        ('root_of_trust = "pkcs11"', "pkcs11 needs device_module"),
+        ('device_token = "kms"', "go together"),
         ('dns_names = ["Not A Name"]', "dns_names or addresses"),
     ],
 )
