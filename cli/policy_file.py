@@ -6,14 +6,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from blindfold.envelope import read_exactly
 from cli.errors import UsageError
-from cli.secret_io import STDIO, input_stream
-from cli.structured_text import StructuredText, parse_texts, to_yaml
+from cli.structured_file import read_one_text, read_texts
+from cli.structured_text import StructuredText, to_yaml
 from kms.authz.compile import read_policy
 from kms.errors import InvalidField
 from kms.model.policy import PolicyContent, PolicyKind
-from kms.model.policy_json import MAX_POLICY_BYTES, content_schema, to_json
+from kms.model.policy_json import content_schema, to_json
 
 KINDS: Mapping[PolicyKind, str] = MappingProxyType(
     {PolicyKind.KMS: "KmsPolicy", PolicyKind.SECRET: "SecretPolicy"}
@@ -56,25 +55,6 @@ def file_schema(kind: PolicyKind) -> dict[str, object]:
 def print_policy(kind: PolicyKind, name: str, content: PolicyContent) -> str:
     """A policy file in YAML."""
     return to_yaml({"kind": KINDS[kind], "name": name, "content": to_json(content)})
-
-
-def read_texts(name: str) -> list[StructuredText]:
-    """The documents in a file, or on standard input for `-`. Raises `CliError`, `UsageError`."""
-    with input_stream(name) as stream:
-        # Space between the values is free, so the limit on what they are is the parser's.
-        data = read_exactly(stream, 4 * MAX_POLICY_BYTES + 1)
-    source = "standard input" if name == STDIO else name
-    if len(data) > 4 * MAX_POLICY_BYTES:
-        raise UsageError(f"{source}: has more than {4 * MAX_POLICY_BYTES} bytes")
-    return parse_texts(source, data)
-
-
-def read_one_text(name: str) -> StructuredText:
-    """As `read_texts`, of a file that has one document. Raises `CliError`, `UsageError`."""
-    texts = read_texts(name)
-    if len(texts) != 1:
-        raise UsageError(f"{name}: has {len(texts)} documents, and one is expected")
-    return texts[0]
 
 
 def read_content(name: str, kind: PolicyKind) -> PolicyContent:

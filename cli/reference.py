@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 import click
 
-from cli import blindfold, kms
+from cli import blindfold, kms, wingman
 from cli.exit_codes import MEANING
 
 PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
@@ -27,8 +27,8 @@ def commands(command: click.Command, context: click.Context) -> Iterator[click.C
 
 
 def program_contexts() -> Iterator[click.Context]:
-    """The contexts of every command of both programs."""
-    for program in (blindfold.program, kms.program):
+    """The contexts of every command of all programs."""
+    for program in (blindfold.program, kms.program, wingman.program):
         context = click.Context(
             program, info_name=program.name, terminal_width=WIDTH, max_content_width=WIDTH
         )

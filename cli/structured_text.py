@@ -16,6 +16,7 @@ import yaml
 
 from cli.errors import CliError
 from cli.exit_codes import ExitCode
+from kms.model import strict_json
 
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,15})", re.ASCII)
 # Plain words that are no text to readers of YAML 1.2, or to strict ones of 1.1, beyond what PyYAML knows.
@@ -82,7 +83,7 @@ def _fault(source: str, line: int | None, path: str, problem: str, reason: str =
     place = source if line is None else f"{source}:{line}"
     return CliError(
         ": ".join(filter(None, [place, path, problem])),
-        hint="docs/policies.md describes the form of policies.",
+        hint="docs/policies.md describes the form of policies, docs/wingman.md that of its configuration.",
         code=ExitCode.USAGE,
         reason=reason,
     )
@@ -90,23 +91,12 @@ def _fault(source: str, line: int | None, path: str, problem: str, reason: str =
 
 def _json(source: str, text: str) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+        return strict_json.loads(text)
     except json.JSONDecodeError as error:
         line, problem = error.lineno, f"is not JSON: {error.msg} at column {error.colno}"
     except ValueError as error:
         line, problem = 0, f"is not JSON: {error}"
     raise _fault(source, line or None, "", problem)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("a name occurs twice in one object")
-    return value
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is not a JSON value")
 
 
 class _Documents:

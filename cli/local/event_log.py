@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cli.output import printable
 
-OWN = ("blindfold", "cli", "kms")
+OWN = ("blindfold", "cli", "kms", "wingman")
 
 
 class LineFormatter(logging.Formatter):

@@ -11,8 +11,9 @@ import click
 from cli.errors import CliError
 from cli.options import FILE, json_option
 from cli.output import write_json, write_table
-from cli.policy_file import read_content, read_one_text
+from cli.policy_file import read_content
 from cli.policy_kind import Kind
+from cli.structured_file import read_one_text
 from kms.authz.compile import CompiledPolicy, compile_policy
 from kms.authz.explain import explain
 from kms.errors import InvalidField

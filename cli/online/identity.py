@@ -8,10 +8,10 @@ from blindfold.bundle import print_time
 from cli.errors import UsageError
 from cli.online.names import identity_parent, resolve, resolve_identity
 from cli.online.parameters import comment_option, etag_option, labels_option, span
-from cli.online.renewal import renew_now
 from cli.online.session import Session, online
 from cli.options import out_option
 from cli.output_file import PRIVATE, output_file
+from kms.client.renewal import renew_now
 from kms.model.names import NamespaceName
 
 SERVICE = "IdentityService"
@@ -86,7 +86,7 @@ def renew(session: Session) -> None:
 
     Any call does so by itself, once two thirds of the certificate's life are over.
     """
-    credentials = renew_now(session.connection)
+    credentials = renew_now(session.connection.server, session.connection.credentials)
     session.show(
         {"spiffe_id": credentials.spiffe_id, "not_after": print_time(credentials.validity.not_after)}
     )

@@ -1,9 +1,5 @@
 """The credentials that calls are made with: read, found to be alive, and renewed in time."""
 
-import fcntl
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,11 +8,9 @@ from cli.connection import Connection
 from cli.errors import CliError
 from cli.exit_codes import ExitCode
 from cli.output import warn
-from kms.client.api import Api
-from kms.client.channel import open_channel
 from kms.client.credentials import Credentials, read_credentials
-from kms.client.enrolment import renew
 from kms.client.errors import CallFailed
+from kms.client.renewal import renew_if
 from kms.errors import KmsError
 
 ENROL_AGAIN = (
@@ -41,13 +35,10 @@ def renew_when_due(connection: Connection) -> None:
     """Renew if two thirds of the life are over. A failure is a warning: the old ones still serve."""
     credentials = read_credentials(connection.credentials)
     # What another authority certifies, it renews.
-    if not credentials.spiffe_id or not credentials.validity.renewal_due(datetime.now(UTC)):
+    if not credentials.spiffe_id or not _is_due(credentials):
         return
     try:
-        with suppress(BlockingIOError), _locked(connection.credentials, fcntl.LOCK_EX | fcntl.LOCK_NB):
-            # Another process may have done it between the two looks.
-            if read_credentials(connection.credentials).validity.renewal_due(datetime.now(UTC)):
-                _renew(connection)
+        renew_if(_is_due, connection.server, connection.credentials)
         return
     except (CallFailed, KmsError) as error:
         reason = error.message
@@ -57,23 +48,5 @@ def renew_when_due(connection: Connection) -> None:
     warn(f"the credentials in {connection.credentials} end at {end} and could not be renewed: {reason}")
 
 
-def renew_now(connection: Connection) -> Credentials:
-    """Raises as `kms.client.enrolment.renew`."""
-    with _locked(connection.credentials, fcntl.LOCK_EX):
-        return _renew(connection)
-
-
-def _renew(connection: Connection) -> Credentials:
-    with open_channel(connection.server, connection.credentials) as channel:
-        return renew(Api(channel), connection.credentials)
-
-
-@contextmanager
-def _locked(directory: Path, operation: int) -> Iterator[None]:
-    """One process at a time: two that write would mix one's key with the other's certificate."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, operation)
-        yield
-    finally:
-        os.close(descriptor)
+def _is_due(credentials: Credentials) -> bool:
+    return credentials.validity.renewal_due(datetime.now(UTC))

@@ -15,6 +15,7 @@ from kms.client import operations as op
 from kms.client.api import Api, JsonObject, prepared, send, send_async
 from kms.client.calls import Call, of_many, of_one
 from kms.client.errors import CallFailed
+from kms.client.health import check_health
 from kms.client.operations import Request
 from kms.client.reloading import EVERY, AsyncReloadingChannel, ReloadingChannel
 from kms.client.resending import Resending, attempts, repeat, repeat_async
@@ -165,6 +166,11 @@ class KmsClient(_Client[ReloadingChannel], Operations):
                 return call.read(send(channel, call.method, call.raw, timeout))
 
         return repeat(act, attempts(self._resending, repeatable=call.repeatable))
+
+    def check_health(self) -> None:
+        """Ask whether the KMS serves, which needs no role and is not recorded. Raises `CallUnavailable`."""
+        with self._channel.lease() as channel:
+            check_health(channel, self._resending.deadline)
 
     def close(self) -> None:
         """Ends the connection. Calls under way fail, later ones raise `ValueError`."""

@@ -6,6 +6,7 @@ A credentials directory holds `key.pem` (PKCS#8, mode 0600), `cert.pem` (leaf, t
 
 import hashlib
 import os
+import re
 import secrets
 import stat
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ NEXT_KEY_FILE = "key.next.pem"
 CERTIFICATE_FILE = "cert.pem"
 CA_FILE = "ca.pem"
 
+_TENANT = re.compile(r"spiffe://[^/]+/tenant/([^/]+)/.+", re.ASCII)
+_END = b"-----END CERTIFICATE-----"
+
 _Stamp: TypeAlias = tuple[tuple[int, int, int], ...]
 
 
@@ -56,6 +60,18 @@ class Credentials:
     ca_pem: bytes
     spiffe_id: str
     validity: Validity
+
+    @property
+    def tenant(self) -> str:
+        """The tenant that the identity belongs to; "" where its SPIFFE id tells none."""
+        match = _TENANT.fullmatch(self.spiffe_id)
+        return match[1] if match else ""
+
+    @property
+    def leaf_pem(self) -> bytes:
+        """The certificate of the key alone, without the intermediates that follow it."""
+        leaf, end, _ = self.certificate_pem.partition(_END)
+        return leaf + end + b"\n"
 
 
 def generate_key_pair() -> KeyPair:

@@ -1,4 +1,4 @@
-"""The frame of both programs: exit codes, errors, lazy groups, completion, and rules for every command."""
+"""The frame of all programs: exit codes, errors, lazy groups, completion, and rules for every command."""
 
 import inspect
 import json
@@ -10,13 +10,14 @@ from click.testing import CliRunner, Result
 from desk import Desk
 
 from blindfold import errors as blindfold_errors
-from cli import blindfold, error_table, kms, reference
+from cli import blindfold, error_table, kms, reference, wingman
 from cli.errors import CliError, describe
 from cli.exit_codes import MEANING, ExitCode
 from cli.program import Entry, LazyGroup, Program
 from kms import errors as kms_errors
 from kms.errors import Kind
 
+PROGRAMS = [blindfold.program, kms.program, wingman.program]
 CONTEXTS = {context.command_path: context for context in reference.program_contexts()}
 LEAVES = {path: context for path, context in CONTEXTS.items() if not isinstance(context.command, click.Group)}
 
@@ -119,7 +120,7 @@ def test_system_error_names_the_file() -> None:
     assert describe(OSError(28, "No space left on device", "/out")).message == "/out: No space left on device"
 
 
-@pytest.mark.parametrize("program", [blindfold.program, kms.program], ids=lambda program: program.name)
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)
 def test_program_without_a_command_shows_its_help_and_is_a_usage_error(program: Program) -> None:
     result = CliRunner().invoke(program, [])
     assert (result.exit_code, result.stdout) == (ExitCode.USAGE, "")
@@ -137,7 +138,7 @@ def test_version_is_printed(desk: Desk) -> None:
     assert desk.call("--version").stdout.startswith("blindfold, version ")
 
 
-@pytest.mark.parametrize("program", [blindfold.program, kms.program], ids=lambda program: program.name)
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_script_is_printed(program: Program, shell: str) -> None:
     result = CliRunner().invoke(program, ["completion", shell])

@@ -1,0 +1,119 @@
+"""How a Wingman is: what `GET /status` answers, and the rules it follows from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from kms.client.errors import CallFailed, CallTimedOut, CallUnauthenticated, CallUnavailable
+from kms.model.validity import Validity
+
+
+class State(StrEnum):
+    """What programs are told."""
+
+    INITIALIZING = "INITIALIZING"
+    READY = "READY"
+    DEGRADED = "DEGRADED"
+    HALTED = "HALTED"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known at one moment. `kms_answers` is None until it did or did not for the first time."""
+
+    is_stopping: bool = False
+    is_refused: bool = False
+    has_identity: bool = False
+    has_ended: bool = False
+    kms_has_answered: bool = False
+    kms_answers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`state` is that of a Wingman for which `holds` and no earlier rule does; `because` says why."""
+
+    state: State
+    because: str
+    holds: Callable[[Facts], bool]
+
+
+RULES = (
+    Rule(State.HALTED, "it stops", lambda facts: facts.is_stopping),
+    Rule(
+        State.HALTED,
+        "the KMS refuses its identity, or its token to enrol with",
+        lambda facts: facts.is_refused,
+    ),
+    Rule(State.INITIALIZING, "it has no identity yet", lambda facts: not facts.has_identity),
+    Rule(State.HALTED, "its certificate has ended", lambda facts: facts.has_ended),
+    Rule(State.INITIALIZING, "it has not reached the KMS yet", lambda facts: not facts.kms_has_answered),
+    Rule(State.DEGRADED, "the KMS does not answer", lambda facts: not facts.kms_answers),
+    Rule(State.READY, "it has an identity, and the KMS answers", lambda facts: True),
+)
+
+
+class Condition:
+    """Hears what happens, and says what state that is. For one event loop.
+
+    `on_refused` is called when the KMS begins to refuse the identity.
+    """
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self._refused = False
+        self._stopping = False
+        self._has_answered = False
+        self._answers = False
+        self._validity: Validity | None = None
+        self.on_refused: Callable[[], None] = lambda: None
+
+    @property
+    def facts(self) -> Facts:
+        validity = self._validity
+        return Facts(
+            is_stopping=self._stopping,
+            is_refused=self._refused,
+            has_identity=validity is not None,
+            has_ended=validity is not None and self._now() > validity.not_after,
+            kms_has_answered=self._has_answered,
+            kms_answers=self._answers,
+        )
+
+    @property
+    def rule(self) -> Rule:
+        facts = self.facts
+        return next(rule for rule in RULES if rule.holds(facts))
+
+    @property
+    def state(self) -> State:
+        return self.rule.state
+
+    def heard(self, failure: CallFailed | None) -> None:
+        """How a call ended that the identity made: None for well."""
+        if isinstance(failure, CallUnauthenticated):
+            self._answered()
+            if not self._refused:
+                self._refused = True
+                self.on_refused()
+        elif isinstance(failure, CallUnavailable | CallTimedOut):
+            self._answers = False
+        elif failure is None or failure.reason:
+            self._answered()
+            self._refused = False
+
+    def reached(self) -> None:
+        """The KMS says that it serves; it has not been asked for anything."""
+        self._answered()
+
+    def has_identity(self, validity: Validity) -> None:
+        """Another identity than before, or its next certificate."""
+        self._validity = validity
+        self._refused = False
+
+    def stops(self) -> None:
+        self._stopping = True
+
+    def _answered(self) -> None:
+        self._has_answered = self._answers = True

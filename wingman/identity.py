@@ -1,0 +1,165 @@
+"""The identity: enrolled where there is none, renewed in time, and what others are told of it."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import tenacity
+
+from blindfold.secret import SecretBytes
+from kms.client.credentials import CERTIFICATE_FILE, Credentials, CredentialsDirectory
+from kms.client.enrolment import enrol, enrol_with_jwt
+from kms.client.errors import CallFailed
+from kms.client.renewal import renew_if
+from kms.errors import ConfigError, KmsError
+from wingman.condition import Condition
+from wingman.configuration import Configuration, Enrolment
+from wingman.errors import NotReady
+
+LOOK_EVERY = 5.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
+# Renewal is due at two thirds of a certificate's life, or earlier by up to this part of it, so that many that
+# were issued together do not come back together.
+SPREAD = 1 / 15
+
+_log = logging.getLogger(__name__)
+
+
+class IdentityKeeper:
+    """Keeps the credentials of the configured directory fresh. For one event loop.
+
+    What it hands out (`Credentials`) is the identity bundle: `key_pem`, `certificate_pem` (leaf, then
+    intermediates), `leaf_pem`, `ca_pem` (the roots to verify others with), `validity`.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        condition: Condition,
+        now: Callable[[], datetime],
+        jitter: Callable[[], float],
+    ) -> None:
+        self._configuration = configuration
+        self._condition = condition
+        self._now = now
+        self._jitter = jitter
+        self._directory = CredentialsDirectory(configuration.directory)
+        self._current: Credentials | None = None
+        self._renew_at: datetime | None = None
+        self._changed = asyncio.Event()
+
+    @property
+    def current(self) -> Credentials:
+        """Raises `NotReady`."""
+        if self._current is None:
+            raise NotReady("there is no identity yet")
+        return self._current
+
+    @property
+    def tenant(self) -> str:
+        """ "" where there is no identity, or its name tells none."""
+        return self._current.tenant if self._current else ""
+
+    async def changed(self, seen: Credentials | None = None) -> Credentials:
+        """The identity, as soon as there is another one than `seen`."""
+        while self._current is None or self._current is seen:
+            await self._changed.wait()
+        return self._current
+
+    async def run(self) -> None:
+        """Look after the identity, until cancelled. What fails is tried again, ever less often."""
+        while True:
+            retrying = tenacity.AsyncRetrying(
+                retry=tenacity.retry_if_exception_type((KmsError, CallFailed, OSError)),
+                wait=tenacity.wait_random_exponential(FIRST_PAUSE, LONGEST_PAUSE),
+                before_sleep=_report,
+            )
+            async for attempt in retrying:
+                with attempt:
+                    await self._look()
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def _look(self) -> None:
+        """One look at the directory; what is missing or ends soon is asked for.
+
+        Raises `CallFailed`, `KmsError`, `OSError`.
+        """
+        try:
+            if self._must_enrol():
+                await asyncio.to_thread(self._enrol)
+            self._accept(await asyncio.to_thread(self._directory.current))
+            if self._is_due(self.current):
+                await asyncio.to_thread(self._renew)
+                self._accept(await asyncio.to_thread(self._directory.current))
+        except CallFailed as failure:
+            self._condition.heard(failure)
+            raise
+
+    def _must_enrol(self) -> bool:
+        if self._configuration.enrolment is None:
+            return False
+        if not (self._configuration.directory / CERTIFICATE_FILE).exists():
+            return True
+        return self._now() > self._directory.current().validity.not_after
+
+    def _accept(self, credentials: Credentials) -> None:
+        if credentials is self._current:
+            return
+        validity = credentials.validity
+        earlier = (validity.not_after - validity.not_before) * SPREAD * self._jitter()
+        self._current, self._renew_at = credentials, validity.renewal_time - earlier
+        self._condition.has_identity(validity)
+        self._changed.set()
+        self._changed = asyncio.Event()
+        _log.info("identity %s until %s", credentials.spiffe_id or "of another authority", validity.not_after)
+
+    def _is_due(self, credentials: Credentials) -> bool:
+        """What another authority certifies, it renews; and what has ended cannot be renewed."""
+        if not credentials.spiffe_id or self._now() > credentials.validity.not_after:
+            return False
+        return self._renew_at is not None and self._now() >= self._renew_at
+
+    def _renew(self) -> None:
+        at, before = self._configuration, self._current
+        renew_if(
+            lambda found: before is not None and found.validity == before.validity,
+            at.server,
+            at.directory,
+            at.server_name or None,
+        )
+
+    def _enrol(self) -> None:
+        at = self._configuration
+        if at.enrolment is None:
+            raise ConfigError("nothing says how to enrol")
+        enrol_as(at.enrolment, at.directory, at.server_name or None)
+
+
+def enrol_as(how: Enrolment, directory: Path, server_name: str | None) -> Credentials:
+    """Raises as `kms.client.enrolment.enrol`, and `ConfigError` for a token that cannot be read."""
+    if how.join_token_file:
+        token = _read_token(how.join_token_file).reveal().decode("ascii")
+        return enrol(how.server, token, directory, server_name=server_name)
+    token_of_issuer = _read_token(how.jwt_file)
+    return enrol_with_jwt(
+        how.server, how.root_fingerprint, how.jwt_issuer, token_of_issuer, directory, server_name=server_name
+    )
+
+
+def _read_token(name: str) -> SecretBytes:
+    try:
+        token = Path(name).read_bytes().strip()
+    except OSError as error:
+        raise ConfigError(f"{name}: {error.strerror or 'cannot be read'}") from None
+    if not token or not token.isascii():
+        raise ConfigError(f"{name} holds no token")
+    return SecretBytes(token)
+
+
+def _report(state: tenacity.RetryCallState) -> None:
+    """Without the texts of errors that were not foreseen."""
+    error = state.outcome.exception() if state.outcome else None
+    words = error.message if isinstance(error, KmsError | CallFailed) else type(error).__name__
+    _log.warning("attempt %d to look after the identity failed: %s", state.attempt_number, words)

@@ -1,0 +1,103 @@
+"""The connection to the KMS: made when there is an identity, asked from the event loop, and watched."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import tenacity
+
+from kms.client.client import KmsClient
+from kms.client.errors import CallFailed
+from kms.client.resending import Resending
+from kms.errors import ConfigError
+from wingman.condition import Condition
+from wingman.configuration import Configuration
+from wingman.errors import NotReady
+
+T = TypeVar("T")
+
+WORKERS = 8
+DEADLINE = 10.0
+# Seconds between two looks at a KMS that answers, times 0.5 to 1.5; and the first and longest pause between
+# attempts to reach one that does not.
+LOOK_EVERY = 10.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 15.0
+
+_log = logging.getLogger(__name__)
+
+
+class KmsConnection:
+    """For one event loop. `jitter` gives numbers from 0 to 1."""
+
+    def __init__(
+        self, configuration: Configuration, condition: Condition, jitter: Callable[[], float]
+    ) -> None:
+        self.condition = condition
+        self._configuration = configuration
+        self._jitter = jitter
+        self._client: KmsClient | None = None
+        self._workers = ThreadPoolExecutor(WORKERS, "wingman-kms")
+
+    async def ask(self, act: Callable[[KmsClient], T]) -> T:
+        """What `act` gives, run in a worker. Raises what it raises, and `NotReady` without an identity."""
+        try:
+            client = self._connected()
+            answer = await asyncio.get_running_loop().run_in_executor(self._workers, act, client)
+        except CallFailed as failure:
+            self.condition.heard(failure)
+            raise
+        self.condition.heard(None)
+        return answer
+
+    async def watch(self) -> None:
+        """Look again and again whether the KMS serves, until cancelled."""
+        while True:
+            await self._reach()
+            await asyncio.sleep(LOOK_EVERY * (0.5 + self._jitter()))
+
+    async def close(self) -> None:
+        """Calls under way fail."""
+        if self._client is not None:
+            await asyncio.to_thread(self._client.close)
+        self._workers.shutdown(wait=False, cancel_futures=True)
+
+    async def _reach(self) -> None:
+        """Ends once the KMS has answered."""
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type((CallFailed, NotReady)),
+            wait=tenacity.wait_random_exponential(FIRST_PAUSE, LONGEST_PAUSE),
+        )
+        async for attempt in retrying:
+            with attempt:
+                await self._look()
+
+    async def _look(self) -> None:
+        """Raises `CallFailed`, `NotReady`."""
+        client = self._connected()
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._workers, client.check_health)
+        except CallFailed as failure:
+            if self.condition.facts.kms_answers:
+                _log.warning("the KMS does not answer: %s", failure.message)
+            self.condition.heard(failure)
+            raise
+        self.condition.reached()
+
+    def _connected(self) -> KmsClient:
+        if self._client is None:
+            at = self._configuration
+            try:
+                self._client = KmsClient(
+                    at.server,
+                    at.directory,
+                    server_name=at.server_name or None,
+                    resending=Resending(deadline=DEADLINE),
+                )
+            except ConfigError as error:
+                problem = error.message
+            else:
+                return self._client
+            raise NotReady(f"there is no identity yet: {problem}")
+        return self._client

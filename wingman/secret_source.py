@@ -1,0 +1,132 @@
+"""Where secrets come from: opened once for all who ask at the same time, and kept while they may be."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from blindfold.secret import SecretBytes
+from kms.client.errors import CallTimedOut, CallUnavailable
+from kms.errors import InvalidField, Kind, KmsError
+from kms.model.secret_type import SecretType
+from wingman.kept_secrets import Kept, KeptSecrets
+
+# When somebody who asks finds that two thirds of the time are over, the secret is asked for anew.
+REFRESH_AFTER = 2 / 3
+# After an attempt that found nobody there: seconds, times 0.5 to 1.5.
+REFRESH_PAUSE = 5.0
+
+Reference = TypeVar("Reference", contravariant=True)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """A secret, and for how many seconds from the question on it may be kept: 0 for not at all."""
+
+    secret: SecretBytes
+    keep_seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opened:
+    """A secret, and until when its user may hold it without asking again, on the clock of the source."""
+
+    secret: SecretBytes
+    keep_until: float
+
+
+class Opener(Protocol[Reference]):
+    """Opens one kind of secret."""
+
+    async def open(self, reference: Reference, /) -> Found:
+        """Raises `CallFailed`, `KmsError` or `BlindfoldError`.
+
+        Nobody there (`CallUnavailable`, `CallTimedOut`, or of `Kind.UNAVAILABLE`) leaves what is kept as it
+        is; every other error drops it.
+        """
+        ...
+
+
+class SecretSource:
+    """All kinds of secrets; what they are named by is hashable. For one event loop.
+
+    `jitter` gives numbers from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        openers: Mapping[type, Opener[Any]],
+        kept: KeptSecrets,
+        clock: Callable[[], float],
+        jitter: Callable[[], float],
+        max_keep_seconds: float,
+    ) -> None:
+        self.clock = clock
+        self._openers = openers
+        self._kept = kept
+        self._jitter = jitter
+        self._max_keep = max_keep_seconds
+        self._flights: dict[SecretType, asyncio.Task[Opened]] = {}
+
+    async def get(self, reference: SecretType) -> Opened:
+        """The secret, from memory if it may still be there. Raises as its `Opener`, and `InvalidField`."""
+        kept = self._kept.get(reference)
+        if kept is None:
+            return await asyncio.shield(self._flight(reference))
+        if self.clock() >= kept.refresh_at:
+            self._flight(reference)
+        return Opened(kept.secret, kept.keep_until)
+
+    async def close(self) -> None:
+        """Drops everything. What is being opened for somebody is not waited for."""
+        self._kept.clear()
+        flights = list(self._flights.values())
+        for flight in flights:
+            flight.cancel()
+        await asyncio.gather(*flights, return_exceptions=True)
+
+    def _flight(self, reference: SecretType) -> "asyncio.Task[Opened]":
+        """The one attempt for all who wait; it goes on if they leave."""
+        flight = self._flights.get(reference)
+        if flight is None:
+            flight = asyncio.create_task(self._open(reference))
+            self._flights[reference] = flight
+            flight.add_done_callback(lambda done: self._land(reference, done))
+        return flight
+
+    def _land(self, reference: SecretType, flight: "asyncio.Task[Opened]") -> None:
+        del self._flights[reference]
+        if not flight.cancelled():
+            # Whoever waits raises it; perhaps nobody does.
+            flight.exception()
+
+    async def _open(self, reference: SecretType) -> Opened:
+        opener = self._openers.get(type(reference))
+        if opener is None:
+            raise InvalidField("type", "is of no kind that is served here")
+        asked = self.clock()
+        try:
+            found = await opener.open(reference)
+        except Exception as error:
+            self._settle(reference, error)
+            raise
+        keep = min(found.keep_seconds, self._max_keep)
+        kept = Kept(found.secret, asked + keep, asked + keep * REFRESH_AFTER)
+        self._kept.put(reference, kept)
+        return Opened(kept.secret, kept.keep_until)
+
+    def _settle(self, reference: SecretType, error: Exception) -> None:
+        kept = self._kept.get(reference)
+        if kept is None:
+            return
+        if nobody_there(error):
+            kept.refresh_at = self.clock() + REFRESH_PAUSE * (0.5 + self._jitter())
+        else:
+            self._kept.drop(reference)
+
+
+def nobody_there(error: Exception) -> bool:
+    """Whether an error says nothing about what was asked for."""
+    if isinstance(error, KmsError):
+        return error.kind is Kind.UNAVAILABLE
+    return isinstance(error, CallUnavailable | CallTimedOut)

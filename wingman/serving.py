@@ -1,0 +1,139 @@
+"""`wingman serve`: one process, one event loop, until it is told to stop."""
+
+import asyncio
+import logging
+import os
+import resource
+import secrets
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from kms.errors import ConfigError
+from kms.model.secret_type import BlindfoldSecret
+from wingman.clock import elapsed
+from wingman.condition import Condition
+from wingman.configuration import Configuration
+from wingman.http.listening import CONNECTIONS, Listeners
+from wingman.http.pages import Pages, application
+from wingman.identity import IdentityKeeper
+from wingman.kept_secrets import KeptSecrets
+from wingman.kms_connection import KmsConnection
+from wingman.sealed_secrets import SealedSecrets
+from wingman.secret_source import Opener, SecretSource
+
+SWEEP_EVERY = 1.0
+
+_log = logging.getLogger(__name__)
+_jitter = secrets.SystemRandom().random
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Where programs reach it: a path, and a port or 0."""
+
+    socket: str
+    port: int
+
+
+class Wingman:
+    """Everything a Wingman is made of, without listeners. For one event loop."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.condition = Condition(lambda: datetime.now(UTC))
+        self.identity = IdentityKeeper(configuration, self.condition, lambda: datetime.now(UTC), _jitter)
+        self.connection = KmsConnection(configuration, self.condition, _jitter)
+        self._kept = KeptSecrets(elapsed)
+        self.source = SecretSource(
+            self._openers(), self._kept, elapsed, _jitter, configuration.max_keep_seconds
+        )
+        self.condition.on_refused = self._kept.clear
+
+    def _openers(self) -> Mapping[type, Opener[Any]]:
+        """How each kind of secret is opened. A kind that is not here is refused."""
+        return {BlindfoldSecret: SealedSecrets(self.connection, lambda: self.identity.tenant)}
+
+    async def run(self) -> None:
+        """What goes on in the background, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.identity.run())
+            tasks.create_task(self._watch())
+            tasks.create_task(self._sweep())
+
+    async def close(self) -> None:
+        await self.source.close()
+        await self.connection.close()
+
+    async def _watch(self) -> None:
+        await self.identity.changed()
+        await self.connection.watch()
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_EVERY)
+            self._kept.sweep()
+
+
+async def serve(configuration: Configuration, on_ready: Callable[[Served], None]) -> None:
+    """`serve_until`, for a process of its own: until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    allow_open_files()
+    await serve_until(stop, configuration, on_ready)
+
+
+async def serve_until(
+    stop: asyncio.Event, configuration: Configuration, on_ready: Callable[[Served], None]
+) -> None:
+    """Serve until `stop` is set; requests under way are then finished.
+
+    `on_ready` is called when programs can connect, which does not mean that there is an identity. Raises
+    `ConfigError`.
+    """
+    wingman = Wingman(configuration)
+    listeners, served = _listen(configuration, wingman)
+    background = asyncio.create_task(wingman.run())
+    listening = asyncio.create_task(listeners.serve())
+    stopping = asyncio.create_task(stop.wait())
+    on_ready(served)
+    try:
+        await asyncio.wait({background, listening, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        wingman.condition.stops()
+        listeners.stop()
+        await asyncio.wait({listening})
+        for task in (background, stopping):
+            task.cancel()
+        ended = await asyncio.gather(listening, background, stopping, return_exceptions=True)
+        await wingman.close()
+    for result in ended:
+        if isinstance(result, Exception):
+            raise result
+
+
+def _listen(configuration: Configuration, wingman: Wingman) -> tuple[Listeners, Served]:
+    """Bound, not served yet. Raises `ConfigError`."""
+    pages = Pages(wingman.condition, wingman.identity, wingman.source)
+    listeners = Listeners(application(pages.routes()))
+    uids = frozenset({os.geteuid(), *configuration.uids})
+    try:
+        listeners.add_unix(Path(configuration.socket), uids)
+        port = listeners.add_tcp(configuration.listen) if configuration.listen else 0
+    except ConfigError:
+        listeners.close()
+        raise
+    return listeners, Served(configuration.socket, port)
+
+
+def allow_open_files() -> None:
+    """As many as the listeners take connections, where the system allows it: each is a file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS + 256
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
