@@ -221,7 +221,7 @@ def assemble(
         simulations=Simulations(guard, repository, store, policies, documents),
         cryptography=Cryptography(operations),
         randomness=Randomness(guard, policies),
-        transfers=Transfers(guard, repository, keyring, policies, budget, workers),
+        transfers=Transfers(guard, repository, keyring, policies, budget, deny_lists, workers),
         upkeep=upkeep,
         documents=Documents(guard, repository, documents, signing),
         evaluation=Evaluation(guard, repository, deny_lists, documents, keyring, budget, workers),

@@ -7,6 +7,7 @@ rows come from memory and nothing waits.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from types import MappingProxyType
 
 from kms.authz.decide import decide_first
@@ -19,6 +20,7 @@ from kms.model.records import KeyRecord
 from kms.services.kms_policy_contents import KmsPolicyContents, StoredKmsPolicy
 from kms.services.policy_changes import revision_row
 from kms.services.repository import Repository, found
+from kms.storage.interface import MISSING, Require
 
 NO_POLICY = "NO_POLICY"
 POLICY_DELETED = "POLICY_DELETED"
@@ -49,6 +51,11 @@ class KeyRules:
         request = self.request(caller, operation, aad, time)
         return " + ".join([_allowing_rule(policies, request) for policies in self.sets])
 
+    def requirements(self) -> list[Require]:
+        """The prefix sets that are named are as they were read until a unit is written."""
+        policies = chain.from_iterable(self.sets)
+        return [item.require() for policy in policies for item in policy.prefix_sets]
+
     def request(self, caller: Caller, operation: str, aad: bytes | None, time: datetime) -> AccessRequest:
         """What is asked of the policies. Arguments and errors as of `require`."""
         return AccessRequest(
@@ -77,6 +84,22 @@ class KeyPolicies:
         namespace = f"tenants/{key.tenant}/namespaces/{key.namespace}"
         sets = self._sets(namespace, record.policy)
         return self._rules(key.tenant, sets, key.key, record.labels, drafts)
+
+    def requirements(self, key: KeyName, record: KeyRecord) -> list[Require]:
+        """That the policies which `resolve` reads are those that they are now until a unit is written.
+
+        Asked for before `resolve`, and with the `requirements` of what that returns. Raises `Denied`.
+        """
+        namespace = f"tenants/{key.tenant}/namespaces/{key.namespace}"
+        choice = self._repository.load(NamespacePolicyRecord, namespace)
+        required = [
+            Require(NamespacePolicyRecord.KIND, namespace, MISSING if choice is None else choice.counter)
+        ]
+        for name in chain.from_iterable(self._sets(namespace, record.policy)):
+            head = self._repository.load(KmsPolicyRecord, name)
+            if head is not None:
+                required.append(head.require())
+        return required
 
     def at_hand(
         self, key: KeyName, record: KeyRecord, caller: Caller, aads: Sequence[bytes]

@@ -48,6 +48,8 @@ OPERATIONS: Mapping[str, str] = MappingProxyType(
         randomness.GENERATE.name: randomness.OPERATION,
     }
 )
+# A copy's event also names the version that it made, which its own key's policies were asked about.
+COPY, COPIED, COPIED_TO = transfers.COPY.name, "IMPORT", "to"
 # The event of this method names the operation, which is one of two.
 REENCRYPTION = cryptography.REENCRYPT_FROM.action
 OPENING = evaluation.ACTION
@@ -78,15 +80,13 @@ class Recording:
 
 def recorded(store: Store, tenant: str, through: int, events: int) -> Recording:
     """The requests in the tenant's last `events` events up to and with the one of that sequence number."""
-    requests = []
+    requests: list[RecordedRequest] = []
     looked_at, since = 0, None
     for body in _newest_first(store, through):
         if body["tenant"] != tenant:
             continue
         looked_at, since = looked_at + 1, datetime.fromisoformat(body["time"])
-        request = _request(body, since)
-        if request is not None:
-            requests.append(request)
+        requests += _requests(body, since)
         if looked_at == events:
             break
     return Recording(tuple(requests), looked_at, since)
@@ -101,8 +101,8 @@ def _newest_first(store: Store, through: int) -> Iterator[dict[str, Any]]:
         through = after
 
 
-def _request(body: Mapping[str, Any], time: datetime) -> RecordedRequest | None:
-    """None for an event of something else, or of a call that was refused before any policy was known."""
+def _requests(body: Mapping[str, Any], time: datetime) -> Iterator[RecordedRequest]:
+    """Nothing for an event of something else, or of a call that was refused before any policy was known."""
     action, details, resource = body["action"], body["details"], body["resource"]
     operation = OPERATIONS.get(action, "")
     if action == REENCRYPTION:
@@ -110,10 +110,13 @@ def _request(body: Mapping[str, Any], time: datetime) -> RecordedRequest | None:
     if action == OPENING:
         resource = details.get("policy", "")
     elif not operation:
-        return None
-    if not resource:
-        return None
-    return RecordedRequest(body["caller"], operation, resource, details.get("address", ""), time)
+        return
+    asked = [(operation, resource)]
+    if action == COPY:
+        asked.append((COPIED, details.get(COPIED_TO, "")))
+    for name, of in asked:
+        if of:
+            yield RecordedRequest(body["caller"], name, of, details.get("address", ""), time)
 
 
 class Callers:

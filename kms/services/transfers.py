@@ -7,10 +7,11 @@ caller proves to hold; MEDIUM is copied inside the KMS alone.
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import TypeVar
 
 from blindfold.secret import SecretBytes
@@ -23,17 +24,18 @@ from kms.model.names import ImportKeyName, KeyName, KeyVersionName, NamespaceNam
 from kms.model.records import ImportKeyRecord, KeyRecord, KeyVersionRecord, UseRecord
 from kms.model.sensitivity import Sensitivity
 from kms.services.call import Call, Outcome
+from kms.services.deny_lists import DenyLists
 from kms.services.guard import Action, Guard
 from kms.services.key_material import Origin, awaiting_import
 from kms.services.key_policies import KeyPolicies
 from kms.services.key_versions import MAX_INVOCATIONS
 from kms.services.keyring import Keyring
 from kms.services.keys import version_row
-from kms.services.pending_exports import PendingExport, PendingExports
+from kms.services.pending_exports import PendingExport, PendingExports, recipient_of
 from kms.services.repository import Loaded, Repository, create, found
 from kms.services.tenants import require_namespace
 from kms.services.use_budget import BLOCK, Counter, UseBudget
-from kms.storage.interface import Change
+from kms.storage.interface import Change, Require
 
 T = TypeVar("T")
 
@@ -75,8 +77,10 @@ class Transfers:
         keyring: Keyring,
         policies: KeyPolicies,
         budget: UseBudget,
+        deny_lists: DenyLists,
         workers: Executor,
     ) -> None:
+        self._deny_lists = deny_lists
         self._guard = guard
         self._repository = repository
         self._keyring = keyring
@@ -128,13 +132,13 @@ class Transfers:
 
         def act() -> Outcome[KeyVersionName]:
             loaded = self._key(key)
-            rule = self._allowed(call, key, loaded.record, "IMPORT")
+            rule, held = self._allowed(call, key, loaded.record, "IMPORT")
             _check_enters(key, loaded.record)
             waiting = self._waiting(key)
             if waiting is not None and isinstance(accepted, (InvalidField, DecryptionFailed)):
                 return Outcome(_version_name(key, 1), [_rejected(waiting)], failure=accepted)
             material = _value(accepted)
-            changes: list[Change] = []
+            changes: list[Change] = [*held]
             if isinstance(source, Wrapped):
                 changes.append(_used(self._import_key(source.import_key)))
             name, more = self._new_version(
@@ -160,8 +164,8 @@ class Transfers:
                 raise Denied("OTHER_TENANT")
             origin, version = self._version(source)
             target = self._key(destination)
-            self._allowed(call, source.key_name, origin.record, "COPY")
-            self._allowed(call, destination, target.record, "IMPORT")
+            _, held = self._allowed(call, source.key_name, origin.record, "COPY")
+            _, held_too = self._allowed(call, destination, target.record, "IMPORT")
             _check_enters(destination, target.record)
             algorithm = _copyable(origin.record, version.record, target.record)
             with self._keyring.unwrap_key_version(source, version.record) as secret:
@@ -172,8 +176,8 @@ class Transfers:
             if source.key_name != destination:
                 changes.append(origin.require())
             changes += [version.require(), *self._charged(source, version.record, call.time)]
-            changes += _copied_uses(name, algorithm, call.time)
-            return Outcome(name, changes, {"from": str(source), "version": str(name.version)})
+            changes += [*_copied_uses(name, algorithm, call.time), *_once(held, held_too)]
+            return Outcome(name, changes, {"to": str(name)})
 
         await self._guard.authorise(call, IMPORT, destination)
         return await self._guard.perform(call, COPY, source, act, in_thread=True)
@@ -202,16 +206,17 @@ class Transfers:
         """
         await self._guard.authorise(call, EXPORT, name)
         pending = self._pending.take(call.caller.spiffe_id, nonce)
-        recipient = _attempt(lambda: _recipient(pending, call, name, nonce, public_key, signature))
+        recipient = _attempt(lambda: recipient_of(pending, name, nonce, public_key, signature, call.time))
 
         def act() -> Outcome[Exported]:
             key, version = self._version(name)
-            self._allowed(call, name.key_name, key.record, "EXPORT")
+            _, held = self._allowed(call, name.key_name, key.record, "EXPORT")
             towards = _value(recipient)
             _exportable(name, version.record)
             with self._keyring.unwrap_key_version(name, version.record) as material:
                 wrapped = towards.wrap(material)
-            changes = [key.require(), version.require(), *self._charged(name, version.record, call.time)]
+            changes: list[Change] = [key.require(), version.require(), *held]
+            changes += self._charged(name, version.record, call.time)
             digest = hashlib.sha256(public_key).hexdigest()
             exported = Exported(name, version.record.algorithm, wrapped)
             return Outcome(exported, changes, {"towards_sha256": digest})
@@ -284,9 +289,17 @@ class Transfers:
         row = version_row(name.key_name, name.version)
         return [self._budget.charge(Counter(row, name.tenant, str(name), MAX_INVOCATIONS), BLOCK, now)]
 
-    def _allowed(self, call: Call, key: KeyName, record: KeyRecord, operation: str) -> str:
+    def _allowed(
+        self, call: Call, key: KeyName, record: KeyRecord, operation: str
+    ) -> tuple[str, list[Require]]:
+        """The rules by which it is allowed, and what must hold of policies and caller until it is done.
+
+        What has left cannot be called back. Raises `Denied`, `Unauthenticated`.
+        """
+        held = [self._deny_lists.check(call.caller), *self._policies.requirements(key, record)]
         rules = self._policies.resolve(key, record)
-        return rules.require(call.caller, operation, None, call.time)
+        rule = rules.require(call.caller, operation, None, call.time)
+        return rule, _once(held, rules.requirements())
 
     def _key(self, name: KeyName) -> Loaded[KeyRecord]:
         return found(self._repository.load(KeyRecord, str(name)), str(name))
@@ -312,6 +325,12 @@ def _attempt(function: Callable[[], T]) -> T | KmsError:
         return function()
     except KmsError as error:
         return error
+
+
+def _once(*required: Iterable[Require]) -> list[Require]:
+    """Each row once; of one that was read twice what was read first, which holds only if it is still so."""
+    rows = {(item.kind, item.name): item for item in reversed(list(chain.from_iterable(required)))}
+    return list(rows.values())
 
 
 def _value(result: T | KmsError) -> T:
@@ -364,22 +383,3 @@ def _exportable(name: KeyVersionName, version: KeyVersionRecord) -> None:
         raise WrongState(f"{name} is {version.sensitivity}; only LOW keys may leave")
     if version.state != VersionState.ENABLED or not version.wrapped_key:
         raise WrongState(f"{name} is {version.state}, or holds no private bytes; it cannot be exported")
-
-
-def _recipient(
-    pending: PendingExport | None,
-    call: Call,
-    name: KeyVersionName,
-    nonce: bytes,
-    public_key: bytes,
-    signature: bytes,
-) -> key_wrapping.Recipient:
-    """The key to wrap towards, once its holder has proved to hold it. Raises `KmsError`."""
-    if pending is None or pending.name != name:
-        raise InvalidField("nonce", "is not of an export that you began, or was used; begin another")
-    if call.time >= pending.expire_time:
-        raise InvalidField("nonce", "has expired; begin another export")
-    recipient = key_wrapping.Recipient(public_key)
-    digest = hashlib.sha256(public_key).digest()
-    recipient.verify_proof(key_wrapping.proof_message(nonce, str(name), digest), signature)
-    return recipient

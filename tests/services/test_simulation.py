@@ -17,7 +17,7 @@ from kms.errors import Denied, InvalidField, LimitExceeded, NotFound, WrongState
 from kms.identity.grant import Grant
 from kms.model.algorithms import Purpose
 from kms.model.caller import Caller
-from kms.model.names import KeyName, KmsPolicyName, SecretPolicyName, SecretPolicyRevisionName
+from kms.model.names import KeyName, KeyVersionName, KmsPolicyName, SecretPolicyName, SecretPolicyRevisionName
 from kms.services import recorded_requests
 from kms.services.cryptography import Message, Plain, RawSealed, Sealed
 from kms.services.simulation import Simulation
@@ -235,3 +235,17 @@ def test_simulating_the_policy_as_it_is_changes_nothing(used: Kms, content: Any)
     used.run(used.parts.kms_policies.update(used.call(AUTHOR), ORDERS, content, ""))
     found = used.run(used.parts.simulations.kms(used.call(AUDITOR), ORDERS, content, 1000))
     assert (found.changes, found.unchanged) == ((), 4)
+
+
+def test_a_copy_asks_the_policies_of_both_keys(used: Kms) -> None:
+    """Of the key that the copy went to, the import."""
+    copies = caller("carl", "key-admin", app="carl")
+    enrol(used, Grant(copies.identity, labels=copies.labels, roles=copies.roles))
+    target = replace(KEY, key="target")
+    add_key(used, name=target, policy=ORDERS)
+    source = KeyVersionName("acme", "prod", "orders", 1)
+    used.run(used.parts.transfers.copy(used.call(copies), source, target, make_primary=False))
+    found = simulate(used, rule("no", "DENY", operations=["IMPORT"]), ALL)
+    [(change, count)] = found.changes
+    assert (change.caller, change.operation, count) == (copies.spiffe_id, "IMPORT", 1)
+    assert change.resource == f"{target}/versions/2"

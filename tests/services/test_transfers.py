@@ -1,6 +1,7 @@
 """Imports, exports and copies: what may go where, and what proof it takes."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from services.conftest import AUTHOR, KEY_ADMIN, PROD, WEB, Kms, caller
 
 from blindfold.secret import SecretBytes
+from kms.client.credentials import generate_key_pair
 from kms.crypto import key_wrapping
 from kms.crypto.key_handle import generate
 from kms.crypto.key_wrapping import Recipient, Unwrapper
@@ -16,17 +18,21 @@ from kms.errors import (
     DecryptionFailed,
     Denied,
     InvalidField,
+    KmsError,
     LimitExceeded,
     NotFound,
     SignatureInvalid,
+    Unauthenticated,
     WrongState,
 )
+from kms.identity.grant import Grant
 from kms.model.algorithms import ALGORITHMS, Purpose
 from kms.model.lifecycle import Verb
-from kms.model.names import ImportKeyName, KeyName, KeyVersionName, KmsPolicyName
+from kms.model.names import IdentityName, ImportKeyName, KeyName, KeyVersionName, KmsPolicyName
 from kms.model.records import ImportKeyRecord, KeyVersionRecord
 from kms.model.sensitivity import Sensitivity
 from kms.services.cryptography import Message, Plain, Sealed
+from kms.services.keyring import Keyring
 from kms.services.keys import KeySettings
 from kms.services.transfers import Wrapped
 
@@ -224,10 +230,60 @@ def copy(kms: Kms, source: KeyVersionName, destination: KeyName, *, make_primary
     return kms.run(kms.parts.transfers.copy(kms.call(both), source, destination, make_primary=make_primary))
 
 
+def close_policy(kms: Kms) -> None:
+    kms.run(kms.parts.kms_policies.delete(kms.call(AUTHOR), POLICY, ""))
+
+
+def revoke_all(kms: Kms) -> None:
+    """Whoever moves keys in these tests."""
+    for name in ("app", "both"):
+        identity = IdentityName("acme", "prod", name)
+        admin = kms.call(caller("admin", "tenant-admin"))
+        kms.run(kms.parts.identities.revoke(admin, identity, "", ""))
+
+
+@pytest.mark.parametrize(("end", "error"), [(close_policy, Denied), (revoke_all, Unauthenticated)])
+def test_nothing_leaves_by_a_decision_that_has_ended_when_it_is_written(
+    ready: Kms,
+    holder: key_wrapping.KeyMaterial,
+    monkeypatch: pytest.MonkeyPatch,
+    end: Callable[[Kms], None],
+    error: type[KmsError],
+) -> None:
+    """The policy is deleted, or the caller revoked, between the decision and the answer."""
+    for name in ("app", "both"):
+        grant = Grant(IdentityName("acme", "prod", name))
+        _, made = ready.parts.identities.issue_first(generate_key_pair().csr, grant, ready.now)
+        event = ready.call(KEY_ADMIN).event("Test", "", "ALLOW")
+        ready.vault.store.commit([made], [event]).result()
+    add_key(ready, sensitivity=Sensitivity.LOW)
+    nonce = begin(ready)
+    unwrap = Keyring.unwrap_key_version
+    ends = [end]
+
+    def unwrap_while_it_ends(*arguments: Any) -> SecretBytes:
+        for act in ends[:]:
+            ends.remove(act)
+            act(ready)
+        return unwrap(*arguments)
+
+    monkeypatch.setattr(Keyring, "unwrap_key_version", unwrap_while_it_ends)
+    with pytest.raises(error):
+        export(ready, holder, nonce, proof(holder, nonce, FIRST))
+    assert not ends
+    if end is close_policy:
+        ready.run(ready.parts.kms_policies.undelete(ready.call(AUTHOR), POLICY, ""))
+        ends.append(end)
+    with pytest.raises(error):
+        copy(ready, FIRST, NAME)
+
+
 def test_a_copied_aes_key_has_one_budget_in_both_places(ready: Kms) -> None:
     add_key(ready)
     target = add_key(ready, replace(NAME, key="target"))
     copied = copy(ready, FIRST, target, make_primary=True)
+    assert ready.last_event()["resource"] == str(FIRST)
+    assert ready.last_event()["details"]["to"] == str(copied)
     views = [ready.run(ready.parts.key_versions.get(ready.call(KEY_ADMIN), name)) for name in (FIRST, copied)]
     assert sum(view.invocations for view in views) == views[0].limit == 1 << 32
     [made] = ready.run(ready.parts.cryptography.encrypt(ready.call(USER), target, [Plain(b"s")]))
