@@ -15,13 +15,15 @@ from cli.online.call_errors import reported
 from cli.online.names import tenant_of
 from cli.online.renewal import renew_when_due, usable_credentials
 from cli.online.view import person, view
-from cli.options import TENANT_ENV, json_option, read_profile
+from cli.options import FILE, TENANT_ENV, json_option, read_profile
 from cli.output import printable, write_fields, write_json, write_table
-from kms.client.api import Api
+from cli.secret_io import public_sink
+from kms.client.api import Api, Keep, keep_nothing
 from kms.client.channel import open_channel
 from kms.errors import InvalidField
 from kms.identity.spiffe import SpiffeId
 from kms.model.names import TenantName
+from kms.model.receipt import Receipt
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 Answer = dict[str, Any]
@@ -102,7 +104,9 @@ class Session:
 
 
 @contextmanager
-def opened_session(connection: Connection, tenant: str, *, renew: bool, as_json: bool) -> Iterator[Session]:
+def opened_session(
+    connection: Connection, tenant: str, *, renew: bool, as_json: bool, keep: Keep = keep_nothing
+) -> Iterator[Session]:
     """Connects lazily: what cannot be reached is noticed at the first call.
 
     Raises `ConfigError` for unusable credentials, `CliError` for expired ones.
@@ -111,7 +115,7 @@ def opened_session(connection: Connection, tenant: str, *, renew: bool, as_json:
     if renew:
         renew_when_due(connection)
     with open_channel(connection.server, connection.credentials) as channel:
-        yield Session(Api(channel), connection, spiffe_id, tenant or tenant_of(spiffe_id), as_json)
+        yield Session(Api(channel, keep=keep), connection, spiffe_id, tenant or tenant_of(spiffe_id), as_json)
 
 
 def online(*, keep: bool = False) -> Callable[[_Command], _Command]:
@@ -129,6 +133,7 @@ def online(*, keep: bool = False) -> Callable[[_Command], _Command]:
             profile_path: Path | None,
             tenant: str | None,
             no_renew: bool,
+            receipts: Path | None,
             as_json: bool,
             **rest: Any,
         ) -> None:
@@ -136,12 +141,39 @@ def online(*, keep: bool = False) -> Callable[[_Command], _Command]:
             connection = Connection.resolve(server, credentials, profile_path)
             tenant = tenant or read_profile(profile_path).tenant
             how = {"renew": not no_renew, "as_json": as_json}
-            with reported(), opened_session(connection, tenant, **how) as session:
+            with (
+                reported(),
+                _written(receipts) as keep_receipt,
+                opened_session(connection, tenant, keep=keep_receipt, **how) as session,
+            ):
                 command(session=session, **rest, **kept)
 
-        return connection_options(_tenant_option(_no_renew_option(json_option(call))))  # type: ignore[return-value]
+        options = (connection_options, _tenant_option, _no_renew_option, _receipts_option, json_option)
+        return functools.reduce(lambda inner, option: option(inner), reversed(options), call)  # type: ignore[return-value]
 
     return decorate
+
+
+@contextmanager
+def _written(receipts: Path | None) -> Iterator[Keep]:
+    """What keeps receipts until the command ends, however it does, and then writes them to the file."""
+    if receipts is None:
+        yield keep_nothing
+        return
+    kept: list[Receipt] = []
+    try:
+        yield kept.append
+    finally:
+        with public_sink(receipts, binary=False) as sink:
+            sink.write("".join(f"{receipt}\n" for receipt in kept).encode())
+
+
+def _receipts_option(command: Callable[..., None]) -> Callable[..., None]:
+    return click.option(
+        "--receipts",
+        type=FILE,
+        help="Write where the events of the calls stand in the audit chain, for `kms audit prove`.",
+    )(command)
 
 
 def _tenant_option(command: Callable[..., None]) -> Callable[..., None]:

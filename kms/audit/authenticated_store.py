@@ -17,8 +17,9 @@ from kms.crypto.root_of_trust.interface import RootKeyRecord, RootOfTrust
 from kms.errors import StoreTampered
 from kms.model.audit_event import AuditEvent
 from kms.model.chain import STORE_ID_SIZE, timestamp
+from kms.model.receipt import Receipt
 from kms.storage.authentication import StoreKeys
-from kms.storage.interface import MISSING, Put, Receipt, Require, Row
+from kms.storage.interface import MISSING, Put, Require, Row
 from kms.storage.sqlite import LockedStore, Settings, SqliteStore
 
 ROOT_KEY = "rootKey"

@@ -5,9 +5,10 @@ lies behind the last checkpoint is only consistent in itself, and the report say
 hidden, being another tenant's, count like the others.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import rfc8785
 
@@ -23,6 +24,9 @@ from kms.model.chain import (
     parse_object,
     unhex,
 )
+from kms.model.receipt import Receipt
+
+JsonObject = Mapping[str, Any]
 
 
 class Finding(Enum):
@@ -35,6 +39,8 @@ class Finding(Enum):
     TRUNCATED = "is missing, and all that followed it"
     REWRITTEN = "or one before it, back to the previous checkpoint, was rewritten"
     FORGED_CHECKPOINT = "has a checkpoint that this store's audit key did not sign"
+    NOT_AS_RECEIPT = "or one before it was rewritten after its receipt was given"
+    NOT_IN_COPY = "is before the first of the copy: give an earlier one"
     UNSIGNED = "and all that follow it are covered by no checkpoint: give one that was kept"
 
 
@@ -63,13 +69,20 @@ class Report:
     checkpoints: int
 
 
-def verify(lines: Iterable[str], public_key: bytes, outside: Sequence[SignedCheckpoint] = ()) -> Report:
-    """Verify an export, given as lines, against its own checkpoints and those kept outside.
+def verify(
+    lines: Iterable[str],
+    public_key: bytes,
+    outside: Sequence[SignedCheckpoint] = (),
+    receipts: Sequence[Receipt] = (),
+    found: Callable[[Receipt, JsonObject | None], None] = lambda receipt, event: None,
+) -> Report:
+    """Verify an export, given as lines, against its own checkpoints, and what was kept outside.
 
     An export from event 1 stands on its own; a later part needs the checkpoint before it, as its first line
-    or outside. Raises `ChainBroken`.
+    or outside. A receipt must be of an event in it; `found` is given that event, or None where it is hidden.
+    Raises `ChainBroken`.
     """
-    return _Verification(lines, public_key, outside).run()
+    return _Verification(lines, public_key, outside, receipts, found).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +90,20 @@ class _Event:
     sequence: int
     digest: bytes
     chain_hash: bytes
+    body: JsonObject | None
 
 
 class _Verification:
     """One pass over the lines. `_previous` is the hash that the next event continues, None before any."""
 
-    def __init__(self, lines: Iterable[str], public_key: bytes, outside: Sequence[SignedCheckpoint]) -> None:
+    def __init__(
+        self,
+        lines: Iterable[str],
+        public_key: bytes,
+        outside: Sequence[SignedCheckpoint],
+        receipts: Sequence[Receipt],
+        found: Callable[[Receipt, JsonObject | None], None],
+    ) -> None:
         self._lines = enumerate(lines, 1)
         self._line = 0
         self._public_key = public_key
@@ -92,6 +113,10 @@ class _Verification:
         self._next = 1
         self._signed_through = 0
         self._checkpoints = 0
+        self._receipts: dict[int, list[Receipt]] = {}
+        for receipt in receipts:
+            self._receipts.setdefault(receipt.sequence, []).append(receipt)
+        self._found = found
         self._outside: dict[int, SignedCheckpoint] = {}
         for signed in outside:
             self._authenticate(signed)
@@ -104,8 +129,10 @@ class _Verification:
             else:
                 self._checkpoint(item)
         first = self._first.sequence if self._first else self._next
-        if max(self._outside, default=0) >= self._next:
+        if max((*self._outside, *self._receipts), default=0) >= self._next:
             raise ChainBroken(Finding.TRUNCATED, self._next)
+        if min(self._receipts, default=first) < first:
+            raise ChainBroken(Finding.NOT_IN_COPY, min(self._receipts))
         if self._store_id is None or self._signed_through < first:
             raise ChainBroken(Finding.UNSIGNED, first)
         return Report(self._store_id, first, self._signed_through, self._next - 1, self._checkpoints)
@@ -163,8 +190,16 @@ class _Verification:
         self._first = self._first or event
         self._previous = event.chain_hash
         self._next += 1
+        for receipt in self._receipts.get(event.sequence, ()):
+            self._look_for(receipt, event)
         if event.sequence in self._outside:
             self._meet(self._outside[event.sequence])
+
+    def _look_for(self, receipt: Receipt, event: _Event) -> None:
+        same_id = event.body is None or event.body.get("event_id") == receipt.event_id
+        if event.chain_hash != receipt.chain_hash or not same_id:
+            raise ChainBroken(Finding.NOT_AS_RECEIPT, event.sequence, self._line)
+        self._found(receipt, event.body)
 
     def _meet(self, signed: SignedCheckpoint) -> None:
         """The last event is at a checkpoint. Only now is the store known to which event 1 must be bound."""
@@ -202,8 +237,8 @@ def _parse(line: bytes) -> _Event | SignedCheckpoint | None:
         return None
     chain_hash = unhex(fields.get("chain_hash"), "chain_hash", HASH_SIZE)
     if fields.keys() == {"body_digest", "chain_hash", "sequence"}:
-        return _Event(sequence, unhex(fields["body_digest"], "body_digest", HASH_SIZE), chain_hash)
+        return _Event(sequence, unhex(fields["body_digest"], "body_digest", HASH_SIZE), chain_hash, None)
     body = fields.get("body")
     if len(fields) != 3 or not isinstance(body, dict) or body.get("sequence") != sequence:
         return None
-    return _Event(sequence, body_digest(rfc8785.dumps(body)), chain_hash)
+    return _Event(sequence, body_digest(rfc8785.dumps(body)), chain_hash, body)

@@ -20,8 +20,9 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from kms.client.calls import Call
-from kms.client.errors import from_rpc_error
+from kms.client.errors import from_rpc_error, receipt_in
 from kms.errors import InvalidField
+from kms.model.receipt import Receipt
 
 TIMEOUT = 30.0
 # How the names of methods begin that change nothing.
@@ -54,6 +55,13 @@ _MODULES: Mapping[str, str] = MappingProxyType(
 )
 
 
+Keep = Callable[[Receipt], None]
+
+
+def keep_nothing(receipt: Receipt) -> None:
+    """For who keeps no receipts."""
+
+
 # Gives the channel for one call.
 Lease = Callable[[], AbstractContextManager[grpc.Channel]]
 
@@ -63,11 +71,15 @@ class Api:
 
     Nothing is resent: `kms.client.client` and `kms.client.opening` do that where it is safe. All methods
     raise `CallFailed` for a call that fails, and `InvalidField` for a request that is none of the method's.
+    `keep` is given the receipt of each call that left one, refused ones too.
     """
 
-    def __init__(self, channel: grpc.Channel | Lease, timeout: float = TIMEOUT) -> None:
+    def __init__(
+        self, channel: grpc.Channel | Lease, timeout: float = TIMEOUT, keep: Keep = keep_nothing
+    ) -> None:
         self._lease = channel if callable(channel) else lambda: nullcontext(channel)
         self._timeout = timeout
+        self._keep = keep
 
     def call(self, service: str, method: str, request: JsonObject) -> dict[str, Any]:
         """The answer to one call. Raises `KeyError` for a service or method that the API does not have."""
@@ -105,8 +117,11 @@ class Api:
             call = start(sent)
             try:
                 yield from call
+                _keep(self._keep, receipt_in(call.trailing_metadata()))
             except grpc.RpcError as error:
-                raise from_rpc_error(error) from None
+                failure = from_rpc_error(error)
+                _keep(self._keep, failure.receipt)
+                raise failure from None
             finally:
                 call.cancel()
 
@@ -116,36 +131,52 @@ class Api:
 
     def _answer(self, service: str, method: str, raw: bytes, answer: type[M]) -> M:
         with self._lease() as channel:
-            received = send(channel, _method(service, method), raw, self._timeout)
+            received = send(channel, _method(service, method), raw, self._timeout, self._keep)
         if not isinstance(received, answer):
             raise TypeError(f"{method} does not answer with {answer.__name__}")
         return received
 
 
-def send(channel: grpc.Channel, method: MethodDescriptor, raw: bytes, timeout: float) -> Message:
-    """The answer to one call, of the method's type. Raises `CallFailed`."""
+def send(
+    channel: grpc.Channel, method: MethodDescriptor, raw: bytes, timeout: float, keep: Keep = keep_nothing
+) -> Message:
+    """The answer to one call, of the method's type; its receipt goes to `keep`. Raises `CallFailed`."""
     multicallable = channel.unary_unary(_path(method), bytes, _parser(method))
     try:
-        received: Message = multicallable(raw, timeout=timeout)
+        received, call = multicallable.with_call(raw, timeout=timeout)
     except grpc.RpcError as error:
         failure = from_rpc_error(error)
     else:
-        return received
+        _keep(keep, receipt_in(call.trailing_metadata()))
+        answer: Message = received
+        return answer
+    _keep(keep, failure.receipt)
     raise failure
 
 
 async def send_async(
-    channel: grpc.aio.Channel, method: MethodDescriptor, raw: bytes, timeout: float
+    channel: grpc.aio.Channel,
+    method: MethodDescriptor,
+    raw: bytes,
+    timeout: float,
+    keep: Keep = keep_nothing,
 ) -> Message:
     """As `send`, for asyncio."""
-    multicallable = channel.unary_unary(_path(method), bytes, _parser(method))
+    call = channel.unary_unary(_path(method), bytes, _parser(method))(raw, timeout=timeout)
     try:
-        received: Message = await multicallable(raw, timeout=timeout)
+        received: Message = await call
     except grpc.RpcError as error:
         failure = from_rpc_error(error)
     else:
+        _keep(keep, receipt_in(await call.trailing_metadata()))
         return received
+    _keep(keep, failure.receipt)
     raise failure
+
+
+def _keep(keep: Keep, receipt: Receipt | None) -> None:
+    if receipt is not None:
+        keep(receipt)
 
 
 def prepared(service: str, method: str, request: JsonObject) -> Call[dict[str, Any]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
 
 from kms.client import operations as op
-from kms.client.api import Api, JsonObject, prepared, send, send_async
+from kms.client.api import Api, JsonObject, Keep, keep_nothing, prepared, send, send_async
 from kms.client.calls import Call, of_many, of_one
 from kms.client.errors import CallFailed
 from kms.client.health import check_health
@@ -121,16 +121,19 @@ class _Client(Generic[Channel]):
         resending: Resending | None = None,
         checksums: bool = True,
         reload_every: float = EVERY,
+        keep: Keep = keep_nothing,
     ) -> None:
         """`target` as "kms.example:7443", `credentials` a directory as `kms identity enrol` writes it.
 
         It is looked at again at a call, at most each `reload_every` seconds. `server_name` is that of the
-        server's certificate, if it is not the host of the target. `checksums` are sent and demanded. Raises
-        `ConfigError`.
+        server's certificate, if it is not the host of the target. `checksums` are sent and demanded. `keep`
+        is given the receipt of each attempt that left one, refused ones too, in the thread that made it.
+        Raises `ConfigError`.
         """
         self._channel: Channel = self._kind(target, credentials, server_name=server_name, every=reload_every)
         self._resending = resending or Resending()
         self.checksums = checksums
+        self._keep = keep
 
 
 class KmsClient(_Client[ReloadingChannel], Operations):
@@ -141,7 +144,7 @@ class KmsClient(_Client[ReloadingChannel], Operations):
     @property
     def api(self) -> Api:
         """Everything else the KMS does, on the same connection. It repeats nothing."""
-        return Api(self._channel.lease, self._resending.deadline)
+        return Api(self._channel.lease, self._resending.deadline, self._keep)
 
     def run(self, name: str, request: Request[R], /) -> R:
         """What one of the methods does, for a request that is a value."""
@@ -163,7 +166,7 @@ class KmsClient(_Client[ReloadingChannel], Operations):
 
         def act(timeout: float) -> R:
             with self._channel.lease() as channel:
-                return call.read(send(channel, call.method, call.raw, timeout))
+                return call.read(send(channel, call.method, call.raw, timeout, self._keep))
 
         return repeat(act, attempts(self._resending, repeatable=call.repeatable))
 
@@ -200,7 +203,7 @@ class AsyncKmsClient(_Client[AsyncReloadingChannel], AsyncOperations):
     async def make(self, call: Call[R]) -> R:
         async def act(timeout: float) -> R:
             async with self._channel.lease() as channel:
-                return call.read(await send_async(channel, call.method, call.raw, timeout))
+                return call.read(await send_async(channel, call.method, call.raw, timeout, self._keep))
 
         return await repeat_async(act, attempts(self._resending, repeatable=call.repeatable))
 

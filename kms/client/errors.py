@@ -10,12 +10,15 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from kms.errors import ChecksumMismatch, KmsError
+from kms.model.chain import Malformed
+from kms.model.receipt import Receipt
 
 Detail = TypeVar("Detail", ErrorInfo, BadRequest, RetryInfo)
 
 DOMAIN = "kms"
 DETAILS_KEY = "grpc-status-details-bin"
 REQUEST_ID_KEY = "x-request-id"
+RECEIPT_KEY = "x-audit-receipt"
 
 
 class CallFailed(Exception):
@@ -24,7 +27,8 @@ class CallFailed(Exception):
     `reason` is that of `kms.errors` ("" if the answer is not the KMS's own, as when nothing listens);
     `hint` says what to do next, "" if there is nothing to say; `request_id` finds the call in the server's
     log and audit, "" if it did not get there; `metadata` are the details of the reason; `violations` pairs
-    of a field and what is wrong with it; `retry_after` the seconds after which the server may say yes.
+    of a field and what is wrong with it; `retry_after` the seconds after which the server may say yes;
+    `receipt` says where the refusal's event stands in the audit chain, None if it left none.
     """
 
     default_hint: ClassVar[str] = ""
@@ -48,6 +52,7 @@ class CallFailed(Exception):
         self.metadata = MappingProxyType(dict(metadata or {}))
         self.violations = tuple(violations)
         self.retry_after = retry_after
+        self.receipt: Receipt | None = None
 
 
 class CallUnauthenticated(CallFailed):
@@ -136,12 +141,22 @@ def from_rpc_error(error: grpc.RpcError) -> CallFailed:
     """The exception to raise for what a stub raised, sync or asyncio."""
     pairs = cast(Iterable[tuple[str, str | bytes]], error.trailing_metadata() or ())
     metadata = dict(pairs)
-    return _failure(
+    failure = _failure(
         error.code(),
         error.details() or "",
         _parse(metadata.get(DETAILS_KEY)),
         request_id=str(metadata.get(REQUEST_ID_KEY, "")),
     )
+    failure.receipt = receipt_in(pairs)
+    return failure
+
+
+def receipt_in(metadata: Iterable[tuple[str, str | bytes]] | None) -> Receipt | None:
+    """The receipt in what came at the end of a call, None for none that can be read."""
+    try:
+        return Receipt.parse(str(dict(metadata or ())[RECEIPT_KEY]))
+    except (KeyError, Malformed):
+        return None
 
 
 def from_status(status: Status, request_id: str = "") -> CallFailed:

@@ -38,7 +38,7 @@ from kms.services.document_signing import DocumentSigning
 from kms.services.documents import Documents
 from kms.services.evaluation import Evaluation
 from kms.services.forgetting import forget_in
-from kms.services.guard import Guard
+from kms.services.guard import Acknowledge, Guard
 from kms.services.identities import Identities
 from kms.services.issuer_keys import Fetch, IssuerKeys, fetch_nothing
 from kms.services.jwt_enrolment import JwtEnrolment
@@ -157,6 +157,7 @@ def assemble(
     issuer_hosts: Collection[str] = (),
     fetch: Fetch = fetch_nothing,
     allowances: Allowances = NOTHING_ALLOWED,
+    acknowledge: Acknowledge = lambda request_id, receipt: None,
 ) -> Parts:
     """Wire the parts. `workers` run private operations; `server_names` are the server's DNS names.
 
@@ -171,7 +172,7 @@ def assemble(
     issuer, states = load_issuer(repository, keyring), TenantStates(repository)
     trust = CorporateTrust(repository, issuer.authority.trust_domain, clock)
     forget = forget_in(repository, keyring, handles, rate_limits, trust)
-    guard = Guard(store, forget, observed.extend, states.serving)
+    guard = Guard(store, forget, observed.extend, states.serving, acknowledge)
     deny_lists, documents = DenyLists(repository), PolicyDocuments()
     signing = DocumentSigning(repository, keyring)
     own = issuer.trust.with_authority(issuer.authority.certificate)

@@ -32,6 +32,7 @@ from kms.model.random_ids import RandomIds
 from kms.model.validity import Validity
 from kms.scheduler import Generate, Scheduler, generate
 from kms.server.app import App, Listener, Ports
+from kms.server.call import acknowledge
 from kms.server.interceptors.authentication import Authentication, require_tls_1_3
 from kms.server.interceptors.call_path import Begin
 from kms.server.interceptors.forwarding import Forwarding, UnbelievedHeaders
@@ -125,6 +126,7 @@ async def _run(
         issuer_hosts=configuration.jwt_issuer_hosts,
         fetch=HttpsReader(configuration.jwt_issuer_hosts, trusting(configuration.jwt_issuer_ca_file)),
         allowances=configuration.allowances,
+        acknowledge=acknowledge,
     )
     scheduler = make_scheduler(parts, utc_now)
     status = StatusReport(parts.guard, configuration, vault, parts.repository, utc_now())

@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 
 from kms.errors import Unauthenticated
 from kms.model.caller import Caller
+from kms.model.receipt import Receipt
 from kms.services import call as services
 
 Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
@@ -24,7 +25,7 @@ class Call:
     connection; `metadata` what the client sent beside the request, with names in lower case.
 
     `request` is None where the client streams; `caller` is None until the call is authenticated, and stays
-    None on the enrolment listener.
+    None on the enrolment listener. `receipts` are of the call's own events so far.
     """
 
     method: str
@@ -35,6 +36,7 @@ class Call:
     metadata: Metadata = field(default=(), repr=False)
     request: Message | None = field(default=None, repr=False)
     caller: Caller | None = None
+    receipts: list[Receipt] = field(default_factory=list)
 
 
 _current: ContextVar[Call] = ContextVar("call")
@@ -43,6 +45,11 @@ _current: ContextVar[Call] = ContextVar("call")
 def current_call() -> Call:
     """The call that this task serves."""
     return _current.get()
+
+
+def call_if_any() -> Call | None:
+    """The call that this task serves, once its request was read."""
+    return _current.get(None)
 
 
 def service_call() -> services.Call:
@@ -54,6 +61,13 @@ def service_call() -> services.Call:
     if call.caller is None:
         raise Unauthenticated("this call needs a client certificate")
     return services.Call(call.caller, call.request_id, call.time)
+
+
+def acknowledge(request_id: str, receipt: Receipt) -> None:
+    """Keep the receipt with the call that this task serves, if the event is that call's own."""
+    call = call_if_any()
+    if call is not None and request_id == call.request_id:
+        call.receipts[:] = [receipt]
 
 
 def enter(call: Call) -> None:

@@ -35,6 +35,7 @@ from kms.model.audit_event import AuditEvent
 from kms.model.lifecycle import VersionState
 from kms.model.names import BlindfoldKeyName, SecretPolicyName
 from kms.model.policy_records import DigestRecord, RevisionRecord, SecretPolicyRecord
+from kms.model.receipt import Receipt
 from kms.model.records import BlindfoldKeyRecord
 from kms.services.blindfold_keys import key_row
 from kms.services.call import Call
@@ -47,7 +48,7 @@ from kms.services.policy_documents import PolicyDocuments, StoredPolicy
 from kms.services.repository import Loaded, Repository
 from kms.services.secret_policies import digest_row
 from kms.services.use_budget import Counter, UseBudget
-from kms.storage.interface import Receipt, Require, WriteConflict
+from kms.storage.interface import Require, WriteConflict
 
 ACTION = "EvaluateBlinded"
 MAX_ELEMENTS = 256
@@ -297,7 +298,8 @@ class Evaluation:
             return self._guard.submit(required, work.events(permit.rule, work.ended()))
 
         missing = [index for index, result in enumerate(work.results) if result is None]
-        await Round(evaluate, commit).run(self._workers, missing)
+        receipt = await Round(evaluate, commit).run(self._workers, missing)
+        self._guard.acknowledge(work.call.request_id, receipt)
 
 
 def _check_document(policy: StoredPolicy, tenant: str, binding: RevisionBinding | PolicyBinding) -> None:

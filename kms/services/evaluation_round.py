@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from functools import partial
 
+from kms.model.receipt import Receipt
 from kms.services.guard import hand_over
-from kms.storage.interface import Receipt
 
 Commit = Callable[[], "Future[Receipt]"]
 

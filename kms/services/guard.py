@@ -14,13 +14,13 @@ from kms.authz.roles import require_permission
 from kms.errors import Denied, KmsError
 from kms.model.audit_event import AuditEvent
 from kms.model.names import ResourceName
+from kms.model.receipt import Receipt
 from kms.services.call import Call, Outcome
 from kms.storage.interface import (
     Changes,
     Creations,
     Delete,
     Put,
-    Receipt,
     Require,
     Store,
     WriteConflict,
@@ -30,6 +30,7 @@ T = TypeVar("T")
 Forget = Callable[[Put | Delete], None]
 Admit = Callable[[str, str], Require | None]
 Observe = Callable[[Sequence[AuditEvent]], None]
+Acknowledge = Callable[[str, Receipt], None]
 
 ATTEMPTS = 5
 ALLOW, DENY, FAIL = "ALLOW", "DENY", "FAIL"
@@ -74,8 +75,12 @@ class Guard:
         forget: Forget = lambda write: None,
         observe: Observe = lambda events: None,
         admit: Admit = lambda tenant, permission: None,
+        acknowledge: Acknowledge = lambda request_id, receipt: None,
     ) -> None:
-        """`observe` hears of events that are durable, in any thread; it must not wait, nor raise.
+        """`acknowledge` is told, in the task that committed them, where durable events stand: the request id
+        of the last one, and its receipt. Who submits tells it what comes of that.
+
+        `observe` hears of events that are durable, in any thread; it must not wait, nor raise.
 
         `admit` says whether a tenant is served, by its id and the permission asked for, and what must hold
         of it until a call's changes are written. It raises `WrongState`.
@@ -89,6 +94,7 @@ class Guard:
         self._forget = forget
         self._observe = observe
         self._admit = admit
+        self.acknowledge = acknowledge
 
     def check(self, call: Call, permission: str, resource: ResourceName | None) -> Require | None:
         """The one check that every call passes: tenant, role, and that the tenant is served.
@@ -174,7 +180,9 @@ class Guard:
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[Receipt] = loop.create_future()
         self.submit(changes, events).add_done_callback(partial(hand_over, waiter, loop))
-        return await waiter
+        receipt = await waiter
+        self.acknowledge(events[-1].request_id, receipt)
+        return receipt
 
     def submit(self, changes: Changes, events: Sequence[AuditEvent]) -> "Future[Receipt]":
         """As `commit`, from any thread. What it raises is the future's outcome."""

@@ -16,6 +16,7 @@ from typing import Protocol
 from kms.errors import Kind, KmsError, StoreTampered
 from kms.model.audit_event import AuditEvent
 from kms.model.chain import SignedCheckpoint
+from kms.model.receipt import Receipt
 
 MISSING = 0
 
@@ -114,14 +115,6 @@ class Creations(Collection[Change]):
 
 
 Changes = Sequence[Change] | Creations
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """Where a unit's events stand in the chain: the sequence number of the last, and the chain hash there."""
-
-    sequence: int
-    chain_hash: bytes
 
 
 @dataclass(frozen=True, slots=True)

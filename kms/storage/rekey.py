@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 
 from kms.errors import StoreTampered
 from kms.model.audit_event import AuditEvent
+from kms.model.receipt import Receipt
 from kms.storage import events
 from kms.storage.authentication import StoreKeys, event_mac, verify_row
 from kms.storage.index import Draft, Head, Index, Known, Published
-from kms.storage.interface import Receipt, Row
+from kms.storage.interface import Row
 from kms.storage.unit import EventRecord, NewId, chain_events
 
 _READ = "SELECT counter, body, mac FROM rows WHERE kind = ? AND name = ?"

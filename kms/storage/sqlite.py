@@ -14,6 +14,7 @@ from typing import Any, Self
 from kms.errors import ConfigError, KmsError
 from kms.model.audit_event import AuditEvent
 from kms.model.chain import SignedCheckpoint, genesis, timestamp
+from kms.model.receipt import Receipt
 from kms.storage.authentication import StoreKeys
 from kms.storage.checkpoint_file import CheckpointFile
 from kms.storage.checkpointer import Checkpointer
@@ -21,7 +22,7 @@ from kms.storage.connection import check_exists, connect, create_file, translate
 from kms.storage.environment import Environment, Limits
 from kms.storage.excerpt import Excerpts
 from kms.storage.index import Head, Index, Published
-from kms.storage.interface import Change, Changes, Creations, Excerpt, Receipt, Row, StoredEvent
+from kms.storage.interface import Change, Changes, Creations, Excerpt, Row, StoredEvent
 from kms.storage.lock import StoreLock
 from kms.storage.opening import CheckpointSigner, examine, unverified_body
 from kms.storage.reader import Reader

@@ -9,6 +9,7 @@ from blindfold._encoding import MAX_LP
 from kms.errors import StoreTampered
 from kms.model.audit_event import AuditEvent
 from kms.model.chain import body_digest, event_body, link
+from kms.model.receipt import Receipt
 from kms.storage.authentication import event_mac, state_digest, verify_row
 from kms.storage.index import Draft, Known
 from kms.storage.interface import (
@@ -17,7 +18,6 @@ from kms.storage.interface import (
     Changes,
     Delete,
     Put,
-    Receipt,
     Require,
     RequireNone,
     Row,
@@ -99,13 +99,14 @@ def chain_events(
     head = draft.head
     chain_hash, last = head.chain_hash, head.sequence + len(events)
     digest = state_digest(draft.keys, head.accumulator, head.rows, last) if with_digest else None
+    event_id = ""
     for sequence, event in enumerate(events, head.sequence + 1):
-        carried = digest if sequence == last else None
-        body = event_body(event, sequence=sequence, event_id=new_id(), state_digest=carried)
+        carried, event_id = digest if sequence == last else None, new_id()
+        body = event_body(event, sequence=sequence, event_id=event_id, state_digest=carried)
         chain_hash = link(chain_hash, sequence, body_digest(body))
         records.append((sequence, body, chain_hash, event_mac(draft.keys, chain_hash)))
     draft.advance(last, chain_hash)
-    return records, Receipt(last, chain_hash)
+    return records, Receipt(last, event_id, chain_hash)
 
 
 def _holds(draft: Draft, unit: Unit, change: Change) -> bool:

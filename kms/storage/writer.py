@@ -16,13 +16,13 @@ from typing import Any
 from kms.errors import KmsError, Unavailable
 from kms.model.chain import SignedCheckpoint
 from kms.model.random_ids import RandomIds
+from kms.model.receipt import Receipt
 from kms.storage import events, rekey, unit
 from kms.storage.checkpointer import Checkpointer
 from kms.storage.connection import as_kms_error, error_name
 from kms.storage.environment import Environment, Limits
 from kms.storage.index import Draft, Published
 from kms.storage.intake import Intake
-from kms.storage.interface import Receipt
 from kms.storage.rekey import Rekey
 from kms.storage.unit import Bulk, EventRecord, Unit
 

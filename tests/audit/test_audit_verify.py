@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import rfc8785
@@ -17,6 +17,7 @@ from kms.audit.verify import ChainBroken, Finding, verify
 from kms.errors import InvalidField
 from kms.model.audit_event import AuditEvent
 from kms.model.chain import Checkpoint, SignedCheckpoint, body_digest, event_body, genesis, link
+from kms.model.receipt import Receipt
 from kms.storage.interface import StoredEvent
 
 KEY = AuditKey.from_seed(SecretBytes(b"s" * 32))
@@ -324,3 +325,62 @@ def test_a_copy_cut_off_anywhere_is_signed_no_further_than_its_last_checkpoint(l
     else:
         report = verify(HONEST[:length], KEY.public_key)
         assert report.signed_through == (4 if length < 9 else 7 if length < 13 else 10)
+
+
+def receipt_of(event: StoredEvent) -> Receipt:
+    return Receipt(event.sequence, f"{event.sequence:032x}", event.chain_hash)
+
+
+def other_history(through: int) -> list[str]:
+    """Same key, same store, the same events up to one; then others, signed anew."""
+    copy = Copy()
+    copy._events = [*EVENTS[:through], *relinked(EVENTS[through - 1], 10)]
+    copy._checkpoints = [checkpoint(copy._events[at - 1]) for at in (4, 7, 10)]
+    return list(export(copy))
+
+
+def relinked(last: StoredEvent, through: int) -> list[StoredEvent]:
+    events, previous = [], last.chain_hash
+    for sequence in range(last.sequence + 1, through + 1):
+        event = AuditEvent("2026-01-02T03:04:05.000000Z", "Other", "", "acme", "", "ALLOW")
+        body = event_body(event, sequence=sequence, event_id="f" * 32, state_digest=None)
+        previous = link(previous, sequence, body_digest(body))
+        events.append(StoredEvent(sequence, body, previous))
+    return events
+
+
+def test_receipts_are_found_in_an_honest_copy_with_their_events() -> None:
+    found: dict[Receipt, Any] = {}
+    receipts = [receipt_of(EVENTS[4]), receipt_of(EVENTS[9]), receipt_of(EVENTS[5])]
+    verify(list(export(Copy(), tenant="acme")), KEY.public_key, (), receipts, found.__setitem__)
+    actions = {receipt.sequence: event and event["action"] for receipt, event in found.items()}
+    assert actions == {5: "Act5", 6: None, 10: None}
+
+
+class Kept(NamedTuple):
+    why: str
+    lines: list[str]
+    receipt: Receipt
+    finding: Finding
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Kept("cut off before it", HONEST[: LINE[7] + 2], receipt_of(EVENTS[8]), Finding.TRUNCATED),
+        Kept("tail replaced", other_history(6), receipt_of(EVENTS[7]), Finding.NOT_AS_RECEIPT),
+        Kept(
+            "another event's id",
+            HONEST,
+            Receipt(5, "0" * 32, EVENTS[4].chain_hash),
+            Finding.NOT_AS_RECEIPT,
+        ),
+        Kept("begins behind it", HONEST[4:], receipt_of(EVENTS[3]), Finding.NOT_IN_COPY),
+    ],
+    ids=lambda case: case.why,
+)
+def test_copy_that_lacks_the_event_of_a_receipt_is_refused(case: Kept) -> None:
+    verify(case.lines, KEY.public_key)
+    with pytest.raises(ChainBroken) as broken:
+        verify(case.lines, KEY.public_key, (), [case.receipt])
+    assert broken.value.finding is case.finding

@@ -283,6 +283,29 @@ def test_trail_of_another_key_is_refused(house: House, trail: Path) -> None:
     assert verify(house, trail, "--checkpoint", trail).code == ExitCode.DAMAGED
 
 
+def test_receipts_of_calls_are_proven_by_the_trail(house: House, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.receipts"
+    assert house.kms("namespace", "list", "--receipts", kept).code == 0
+    assert house.kms("key", "get", "prod/none", "--receipts", tmp_path / "refused").code == ExitCode.MISMATCH
+    kept.write_bytes(kept.read_bytes() + (tmp_path / "refused").read_bytes())
+    whole = tmp_path / "whole"
+    assert house.kms("audit", "export", "--out", whole).code == 0
+    assert verify(house, whole, "--receipts", kept).code == 0
+    how = ("--receipts", kept, "--audit-key", house.made["audit_key"])
+    proofs = house.kms("audit", "prove", whole, *how, "--json").json
+    said = [(proof["signed"], proof["event"]["action"], proof["event"]["decision"]) for proof in proofs]
+    assert said == [(True, "ListNamespaces", "ALLOW"), (True, "GetKey", "FAIL")]
+    assert "ListNamespaces" in house.kms("audit", "prove", whole, *how).out.decode()
+
+
+def test_receipt_that_a_trail_does_not_bear_out_is_refused(house: House, trail: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.receipts"
+    assert house.kms("namespace", "list", "--receipts", kept).code == 0
+    assert verify(house, trail, "--receipts", kept).code == ExitCode.DAMAGED
+    kept.write_text("1:2:3\n")
+    assert verify(house, trail, "--receipts", kept).code == ExitCode.DAMAGED
+
+
 @pytest.fixture
 def rotating(tmp_path: Path) -> Iterator[House]:
     """A house to itself: a rotation is not taken back."""

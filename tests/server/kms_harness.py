@@ -34,6 +34,7 @@ from kms.model.audit_event import AuditEvent
 from kms.model.chain import timestamp
 from kms.model.names import BlindfoldKeyName, IdentityName, OperatorName, SecretPolicyName, TenantName
 from kms.server.app import App, Limits, Listener, Ports
+from kms.server.call import acknowledge
 from kms.server.interceptors.authentication import Authentication, require_tls_1_3
 from kms.server.interceptors.rate_limit import RateLimit, RateLimiter
 from kms.server.late_refusals import Lateness
@@ -279,7 +280,7 @@ def running_kms(
         contexts.callback(vault.close)
         contexts.callback(loop.close)
         workers = contexts.enter_context(ThreadPoolExecutor(2))
-        parts = assemble(vault, workers, clock=lambda: ticks[0], **assembling)
+        parts = assemble(vault, workers, clock=lambda: ticks[0], acknowledge=acknowledge, **assembling)
         if make_app is None:
             app = _app(parts, offset, limiter or parts.rate_limits)
         else:

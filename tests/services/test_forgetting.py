@@ -44,7 +44,7 @@ def commit_and_hang_up(store: HeldStore, heard: list[Any]) -> None:
     asyncio.run(call())
 
 
-@pytest.mark.parametrize("outcome", [Receipt(1, b""), Unavailable("the bytes could not be overwritten")])
+@pytest.mark.parametrize("outcome", [Receipt(1, "", b""), Unavailable("the bytes could not be overwritten")])
 def test_a_write_is_heard_of_before_and_after_even_if_the_caller_hung_up(outcome: Any) -> None:
     store, heard = HeldStore(), []  # type: ignore[var-annotated]
     commit_and_hang_up(store, heard)

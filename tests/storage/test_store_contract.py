@@ -164,7 +164,7 @@ def test_events_are_numbered_from_one_and_chained_from_the_stores_own_genesis(st
     for event in events:
         previous = link(previous, event.sequence, body_digest(event.body))
         assert event.chain_hash == previous
-    assert receipt == Receipt(3, previous)
+    assert receipt == Receipt(3, parse_object(events[-1].body)["event_id"], previous)
     assert [parse_object(event.body)["action"] for event in events] == ["Kms.Init", "One", "Two"]
 
 

@@ -14,7 +14,8 @@ from kms.errors import InvalidField, LimitExceeded, RateLimited, TooManyUnits, U
 from kms.server.call import Call, Metadata, ServicerContext, current_call, enter
 from kms.server.interceptors.authentication import peer_address
 from kms.server.interceptors.error_mapping import abort, refusal
-from kms.server.interceptors.request_id import REQUEST_ID_KEY, request_id
+from kms.server.interceptors.request_id import request_id
+from kms.server.interceptors.trailers import trailers
 from kms.server.late_refusals import LateRefusals
 from kms.server.open_calls import OpenCalls
 from kms.server.wire import has_more_fields
@@ -90,6 +91,7 @@ class CallPath:
                 await self._admit(self._call(method, identifier, context, request))
                 with self._open.one_of(_user()):
                     answer: bytes = to_bytes(await act(request, context))
+                context.set_trailing_metadata(trailers(identifier))
                 return answer
             except grpc.aio.AbortError:
                 raise
@@ -155,6 +157,7 @@ class CallPath:
         identifier = self._identify(context)
         try:
             await answer(identifier)
+            context.set_trailing_metadata(trailers(identifier))
             return
         except grpc.aio.AbortError:
             raise
@@ -172,7 +175,7 @@ class CallPath:
 
     def _identify(self, context: ServicerContext) -> str:
         identifier = request_id(context.invocation_metadata() or (), self._new_request_id)
-        context.set_trailing_metadata(((REQUEST_ID_KEY, identifier),))
+        context.set_trailing_metadata(trailers(identifier))
         return identifier
 
     def _call(

@@ -8,7 +8,7 @@ from google.rpc.status_pb2 import Status
 
 from kms.errors import Kind, KmsError, StoreTampered
 from kms.server.call import ServicerContext
-from kms.server.interceptors.request_id import REQUEST_ID_KEY
+from kms.server.interceptors.trailers import trailers
 from kms.server.status import DETAILS_KEY, internal_status, status_code, to_status
 
 _log = logging.getLogger(__name__)
@@ -30,11 +30,8 @@ def refusal(error: Exception, method: str, request_id: str, held: float = 0.0) -
 
 async def abort(context: ServicerContext, status: Status, request_id: str) -> NoReturn:
     """End the call with a status. Outside of any `except` block, so that no exception clings to it."""
-    await context.abort(status_code(status), status.message, _trailing_metadata(status, request_id))
-
-
-def _trailing_metadata(status: Status, request_id: str) -> tuple[tuple[str, str | bytes], ...]:
-    return ((REQUEST_ID_KEY, request_id), (DETAILS_KEY, status.SerializeToString()))
+    details = (DETAILS_KEY, status.SerializeToString())
+    await context.abort(status_code(status), status.message, (*trailers(request_id), details))
 
 
 def _log_failure(error: Exception, method: str, request_id: str) -> None:
