@@ -239,6 +239,21 @@ prefix_set = LazyGroup(
 Example:
   kms prefix-set create office 10.1.0.0/16""",
 )
+secret_access = LazyGroup(
+    "secret-access",
+    {
+        "create": Entry("cli.online.secret_access:create", "Make an access to a vault."),
+        "get": Entry("cli.online.secret_access:get", "Show an access."),
+        "list": Entry("cli.online.secret_access:list_accesses", "List the accesses of a namespace."),
+        "update": Entry("cli.online.secret_access:update", "Give an access another content."),
+        "delete": Entry("cli.online.secret_access:delete", "Remove an access."),
+        "apply": Entry("cli.online.secret_access:apply", "Make accesses what files say."),
+    },
+    help="Accesses: how workloads reach vaults, and with which sealed credentials.",
+    epilog="""\b
+Example:
+  kms secret-access create prod/corp-vault access.yaml""",
+)
 rate_limiter = LazyGroup(
     "rate-limiter",
     {
@@ -313,6 +328,7 @@ program = Program(
         "blindfold-key": blindfold_key,
         "policy": policy,
         "prefix-set": prefix_set,
+        "secret-access": secret_access,
         "key": key,
         "encrypt": Entry(
             "cli.online.crypto:encrypt", "Encrypt up to 64 KiB under the primary version of a key."

@@ -7,8 +7,10 @@ from typing import Any, TypeVar
 import click
 
 from cli.online.names import resolve
+from cli.policy_file import FILES
+from cli.resource_file import FileKind
 from kms.model.names import KmsPolicyName, SecretPolicyName
-from kms.model.policy import PolicyKind
+from kms.model.policy import PolicyContent, PolicyKind
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -35,6 +37,10 @@ class Kind:
     @property
     def service(self) -> str:
         return f"{self.resource}Service"
+
+    @property
+    def file(self) -> FileKind[PolicyContent]:
+        return FILES[self.policy]
 
     def resolve(self, name: str, tenant: str) -> KmsPolicyName | SecretPolicyName:
         """Raises `UsageError`."""

@@ -1,8 +1,9 @@
 """YAML and JSON that people write, as JSON values of which every error can name its line.
 
-Of YAML that is left which says what it seems to say: strings, whole numbers, lists and mappings. Anchors,
-tags, merged and repeated keys, and plain words that some reader of YAML takes for something else than text
-(`no`, `1.0`, `2030-01-31`, `22:00`, nothing at all) are refused. Text that begins with `{` is JSON.
+Of YAML that is left which says what it seems to say: strings, whole numbers, `true` and `false`, lists and
+mappings. Anchors, tags, merged and repeated keys, and plain words that some reader of YAML takes for
+something else than text (`no`, `1.0`, `2030-01-31`, `22:00`, nothing at all) are refused. Text that begins
+with `{` is JSON.
 """
 
 import json
@@ -24,6 +25,7 @@ _AMBIGUOUS = re.compile(
     r"[yYnN]|0o[0-7]+|[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.ASCII
 )
 _TEXT = "tag:yaml.org,2002:str"
+_TRUTHS: Mapping[str, bool] = MappingProxyType({"true": True, "false": False})
 _CALLED: Mapping[str, str] = MappingProxyType(
     {
         "bool": "a boolean in YAML",
@@ -83,7 +85,7 @@ def _fault(source: str, line: int | None, path: str, problem: str, reason: str =
     place = source if line is None else f"{source}:{line}"
     return CliError(
         ": ".join(filter(None, [place, path, problem])),
-        hint="docs/policies.md describes the form of policies, docs/wingman.md that of its configuration.",
+        hint="docs/policies.md, docs/external-secrets.md and docs/wingman.md describe the forms of files.",
         code=ExitCode.USAGE,
         reason=reason,
     )
@@ -128,6 +130,8 @@ class _Documents:
             return self._mapping(path)
         if isinstance(event, yaml.SequenceStartEvent):
             return self._sequence(path)
+        if not event.style and event.value in _TRUTHS:
+            return _TRUTHS[event.value]
         return self._scalar(event, path)
 
     def _check_plain(self, event: Any, path: str) -> None:

@@ -4,7 +4,6 @@ import click
 
 from cli.options import json_option
 from cli.output import write_json
-from cli.policy_file import file_schema
 from cli.policy_kind import Kind
 
 
@@ -19,6 +18,6 @@ def schema(kind: Kind) -> click.Command:
     @json_option
     def command(as_json: bool) -> None:
         """The schema is JSON, asked for or not."""
-        write_json(file_schema(kind.policy))
+        write_json(kind.file.file_schema())
 
     return command

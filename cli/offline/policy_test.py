@@ -11,8 +11,8 @@ import click
 from cli.errors import CliError
 from cli.options import FILE, json_option
 from cli.output import write_json, write_table
-from cli.policy_file import read_content
 from cli.policy_kind import Kind
+from cli.resource_file import read_content
 from cli.structured_file import read_one_text
 from kms.authz.compile import CompiledPolicy, compile_policy
 from kms.authz.explain import explain
@@ -119,7 +119,7 @@ def _differing(path: Path, kind: Kind) -> tuple[list[dict[str, object]], int]:
         with within("prefix_sets"):
             for name, prefixes in table.prefix_sets.items():
                 check_each(name, prefixes, MAX_PREFIXES, check_prefix)
-        content = read_content(str(path.parent / table.policy), kind.policy)
+        content = read_content(str(path.parent / table.policy), kind.file)
         policy = compile_policy(content, table.prefix_sets)
         requests = _requests(table, policy.content)
     except InvalidField as error:

@@ -1,6 +1,5 @@
 """`apply`: make the policies of the KMS those that files say, and show what that changes."""
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,18 +8,29 @@ import click
 
 from cli.errors import CliError
 from cli.exit_codes import ExitCode
+from cli.online.applying import (
+    CREATED,
+    UNCHANGED,
+    UPDATED,
+    apply_options,
+    diff,
+    named,
+    show_diff,
+    tell,
+)
 from cli.online.policy_calls import call, content_of, to_api
 from cli.online.policy_commands import create_policy, update_policy
 from cli.online.session import Session, online
 from cli.online.view import view
-from cli.output import printable, write_json
-from cli.policy_file import PolicyFile, print_policy, read_policy_files
+from cli.output import write_json
+from cli.policy_file import print_policy
 from cli.policy_kind import KMS, Kind
+from cli.resource_file import ResourceFile, read_files
 from kms.authz.prefix_sets import references
 from kms.client.errors import CallNotFound
 from kms.model.policy import PolicyContent
 
-CREATED, UPDATED, UNCHANGED = "CREATED", "UPDATED", "UNCHANGED"
+PolicyFile = ResourceFile[PolicyContent]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +54,7 @@ class Step:
             return ""
         old = "" if self.before is None else print_policy(kind.policy, self.name, self.before)
         new = print_policy(kind.policy, self.name, self.after)
-        titles = (f"{self.name} revision {self.revision}" if old else "/dev/null", self.file.text.source)
-        return "".join(difflib.unified_diff(old.splitlines(True), new.splitlines(True), *titles))
+        return diff(old, new, f"{self.name} revision {self.revision}", self.file.text.source)
 
 
 def apply(kind: Kind) -> click.Command:
@@ -59,41 +68,19 @@ def apply(kind: Kind) -> click.Command:
     """
 
     @kind.command("apply", text, "-f policies/ --dry-run", "-f rules.yaml")
-    @click.option(
-        "--file",
-        "-f",
-        "paths",
-        type=click.Path(exists=True, path_type=Path),
-        multiple=True,
-        required=True,
-        metavar="FILE|DIR",
-        help="Policy file, or directory of them; may be repeated.",
-    )
-    @click.option("--dry-run", is_flag=True, help="Show what would change, and write nothing.")
+    @apply_options
     @online()
     def command(session: Session, paths: tuple[Path, ...], dry_run: bool) -> None:
-        steps = _steps(session, kind, read_policy_files(paths, kind.policy))
+        files = named(read_files(paths, kind.file), lambda name: kind.name(name, session.tenant))
+        steps = [_step(session, kind, file, name) for name, file in files]
         if not session.as_json:
             for step in steps:
-                _show(step.diff(kind))
+                show_diff(step.diff(kind))
         done = [_done(session, kind, step, dry_run) for step in steps]
         if session.as_json:
             write_json(done)
 
     return command
-
-
-def _steps(session: Session, kind: Kind, files: list[PolicyFile]) -> list[Step]:
-    """Raises `CliError`, also for two files about one policy."""
-    sources: dict[str, str] = {}
-    steps = []
-    for file in files:
-        name = kind.name(file.name, session.tenant)
-        if name in sources:
-            raise file.text.fault("name", f"{file.name} is in {sources[name]} already")
-        sources[name] = file.text.source
-        steps.append(_step(session, kind, file, name))
-    return steps
 
 
 def _step(session: Session, kind: Kind, file: PolicyFile, name: str) -> Step:
@@ -131,11 +118,5 @@ def _done(session: Session, kind: Kind, step: Step, dry_run: bool) -> dict[str, 
             answer = update_policy(session, kind, step.name, step.file.content, step.etag)
         revision = answer["revision"]
     if not session.as_json:
-        words = "dry run, " * dry_run + step.change.lower()
-        click.echo(f"{step.name}: {words}, revision {revision or 'none yet'}", err=True)
+        tell(step.name, step.change, f"revision {revision or 'none yet'}", dry_run=dry_run)
     return {"name": step.name, "change": step.change, "revision": revision, "diff": step.diff(kind)}
-
-
-def _show(diff: str) -> None:
-    for line in diff.splitlines():
-        click.echo(printable(line))

@@ -18,8 +18,9 @@ from cli.online.policy_calls import (
     to_api,
 )
 from cli.online.session import Session, online
-from cli.policy_file import print_policy, read_content
+from cli.policy_file import print_policy
 from cli.policy_kind import SECRET, Kind
+from cli.resource_file import read_content
 from kms.model.names import NamespaceName
 from kms.model.policy import PolicyContent
 
@@ -38,7 +39,7 @@ def create(kind: Kind) -> click.Command:
     @content_argument
     @online()
     def command(session: Session, name: str, content: str) -> None:
-        session.show(create_policy(session, kind, name, read_content(content, kind.policy)))
+        session.show(create_policy(session, kind, name, read_content(content, kind.file)))
 
     return command
 
@@ -116,7 +117,7 @@ def update(kind: Kind) -> click.Command:
     @etag_option
     @online()
     def command(session: Session, name: str, content: str, etag: str) -> None:
-        session.show(update_policy(session, kind, name, read_content(content, kind.policy), etag))
+        session.show(update_policy(session, kind, name, read_content(content, kind.file), etag))
 
     return command
 
@@ -167,7 +168,7 @@ def validate(kind: Kind) -> click.Command:
     def command(session: Session, namespace: str, content: str, strict: bool) -> None:
         request = {
             "parent": namespace_name(session, namespace),
-            "content": to_api(read_content(content, kind.policy)),
+            "content": to_api(read_content(content, kind.file)),
         }
         warnings = call(session, kind, "Validate", request).get("warnings", [])
         session.lines(warnings, _warning_line)

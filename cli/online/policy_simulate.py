@@ -9,8 +9,8 @@ from cli.online.policy_calls import call, content_argument, policy_argument, to_
 from cli.online.session import Session, online
 from cli.online.view import person, view
 from cli.output import write_json, write_table
-from cli.policy_file import read_content
 from cli.policy_kind import SECRET, Kind
+from cli.resource_file import read_content
 
 COLUMNS = ("caller", "operation", "resource", "before", "after", "request_count", "allowing_rules")
 
@@ -38,7 +38,7 @@ def simulate(kind: Kind) -> click.Command:
     def command(session: Session, name: str, content: str, events: int) -> None:
         request = {
             "name": kind.name(name, session.tenant),
-            "content": to_api(read_content(content, kind.policy)),
+            "content": to_api(read_content(content, kind.file)),
             "event_count": events,
         }
         _show(session, kind, call(session, kind, "Simulate", request)["simulation"])

@@ -78,7 +78,10 @@ class Session:
 
     def show(self, answer: Mapping[str, Any]) -> None:
         """One resource."""
-        shown = view(answer)
+        self.show_view(view(answer))
+
+    def show_view(self, shown: Mapping[str, Any]) -> None:
+        """One resource that is as `view` would have it."""
         if self.as_json:
             write_json(shown)
         else:

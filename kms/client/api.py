@@ -26,7 +26,7 @@ from kms.model.receipt import Receipt
 
 TIMEOUT = 30.0
 # How the names of methods begin that change nothing.
-READING = ("Get", "List", "Validate", "Explain")
+READING = ("Fetch", "Get", "List", "Validate", "Explain")
 
 JsonObject = Mapping[str, Any]
 M = TypeVar("M", bound=Message)

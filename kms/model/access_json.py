@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 from kms.errors import LimitExceeded
 from kms.model.json_form import (
@@ -34,7 +35,7 @@ from kms.model.secret_management_access import (
     SecretManagementAccess,
     TokenAuthentication,
 )
-from kms.model.secret_type import SECRET_TYPE
+from kms.model.secret_type import SECRET_TYPE, ClearSecret
 
 MAX_ACCESS_BYTES = 256 << 10
 
@@ -118,6 +119,16 @@ def parse_access(obj: object) -> SecretManagementAccess:
 def access_to_json(access: SecretManagementAccess) -> dict[str, object]:
     """The JSON object: what is unset is left out. Clear credentials are in it."""
     return {name: value for name, value in encode_members(access, _MEMBERS).items() if value != {}}
+
+
+def without_clear(access: SecretManagementAccess) -> dict[str, Any]:
+    """The JSON object, in which a credential in clear has its type and nothing else."""
+    content: dict[str, Any] = access_to_json(access)
+    for path, secret in access.credentials.items():
+        if isinstance(secret, ClearSecret):
+            member, _, field = path.partition(".")
+            content[member] = {**content[member], field: {"type": "clear"}}
+    return content
 
 
 def access_schema() -> Mapping[str, object]:

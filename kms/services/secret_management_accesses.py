@@ -17,7 +17,6 @@ from kms.model.records import SecretManagementAccessRecord
 from kms.model.row import dump_row, load_row
 from kms.model.sealed_credentials import check_sealed_credentials
 from kms.model.secret_management_access import Allowances, SecretManagementAccess
-from kms.model.secret_type import ClearSecret
 from kms.services.call import Call, Outcome, Page
 from kms.services.guard import Action, Guard
 from kms.services.policy_changes import Content, merge
@@ -131,16 +130,6 @@ class SecretManagementAccesses(TenantResources[SecretManagementAccessRecord]):
 def content_of(record: SecretManagementAccessRecord) -> dict[str, Any]:
     """The JSON object, credentials in clear included."""
     return dict(load_row(record.content, record.KIND))
-
-
-def content_without_clear(record: SecretManagementAccessRecord) -> dict[str, Any]:
-    """The JSON object, in which a credential in clear has its type and nothing else."""
-    content = content_of(record)
-    for path, secret in access_of(record).credentials.items():
-        if isinstance(secret, ClearSecret):
-            member, _, field = path.partition(".")
-            content[member] = {**content[member], field: {"type": "clear"}}
-    return content
 
 
 def access_of(record: SecretManagementAccessRecord) -> SecretManagementAccess:

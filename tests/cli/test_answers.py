@@ -21,7 +21,8 @@ from cli.online.policy_calls import to_api
 from cli.online.reseal import CountedSink
 from cli.online.view import person, view
 from cli.output import write_table
-from cli.policy_file import read_content
+from cli.policy_file import FILES
+from cli.resource_file import read_content
 from kms.client import errors
 from kms.model.policy import PolicyKind
 from testvectors import material
@@ -45,7 +46,7 @@ POLICY: dict[str, Any] = {
 
 def test_policy_is_sent_in_the_form_of_the_api(tmp_path: Path) -> None:
     (tmp_path / "policy.json").write_text(json.dumps(POLICY))
-    sent = to_api(read_content(str(tmp_path / "policy.json"), PolicyKind.SECRET))
+    sent = to_api(read_content(str(tmp_path / "policy.json"), FILES[PolicyKind.SECRET]))
     assert (sent["rule_combining"], sent["binding"]) == ("RULE_COMBINING_DENY_OVERRIDES", "BINDING_POLICY")
     assert sent["decrypt_cache_timeout"] == "60s"
     assert [rule["action"] for rule in sent["rules"]] == ["ACTION_ALLOW", "ACTION_DENY"]

@@ -11,15 +11,10 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from cli.errors import CliError
-from cli.policy_file import (
-    PolicyFile,
-    file_schema,
-    print_policy,
-    read_content,
-    read_policy_files,
-)
+from cli.policy_file import FILES, print_policy
+from cli.resource_file import ResourceFile, read_content, read_files
 from kms.errors import InvalidField
-from kms.model.policy import KMS_PREDICATES, OF_SECRET_POLICIES, PolicyKind
+from kms.model.policy import KMS_PREDICATES, OF_SECRET_POLICIES, PolicyContent, PolicyKind
 from kms.model.policy_json import parse_policy, to_json
 
 KMS, SECRET = PolicyKind.KMS, PolicyKind.SECRET
@@ -41,12 +36,12 @@ def write(path: Path, text: str, name: str = "orders.yaml") -> Path:
     return path / name
 
 
-def read(path: Path, kind: PolicyKind = KMS) -> list[PolicyFile]:
-    return read_policy_files((path,), kind)
+def read(path: Path, kind: PolicyKind = KMS) -> list[ResourceFile[PolicyContent]]:
+    return read_files((path,), FILES[kind])
 
 
 def accepts(kind: PolicyKind, content: object) -> bool:
-    schema = Draft202012Validator(file_schema(kind))
+    schema = Draft202012Validator(FILES[kind].file_schema())
     name = {KMS: "KmsPolicy", SECRET: "SecretPolicy"}[kind]
     return bool(schema.is_valid({"kind": name, "name": "prod/orders", "content": content}))
 
@@ -63,7 +58,7 @@ REFUSED = [
     ("client_selector", "client_selektor", ":5: content.rules[0]: unknown field or predicate"),
     ("KmsPolicy", "SecretPolicy", "orders.yaml:1: kind: is SecretPolicy, and a KmsPolicy is expected"),
     ("KmsPolicy", "Policy", "orders.yaml:1: kind: must be one of KmsPolicy, SecretPolicy"),
-    ("name: prod", "title: x\nname: prod", "orders.yaml:2: title: is not a member of policy files"),
+    ("name: prod", "title: x\nname: prod", "orders.yaml:2: title: is not a member of such files"),
     ("name: prod/orders\n", "", "orders.yaml:1: name: must be a string"),
     ("name: prod/orders", "name: prod/orders\netag: 3", "orders.yaml:3: etag: must be a string"),
     ("content:", "contents:", "orders.yaml:3: contents: is not a member"),
@@ -95,18 +90,18 @@ def test_directory_gives_the_policies_of_one_kind_in_the_order_of_its_files(tmp_
 
 
 def test_nothing_to_apply_is_a_mistake(tmp_path: Path) -> None:
-    with pytest.raises(CliError, match="no policy of the kind KmsPolicy was found"):
+    with pytest.raises(CliError, match="nothing of the kind KmsPolicy was found"):
         read(tmp_path)
 
 
 def test_content_is_read_alone_or_out_of_a_policy_file(tmp_path: Path) -> None:
-    whole = read_content(str(write(tmp_path, FILE)), KMS)
+    whole = read_content(str(write(tmp_path, FILE)), FILES[KMS])
     alone = json.dumps(to_json(whole))
-    assert read_content(str(write(tmp_path, alone, "alone.json")), KMS) == whole
+    assert read_content(str(write(tmp_path, alone, "alone.json")), FILES[KMS]) == whole
     with pytest.raises(CliError, match="has 2 documents, and one is expected"):
-        read_content(str(write(tmp_path, f"{FILE}---\n{FILE}")), KMS)
+        read_content(str(write(tmp_path, f"{FILE}---\n{FILE}")), FILES[KMS])
     with pytest.raises(CliError, match="has more than 2800000 bytes"):
-        read_content(str(write(tmp_path, "#" * 2_800_001)), KMS)
+        read_content(str(write(tmp_path, "#" * 2_800_001)), FILES[KMS])
 
 
 @given(kind=KINDS, data=st.data())
@@ -162,4 +157,4 @@ def test_schema_refuses_what_the_parser_refuses(kind: PolicyKind, content: dict[
 
 @pytest.mark.parametrize("kind", [KMS, SECRET])
 def test_schema_is_a_schema(kind: PolicyKind) -> None:
-    Draft202012Validator.check_schema(file_schema(kind))
+    Draft202012Validator.check_schema(FILES[kind].file_schema())

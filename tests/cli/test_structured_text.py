@@ -13,7 +13,7 @@ from cli.exit_codes import ExitCode
 from cli.structured_text import parse_texts, to_yaml
 
 BOMB = "a: &a [x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in zip("abcdefg", "bcdefgh", strict=True))
-BOOLEANS = ("no", "NO", "off", "on", "yes", "true")
+BOOLEANS = ("no", "NO", "off", "on", "yes", "True")
 
 # What is written, and how it is refused.
 REFUSED = [

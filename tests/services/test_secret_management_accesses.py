@@ -10,6 +10,7 @@ from services.conftest import ADMIN, AUDITOR, AUTHOR, BATCH, KEY_ADMIN, PROD, WE
 
 import blindfold
 from kms.errors import AlreadyExists, Denied, EtagMismatch, InvalidField, NotFound, WrongState
+from kms.model.access_json import without_clear
 from kms.model.caller import Caller
 from kms.model.names import (
     IdentityName,
@@ -25,8 +26,8 @@ from kms.services.secret_management_accesses import (
     MAX_ACCESSES,
     SecretManagementAccesses,
     Stored,
+    access_of,
     content_of,
-    content_without_clear,
 )
 from kms.services.tenants import Description
 from kms.storage.interface import MISSING, Put
@@ -278,14 +279,14 @@ def test_clear_credential_is_in_what_is_fetched_and_nowhere_else(
     kms: Kms, lenient: SecretManagementAccesses
 ) -> None:
     made = create(kms, content(CLEAR), accesses=lenient)
-    assert content_without_clear(made.record)["authentication"] == {
+    assert without_clear(access_of(made.record))["authentication"] == {
         "type": "token",
         "token": {"type": "clear"},
     }
     assert content_of(fetch(kms, WEB).record)["authentication"]["token"] == CLEAR
     # What was read for administration cannot be written back over the credential unawares.
     with pytest.raises(InvalidField):
-        kms.run(lenient.update(kms.call(AUTHOR), MAIN, content_without_clear(made.record), ""))
+        kms.run(lenient.update(kms.call(AUTHOR), MAIN, without_clear(access_of(made.record)), ""))
     assert "hunter2" not in str(kms.events())
     assert CLEAR["location"] not in str(kms.events())
 

@@ -7,7 +7,7 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 
 from kms.errors import LimitExceeded
-from kms.model.access_json import MAX_ACCESS_BYTES
+from kms.model.access_json import MAX_ACCESS_BYTES, without_clear
 from kms.model.names import NamespaceName, SecretManagementAccessName, check_id
 from kms.server.call import ServicerContext, service_call
 from kms.server.convert import page_token, timestamp, to_last_name, to_page_size, to_request_id
@@ -15,8 +15,8 @@ from kms.server.json_messages import fill, to_fields, to_object
 from kms.services.secret_management_accesses import (
     SecretManagementAccesses,
     Stored,
+    access_of,
     content_of,
-    content_without_clear,
 )
 from protos.kms.v1 import secret_management_access_service_pb2 as pb
 from protos.kms.v1.secret_management_access_pb2 import SecretManagementAccess, SecretManagementAccessContent
@@ -91,7 +91,7 @@ def _to_content(message: SecretManagementAccess) -> dict[str, object]:
 
 
 def _shown(stored: Stored) -> SecretManagementAccess:
-    return _message(stored, content_without_clear(stored.record))
+    return _message(stored, without_clear(access_of(stored.record)))
 
 
 def _message(stored: Stored, content: Mapping[str, Any]) -> SecretManagementAccess:
