@@ -17,10 +17,12 @@ from kms.model.secret_type import BlindfoldSecret
 from wingman.clock import elapsed
 from wingman.condition import Condition
 from wingman.configuration import Configuration
+from wingman.http.key_pages import KeyPages
 from wingman.http.listening import CONNECTIONS, Listeners
 from wingman.http.pages import Pages, application
 from wingman.identity import IdentityKeeper
 from wingman.kept_secrets import KeptSecrets
+from wingman.key_operations import KeyOperations
 from wingman.kms_connection import KmsConnection
 from wingman.sealed_secrets import SealedSecrets
 from wingman.secret_source import Opener, SecretSource
@@ -118,7 +120,8 @@ async def serve_until(
 def _listen(configuration: Configuration, wingman: Wingman) -> tuple[Listeners, Served]:
     """Bound, not served yet. Raises `ConfigError`."""
     pages = Pages(wingman.condition, wingman.identity, wingman.source)
-    listeners = Listeners(application(pages.routes()))
+    key_pages = KeyPages(KeyOperations(wingman.connection), lambda: wingman.identity.tenant)
+    listeners = Listeners(application([*pages.routes(), *key_pages.routes()]))
     uids = frozenset({os.geteuid(), *configuration.uids})
     try:
         listeners.add_unix(Path(configuration.socket), uids)
