@@ -37,6 +37,11 @@ class KeptSecrets:
     def __len__(self) -> int:
         return len(self._kept)
 
+    @property
+    def size(self) -> int:
+        """The bytes of all secrets."""
+        return self._bytes
+
     def get(self, key: Hashable) -> Kept | None:
         kept = self._kept.get(key)
         if kept is None:

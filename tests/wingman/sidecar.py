@@ -19,6 +19,8 @@ from wingman.configuration import Configuration, parse_configuration
 from wingman.serving import Served, serve_until
 
 PATIENCE = 20.0
+# Nothing listens here: port 1 is privileged and long forgotten.
+NOWHERE = "127.0.0.1:1"
 
 
 class UnixConnection(http.client.HTTPConnection):
