@@ -1,12 +1,24 @@
-"""What a caller has going on at once."""
+"""What a caller, and a tenant, has going on at once."""
 
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kms.errors import RateLimited
+from kms.services.rate_limits import Requester
 
 RETRY_AFTER = 1.0
+# What reads much before it answers, in threads that all callers share.
+LONG = frozenset(
+    {
+        "BackupTenant",
+        "ListAuditEvents",
+        "ReviewKmsPolicyAccess",
+        "ReviewSecretPolicyAccess",
+        "SimulateKmsPolicy",
+        "SimulateSecretPolicy",
+    }
+)
 
 
 class OpenCalls:
@@ -28,3 +40,22 @@ class OpenCalls:
             self._open[user] -= 1
             if not self._open[user]:
                 del self._open[user]
+
+
+class CallsAtOnce:
+    """So many calls of a caller, and so many long ones of a tenant, or of an operator."""
+
+    def __init__(self, of_caller: int, long_of_tenant: int) -> None:
+        self._of_caller = OpenCalls(of_caller)
+        self._long_of_tenant = OpenCalls(long_of_tenant)
+
+    @contextmanager
+    def one_of(self, who: Requester, method: str) -> Iterator[None]:
+        """While a call of that method, given by its full path, is open. Raises `RateLimited`."""
+        with self._of_caller.one_of(who.user):
+            if method.rpartition("/")[2] not in LONG:
+                yield
+                return
+            tenant = None if who.caller is None else who.caller.tenant
+            with self._long_of_tenant.one_of(tenant or who.user):
+                yield

@@ -77,7 +77,7 @@ class JwtEnrolment:
         try:
             return await self._keys.of(settings.issuer, key_id)
         except Unavailable as error:
-            _log.warning("keys of a JWT issuer: %s", error.message)
+            _log.warning("keys of a JWT issuer: %r", error.message)
         # What the KMS found where it asked is no business of a stranger's.
         raise Unavailable("the issuer's keys cannot be had now; try again later")
 

@@ -29,6 +29,7 @@ from kms.model.names import OperatorName, TenantName
 from kms.model.records import KeyRecord, KeyVersionRecord, UseRecord
 from kms.services.backup_kinds import LEFT_OUT
 from kms.services.call import Call
+from kms.services.sized_cache import SizedCache
 from kms.storage.interface import MISSING, Put
 from protos.kms.v1 import backup_service_pb2 as pb
 
@@ -101,7 +102,7 @@ def test_key_that_was_not_rotated_after_a_restore_is_at_its_next_use(kms, made):
 
 def forget_reserved(kms):
     """As a new process, which has set nothing aside yet."""
-    kms.parts.transfers._budget._remaining.clear()
+    kms.parts.transfers._budget._remaining = SizedCache(1000)
 
 
 def test_half_of_all_evaluations_count_as_made_since_the_backup(kms, made):

@@ -17,7 +17,7 @@ from kms.server.interceptors.error_mapping import abort, refusal
 from kms.server.interceptors.request_id import request_id
 from kms.server.interceptors.trailers import trailers
 from kms.server.late_refusals import LateRefusals
-from kms.server.open_calls import OpenCalls
+from kms.server.open_calls import CallsAtOnce
 from kms.server.wire import has_more_fields
 from kms.services.rate_limits import Requester
 
@@ -59,7 +59,7 @@ class CallPath:
         now: Callable[[], datetime],
         new_request_id: Callable[[], str],
         count_refused: Count,
-        open_calls: OpenCalls,
+        open_calls: CallsAtOnce,
         late: LateRefusals,
         observers: Sequence[Begin] = (),
     ) -> None:
@@ -89,7 +89,7 @@ class CallPath:
             try:
                 request = _parse(raw, parse)
                 await self._admit(self._call(method, identifier, context, request))
-                with self._open.one_of(_user()):
+                with self._open.one_of(_requester(), method):
                     answer: bytes = to_bytes(await act(request, context))
                 context.set_trailing_metadata(trailers(identifier))
                 return answer
@@ -106,7 +106,7 @@ class CallPath:
             async def answer(identifier: str) -> None:
                 request = _parse(raw, handler.request_deserializer)
                 await self._admit(self._call(method, identifier, context, request))
-                with self._open.one_of(_user()):
+                with self._open.one_of(_requester(), method):
                     await _send(handler.unary_stream(request, context), context)
 
             await self._stream(method, context, answer)
@@ -120,7 +120,7 @@ class CallPath:
                 call = self._call(method, identifier, context)
                 await self._admit(call)
                 messages = self._messages(call, incoming, handler.request_deserializer)
-                with self._open.one_of(_user()):
+                with self._open.one_of(_requester(), method):
                     await _send(handler.stream_stream(messages, context), context)
 
             await self._stream(method, context, answer)
@@ -217,8 +217,13 @@ class _Refused:
 
 def _user() -> str:
     """Whoever makes the current call, as limits tell users apart."""
+    return _requester().user
+
+
+def _requester() -> Requester:
+    """Whoever makes the current call."""
     call = current_call()
-    return Requester(call.caller, call.address).user
+    return Requester(call.caller, call.address)
 
 
 def _parse(raw: bytes, parse: Callable[[bytes], Message]) -> Message:
