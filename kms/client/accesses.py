@@ -22,9 +22,23 @@ _TIMES = ("timeout", "cache_timeout")
 Object = dict[str, Any]
 
 
-def fetch_access(api: Api, name: SecretManagementAccessName) -> SecretManagementAccess:
-    """The access as it is now, for a caller that it selects. Raises `CallFailed`."""
-    answer = api.call(SERVICE, "FetchSecretManagementAccess", {"name": str(name)})
+class FetchedAccesses:
+    """Accesses as they are now; the same object as long as one is unchanged. Safe for several threads."""
+
+    def __init__(self) -> None:
+        self._known: dict[SecretManagementAccessName, tuple[Object, SecretManagementAccess]] = {}
+
+    def fetch(self, api: Api, name: SecretManagementAccessName) -> SecretManagementAccess:
+        """For a caller that the access selects. Raises `CallFailed`."""
+        answer = api.call(SERVICE, "FetchSecretManagementAccess", {"name": str(name)})
+        known = self._known.get(name)
+        if known is None or known[0] != answer:
+            known = answer, _parsed(answer)
+            self._known[name] = known
+        return known[1]
+
+
+def _parsed(answer: Mapping[str, Any]) -> SecretManagementAccess:
     try:
         return parse_access(content_of(answer))
     except InvalidField as error:

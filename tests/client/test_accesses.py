@@ -4,7 +4,7 @@ import pytest
 from model.test_secret_management_access import AUTHENTICATIONS, access
 from server.kms_harness import PROD
 
-from kms.client.accesses import SERVICE, content_of, fetch_access, to_api
+from kms.client.accesses import SERVICE, FetchedAccesses, content_of, to_api
 from kms.client.errors import CallDenied, CallFailed
 from kms.model.names import SecretManagementAccessName
 
@@ -21,17 +21,25 @@ def test_the_two_forms_are_inverse(authentication):
 def test_access_is_fetched_as_a_value_by_whom_it_selects(kms):
     kms.add_policy()
     name = SecretManagementAccessName.parse(kms.add_access("main"))
-    fetched = fetch_access(kms.as_("web"), name)
-    assert (fetched.endpoint, list(fetched.credentials)) == (
-        "https://vault.corp.example:8200",
-        ["authentication.token"],
-    )
-    with pytest.raises(CallDenied):
-        fetch_access(kms.as_("batch"), name)
-    with pytest.raises(CallDenied):
-        fetch_access(
-            kms.as_("web"), SecretManagementAccessName.parse(f"{PROD}/secretManagementAccesses/none")
-        )
+    accesses = FetchedAccesses()
+    fetched = accesses.fetch(kms.as_("web"), name)
+    assert fetched.endpoint == "https://vault.corp.example:8200"
+    assert list(fetched.credentials) == ["authentication.token"]
+    missing = SecretManagementAccessName.parse(f"{PROD}/secretManagementAccesses/none")
+    for who, asked in (("batch", name), ("web", missing)):
+        with pytest.raises(CallDenied):
+            accesses.fetch(kms.as_(who), asked)
+
+
+def test_access_is_the_same_object_until_it_is_changed(kms):
+    name = SecretManagementAccessName.parse(kms.add_access("second"))
+    accesses = FetchedAccesses()
+    fetched = accesses.fetch(kms.as_("web"), name)
+    assert accesses.fetch(kms.as_("web"), name) is fetched
+    changed = {"name": str(name), "content": {"timeout": "20s"}}
+    request = {"secret_management_access": changed, "update_mask": "content.timeout"}
+    kms.as_("author").call(SERVICE, "UpdateSecretManagementAccess", request)
+    assert accesses.fetch(kms.as_("web"), name).timeout_seconds == 20
 
 
 def test_what_is_no_access_is_a_failed_call():
@@ -41,4 +49,4 @@ def test_what_is_no_access_is_a_failed_call():
             return {"content": {"provider": "x"}}
 
     with pytest.raises(CallFailed, match="that is none"):
-        fetch_access(Nonsense(), SecretManagementAccessName("acme", "prod", "main"))
+        FetchedAccesses().fetch(Nonsense(), SecretManagementAccessName("acme", "prod", "main"))
