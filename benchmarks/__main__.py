@@ -26,6 +26,7 @@ BENCHMARKS = (
     "peers",
     "start",
     "policies",
+    "wingman",
     "keygen",
 )
 

@@ -35,6 +35,11 @@ def at_most(name: str, value: float, unit: str, target: float) -> Figure:
     return Figure(name, value, unit, None, value, target, value <= target)
 
 
+def not_less(name: str, value: float, unit: str, target: float) -> Figure:
+    """A value that must reach its target."""
+    return Figure(name, value, unit, None, value, target, value >= target)
+
+
 def shown(name: str, value: float, unit: str, beside: float | None = None) -> Figure:
     """A value without a target."""
     return Figure(name, value, unit, beside, value / beside if beside else value, None, None)

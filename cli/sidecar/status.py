@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import socket
 from pathlib import Path
 
 import click
@@ -12,21 +11,9 @@ from cli.exit_codes import ExitCode
 from cli.options import FILE, json_option
 from cli.output import write_fields, write_json
 from wingman.configuration import SOCKET
+from wingman.unix_http import UnixConnection
 
 TIMEOUT = 10.0
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a unix socket."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=TIMEOUT)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
 
 
 @click.command(
@@ -50,7 +37,7 @@ def status(path: Path, as_json: bool) -> None:
 
 def _ask(path: Path) -> dict[str, str]:
     """Raises `CliError`."""
-    connection = _UnixConnection(path)
+    connection = UnixConnection(str(path), TIMEOUT)
     try:
         connection.request("GET", "/status", headers={"accept": "application/json"})
         told: dict[str, str] = json.loads(connection.getresponse().read())

@@ -3,7 +3,6 @@
 import asyncio
 import http.client
 import json
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,23 +16,11 @@ from server.server_harness import EventLoop
 from blindfold.forms import to_location
 from wingman.configuration import Configuration, parse_configuration
 from wingman.serving import Served, serve_until
+from wingman.unix_http import UnixConnection
 
 PATIENCE = 20.0
 # Nothing listens here: port 1 is privileged and long forgotten.
 NOWHERE = "127.0.0.1:1"
-
-
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a unix socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=PATIENCE)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(PATIENCE)
-        self.sock.connect(self._path)
 
 
 @dataclass(frozen=True)
@@ -59,7 +46,7 @@ class Sidecar:
     port: int
 
     def connection(self) -> http.client.HTTPConnection:
-        return UnixConnection(self.socket)
+        return UnixConnection(self.socket, PATIENCE)
 
     def tcp_connection(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
