@@ -45,7 +45,7 @@ async def serve(directory: Path) -> None:
     issued = issuer.issue(verify_csr(client.csr), Grant(OperatorName("bench")), now)
     write_credentials(directory, parse_credentials(client.key_pem, issued.chain_pem, issued.trust_bundle_pem))
     bundle = issuer.issue_server(verify_csr(own.csr), ServerNames("bench", ("localhost",)), now)
-    authorities = issuer.trust.with_authority(issuer.authority.certificate).to_pem()
+    authorities = TrustBundle((root.certificate,), (issuer.authority.certificate,)).to_pem()
     certificate = ServerCertificate(own.key_pem, bundle.chain_pem, authorities)
     server = grpc.aio.server(options=Limits().to_options())
     server.add_generic_rpc_handlers((handlers(),))

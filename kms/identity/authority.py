@@ -19,10 +19,20 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
     load_pem_private_key,
 )
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from blindfold.secret import SecretBytes
 from kms.errors import ConfigError, InvalidField, WrongState
+from kms.identity.ca_profile import (
+    INTERMEDIATE,
+    NO_USAGE,
+    ROOT,
+    CaProfile,
+    Extensions,
+    ca_extensions,
+    ca_subject,
+    key_identifiers,
+)
 from kms.identity.csr import PublicKey
 from kms.identity.extension import ATTRIBUTES_OID, encode_attributes
 from kms.identity.grant import Grant
@@ -30,29 +40,10 @@ from kms.identity.spiffe import SpiffeId, check_dns_name
 from kms.model.names import check_id
 from kms.model.validity import whole_seconds
 
-ROOT_LIFE = timedelta(days=3650)
-INTERMEDIATE_LIFE = timedelta(days=365)
 MAX_LEAF_LIFE = timedelta(hours=24)
 MIN_LEAF_LIFE = timedelta(minutes=1)
 
-_NO_USAGE = dict.fromkeys(
-    (
-        "digital_signature",
-        "content_commitment",
-        "key_encipherment",
-        "data_encipherment",
-        "key_agreement",
-        "key_cert_sign",
-        "crl_sign",
-        "encipher_only",
-        "decipher_only",
-    ),
-    False,
-)
-_CA_USAGE = x509.KeyUsage(**{**_NO_USAGE, "key_cert_sign": True, "crl_sign": True})
-_LEAF_USAGE = x509.KeyUsage(**{**_NO_USAGE, "digital_signature": True})
-
-Extensions = list[tuple[x509.ExtensionType, bool]]
+_LEAF_USAGE = x509.KeyUsage(**{**NO_USAGE, "digital_signature": True})
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,22 +142,28 @@ def create_root(trust_domain: str, now: datetime) -> CertificateAuthority:
     """A new root for ten years. Raises `InvalidField`."""
     check_dns_name(trust_domain, "trust_domain")
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = _ca_subject(trust_domain, "root", key)
-    end = whole_seconds(now) + ROOT_LIFE
+    subject = ca_subject(trust_domain, ROOT.role, key.public_key())
+    end = whole_seconds(now) + ROOT.life
     builder = _builder(subject, key.public_key(), subject, now, end, x509.random_serial_number())
-    certificate = _sign(builder, _ca_extensions(trust_domain, 1, key.public_key(), key), key)
-    return CertificateAuthority(certificate, key)
+    extensions = ca_extensions(trust_domain, ROOT.path_length, key.public_key(), key.public_key())
+    return CertificateAuthority(_sign(builder, extensions, key), key)
 
 
 def create_intermediate(root: CertificateAuthority, now: datetime) -> CertificateAuthority:
     """A new intermediate for a year, or until its root ends. Raises `WrongState` if the root expired."""
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = _ca_subject(root.trust_domain, "intermediate", key)
-    end = _end_within(root, now, INTERMEDIATE_LIFE)
-    issuer = root.certificate.subject
-    builder = _builder(subject, key.public_key(), issuer, now, end, x509.random_serial_number())
-    certificate = _sign(builder, _ca_extensions(root.trust_domain, 0, key.public_key(), root.key), root.key)
-    return CertificateAuthority(certificate, key)
+    return CertificateAuthority(certify_authority(root, INTERMEDIATE, key.public_key(), now), key)
+
+
+def certify_authority(
+    root: CertificateAuthority, profile: CaProfile, key: ec.EllipticCurvePublicKey, now: datetime
+) -> x509.Certificate:
+    """A certificate of that profile for another authority's key. Raises as `create_intermediate`."""
+    subject = ca_subject(root.trust_domain, profile.role, key)
+    end = _end_within(root, now, profile.life)
+    builder = _builder(subject, key, root.certificate.subject, now, end, x509.random_serial_number())
+    extensions = ca_extensions(root.trust_domain, profile.path_length, key, root.key.public_key())
+    return _sign(builder, extensions, root.key)
 
 
 def _issue_with(
@@ -210,41 +207,7 @@ def _sign_leaf(
     end = _end_within(authority, now, ttl)
     issuer = authority.certificate.subject
     builder = _builder(x509.Name([]), public_key, issuer, now, end, serial)
-    return _sign(builder, extensions + _key_identifiers(public_key, authority.key), authority.key)
-
-
-def _ca_subject(trust_domain: str, role: str, key: ec.EllipticCurvePrivateKey) -> x509.Name:
-    # The key's digest in it keeps the names of an old and a new CA apart while both are trusted.
-    digest = x509.SubjectKeyIdentifier.from_public_key(key.public_key()).digest.hex()[:8]
-    name = f"{role} {digest}"
-    return x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, trust_domain[:64]),
-            x509.NameAttribute(NameOID.COMMON_NAME, name),
-        ]
-    )
-
-
-def _ca_extensions(
-    trust_domain: str,
-    path_length: int,
-    public_key: ec.EllipticCurvePublicKey,
-    issuer_key: ec.EllipticCurvePrivateKey,
-) -> Extensions:
-    uri = x509.UniformResourceIdentifier(f"spiffe://{trust_domain}")
-    return [
-        (x509.BasicConstraints(ca=True, path_length=path_length), True),
-        (_CA_USAGE, True),
-        (x509.SubjectAlternativeName([uri]), False),
-        *_key_identifiers(public_key, issuer_key),
-    ]
-
-
-def _key_identifiers(public_key: PublicKey, issuer_key: ec.EllipticCurvePrivateKey) -> Extensions:
-    return [
-        (x509.SubjectKeyIdentifier.from_public_key(public_key), False),
-        (x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), False),
-    ]
+    return _sign(builder, extensions + key_identifiers(public_key, authority.key.public_key()), authority.key)
 
 
 def _end_within(issuer: CertificateAuthority, now: datetime, life: timedelta) -> datetime:

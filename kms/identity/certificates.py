@@ -16,7 +16,7 @@ from kms.identity.extension import ATTRIBUTES_OID, Attributes, decode_attributes
 from kms.identity.grant import MAX_DNS_NAMES
 from kms.identity.revocation import DenyList
 from kms.identity.spiffe import SpiffeId, check_dns_name
-from kms.identity.trust import TrustAnchor
+from kms.identity.trust import TrustAnchor, authority_id, key_digest
 from kms.model.caller import Caller
 from kms.model.validity import Validity
 
@@ -39,13 +39,17 @@ _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """What a leaf certificate says. `attributes` is None if it has no labels-and-roles extension."""
+    """What a leaf certificate says. `attributes` is None if it has no labels-and-roles extension.
+
+    `authority` is the id of the intermediate that issued it, "" while that is not known.
+    """
 
     spiffe_id: SpiffeId
     dns_names: tuple[str, ...]
     attributes: Attributes | None
     serial: int
     validity: Validity
+    authority: str = ""
 
 
 def load_certificate(data: bytes) -> x509.Certificate:
@@ -155,7 +159,8 @@ def verify_leaf(certificate: x509.Certificate, anchors: Sequence[TrustAnchor], n
             refusal = error
             continue
         end = min(item.not_valid_after_utc for item in chain)
-        return replace(leaf, validity=Validity(leaf.validity.not_before, end))
+        validity = Validity(leaf.validity.not_before, end)
+        return replace(leaf, validity=validity, authority=authority_id(key_digest(chain[1])))
     raise refusal
 
 
@@ -187,11 +192,12 @@ class OtherAuthorities(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """`leaf` is of our own authority, `vouched` of another one."""
+    """`leaf` is of our own authority, verified by the `anchors`, `vouched` of another one."""
 
     caller: Caller
     validity: Validity
     leaf: Leaf | None = None
+    anchors: Sequence[TrustAnchor] = ()
     vouched: Vouched | None = None
 
 
@@ -199,19 +205,19 @@ class Authenticator:
     """Turns the certificate that a connection presented into a `Caller`, at every call.
 
     Signatures are verified once for a certificate's exact bytes and then remembered, least recently used
-    first forgotten; time and revocation are looked at in every call. `deny_list` gives the list now in
-    force for a tenant, or for the platform's operators (None). Make a new one when the anchors change; the
-    `others` may change by themselves.
+    first forgotten; time and revocation are looked at in every call. `anchors` gives those that are trusted
+    now, the same object until they change, which has everything verified anew. `deny_list` gives the list now
+    in force for a tenant, or for the platform's operators (None). The `others` may change by themselves.
     """
 
     def __init__(
         self,
-        anchors: Sequence[TrustAnchor],
+        anchors: Callable[[], Sequence[TrustAnchor]],
         deny_list: Callable[[str | None], DenyList],
         entries: int = CACHE_ENTRIES,
         others: OtherAuthorities | None = None,
     ) -> None:
-        self._anchors = tuple(anchors)
+        self._anchors = anchors
         self._deny_list = deny_list
         self._others = others
         self._limit = entries
@@ -245,17 +251,17 @@ class Authenticator:
 
     def _is_current(self, entry: _Entry) -> bool:
         if entry.vouched is None or self._others is None:
-            return True
+            return entry.anchors is self._anchors()
         return self._others.is_current(entry.vouched)
 
     def _verified(self, certificate: x509.Certificate, now: datetime) -> _Entry:
         """Our own authority is asked first: no other one stands in for it by having its name."""
-        issuer = _issuer(certificate)
-        is_own = any(anchor.has_authority(issuer) for anchor in self._anchors)
+        issuer, anchors = _issuer(certificate), self._anchors()
+        is_own = any(anchor.has_authority(issuer) for anchor in anchors)
         if self._others is not None and not is_own and self._others.knows(issuer):
             vouched = self._others.verify(certificate, now)
             return _Entry(vouched.caller, vouched.validity, vouched=vouched)
-        return _entry(verify_leaf(certificate, self._anchors, now))
+        return _entry(verify_leaf(certificate, anchors, now), anchors)
 
     def _remember(self, certificate: bytes, entry: _Entry) -> None:
         with self._lock:
@@ -272,7 +278,7 @@ def _issuer(certificate: x509.Certificate) -> bytes:
         raise Unauthenticated("the certificate's issuer cannot be read") from None
 
 
-def _entry(leaf: Leaf) -> _Entry:
+def _entry(leaf: Leaf, anchors: Sequence[TrustAnchor]) -> _Entry:
     spiffe_id = str(leaf.spiffe_id)
     attributes = leaf.attributes or Attributes()
     caller = Caller(
@@ -283,5 +289,6 @@ def _entry(leaf: Leaf) -> _Entry:
         roles=attributes.roles,
         serial=leaf.serial,
         issued_at=leaf.validity.not_before,
+        authority=leaf.authority,
     )
-    return _Entry(caller, leaf.validity, leaf)
+    return _Entry(caller, leaf.validity, leaf, anchors)

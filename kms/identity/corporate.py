@@ -14,7 +14,6 @@ from typing import TypeAlias
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 from cryptography.x509.verification import Criticality, ExtensionPolicy, VerificationError
 
@@ -23,7 +22,7 @@ from kms.identity.admission import Admission
 from kms.identity.certificates import find_extension
 from kms.identity.csr import MAX_RSA_BITS, RSA_EXPONENT
 from kms.identity.spiffe import SpiffeId
-from kms.identity.trust import TrustBundle, verified_chain
+from kms.identity.trust import TrustBundle, key_digest, verified_chain
 from kms.model.caller import Caller
 from kms.model.names import AuthorityWorkloadName, TrustedAuthorityName
 from kms.model.validity import Validity
@@ -204,12 +203,6 @@ def parse_bundle(pem: bytes) -> TrustBundle:
     if not all(map(_is_authority, certificates)):
         raise InvalidField("certificates_pem", "holds a certificate that is no authority's")
     return bundle
-
-
-def key_digest(certificate: x509.Certificate) -> bytes:
-    """SHA-256 of the public key, by which an authority is known under all its certificates."""
-    key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha256(key).digest()
 
 
 def mark(certificate: x509.Certificate) -> Mark:

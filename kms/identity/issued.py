@@ -14,27 +14,30 @@ from kms.identity.csr import PublicKey
 from kms.identity.grant import Grant
 from kms.identity.renewal import renew
 from kms.identity.revocation import DenyList
-from kms.identity.trust import TrustBundle
+from kms.identity.trust import TrustBundle, authority_id, fingerprint, key_digest
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedCertificate:
-    """A certificate by its serial number in lower-case hexadecimal, and its dates in UTC."""
+    """A certificate by its serial number in lower-case hexadecimal, its dates in UTC, and its issuer's id."""
 
     serial: str
     not_before: datetime
     not_after: datetime
+    authority: str
 
     def to_text(self) -> str:
         """One line for the identity's record."""
-        return f"{self.serial} {int(self.not_before.timestamp())} {int(self.not_after.timestamp())}"
+        start, end = int(self.not_before.timestamp()), int(self.not_after.timestamp())
+        return f"{self.serial} {start} {end} {self.authority}"
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """The inverse of `to_text`. Raises `StoreTampered`."""
         try:
-            serial, start, end = text.split(" ")
-            return cls(serial, datetime.fromtimestamp(int(start), UTC), datetime.fromtimestamp(int(end), UTC))
+            serial, start, end, authority = text.split(" ")
+            not_before, not_after = (datetime.fromtimestamp(int(time), UTC) for time in (start, end))
+            return cls(serial, not_before, not_after, authority)
         except (ValueError, OverflowError, OSError):
             raise StoreTampered("a stored certificate entry cannot be read") from None
 
@@ -54,10 +57,19 @@ class CertificateBundle:
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """The authority that issues now, and the roots that clients are told to trust."""
+    """The authority that issues now, and the roots that clients are told to trust, its own the first.
+
+    `endorsements` certify its root by another one of them, for who knows only that.
+    """
 
     authority: CertificateAuthority
     trust: TrustBundle
+    endorsements: tuple[x509.Certificate, ...] = ()
+
+    @property
+    def root_fingerprint(self) -> bytes:
+        """SHA-256 of the root, as join tokens pin it."""
+        return fingerprint(self.trust.roots[0])
 
     def issue(self, public_key: PublicKey, grant: Grant, now: datetime) -> CertificateBundle:
         """A leaf for 24 hours with its chain. Raises as `CertificateAuthority.issue`."""
@@ -72,7 +84,7 @@ class Issuer:
         return self._bundle(str(grant.identity), certificate)
 
     def issue_server(self, public_key: PublicKey, names: ServerNames, now: datetime) -> CertificateBundle:
-        """For the KMS itself. Its chain goes up to the root, for clients that know only its digest."""
+        """For the KMS itself. Its chain has the roots too, for clients that know only a digest."""
         bundle = self._bundle("", self.authority.issue_server(public_key, names, MAX_LEAF_LIFE, now))
         return replace(bundle, chain_pem=bundle.chain_pem + self.trust.to_pem())
 
@@ -81,6 +93,8 @@ class Issuer:
             f"{certificate.serial_number:x}",
             certificate.not_valid_before_utc,
             certificate.not_valid_after_utc,
+            authority_id(key_digest(self.authority.certificate)),
         )
-        chain = certificate.public_bytes(Encoding.PEM) + self.authority.certificate_pem()
-        return CertificateBundle(identity, issued, chain, self.trust.to_pem())
+        chain = (certificate, self.authority.certificate, *self.endorsements)
+        chain_pem = b"".join(item.public_bytes(Encoding.PEM) for item in chain)
+        return CertificateBundle(identity, issued, chain_pem, self.trust.to_pem())

@@ -3,10 +3,10 @@
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
+from typing import Self, TypeAlias
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.verification import ExtensionPolicy, PolicyBuilder, Store, VerificationError
 
 from kms.errors import ConfigError, Unauthenticated
@@ -16,11 +16,44 @@ from kms.model.names import AuthorityWorkloadName, OperatorName
 
 # A root, one intermediate, a leaf: deeper chains are nobody's here.
 MAX_INTERMEDIATES = 1
+ID_DIGITS = 16
+
+
+Certificate: TypeAlias = x509.Certificate
+
+
+def pem_of(certificate: Certificate) -> str:
+    return certificate.public_bytes(Encoding.PEM).decode()
 
 
 def fingerprint(certificate: x509.Certificate) -> bytes:
     """SHA-256 of the certificate's DER, as join tokens pin it."""
     return hashlib.sha256(certificate.public_bytes(Encoding.DER)).digest()
+
+
+def key_digest(certificate: x509.Certificate) -> bytes:
+    """SHA-256 of the public key, by which an authority is known under all its certificates."""
+    key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(key).digest()
+
+
+def authority_id(key_sha256: bytes) -> str:
+    """By which an intermediate of ours is known: `ca-` and 16 hexadecimal digits of its key's SHA-256."""
+    return f"ca-{key_sha256.hex()[:ID_DIGITS]}"
+
+
+def root_id(certificate: x509.Certificate) -> str:
+    """By which a root of ours is known: `root-` and 16 hexadecimal digits of its key's SHA-256."""
+    return f"root-{key_digest(certificate).hex()[:ID_DIGITS]}"
+
+
+def load_authorities(pem: str) -> tuple[x509.Certificate, ...]:
+    """Certificates that were stored in PEM, none for "". Raises `ConfigError`."""
+    try:
+        return tuple(x509.load_pem_x509_certificates(pem.encode())) if pem else ()
+    except ValueError:
+        pass
+    raise ConfigError("a stored certificate of an identity authority cannot be read")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +79,6 @@ class TrustBundle:
 
     def to_pem(self) -> bytes:
         return b"".join(item.public_bytes(Encoding.PEM) for item in (*self.roots, *self.intermediates))
-
-    def with_authority(self, certificate: x509.Certificate) -> "TrustBundle":
-        """The bundle with one CA more: the first step of replacing one. Adding twice changes nothing."""
-        if certificate in (*self.roots, *self.intermediates):
-            return self
-        if certificate.issuer == certificate.subject:
-            return TrustBundle((*self.roots, certificate), self.intermediates)
-        return TrustBundle(self.roots, (*self.intermediates, certificate))
-
-    def without_expired(self, now: datetime) -> "TrustBundle":
-        """The last step of replacing a CA. Raises `ConfigError` when no root is left."""
-        return TrustBundle(
-            tuple(item for item in self.roots if item.not_valid_after_utc >= now),
-            tuple(item for item in self.intermediates if item.not_valid_after_utc >= now),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +122,19 @@ class TrustAnchor:
         )
 
     def chain(self, certificate: x509.Certificate, at: datetime) -> list[x509.Certificate]:
-        """The chain from the leaf to a root of this anchor, every signature verified at that time.
+        """The leaf, an intermediate and a root of this anchor, every signature verified at that time.
 
-        Raises `Unauthenticated`. Only this anchor's own intermediates are tried.
+        Raises `Unauthenticated`. Only this anchor's own intermediates are tried, and roots certify no leaves.
         """
         leaf_policy = ExtensionPolicy.webpki_defaults_ee()
         try:
-            return verified_chain(self.bundle, certificate, at, MAX_INTERMEDIATES, leaf_policy)
+            chain = verified_chain(self.bundle, certificate, at, MAX_INTERMEDIATES, leaf_policy)
         except VerificationError:
-            # Its text can quote whole certificates.
-            raise Unauthenticated("the certificate is of no authority this KMS trusts") from None
+            chain = []
+        if len(chain) != MAX_INTERMEDIATES + 2:
+            # The verifier's text can quote whole certificates.
+            raise Unauthenticated("the certificate is of no authority this KMS trusts")
+        return chain
 
 
 def verified_chain(

@@ -10,26 +10,26 @@ from pathlib import Path
 
 from kms.audit.authenticated_store import AuthenticatedStore, create_store
 from kms.client.credentials import generate_key_pair, parse_credentials, write_credentials
-from kms.crypto.key_hierarchy import AUTHORITY_KEY
 from kms.crypto.root_of_trust.keyfile import Keyfile
 from kms.errors import ConfigError
-from kms.identity.authority import CertificateAuthority, create_intermediate, create_root
+from kms.identity.authority import create_intermediate, create_root
 from kms.identity.grant import Grant
-from kms.identity.trust import TrustBundle, fingerprint
+from kms.identity.trust import fingerprint
 from kms.main.configuration import FILE, Configuration
 from kms.main.device import device_of
-from kms.main.parts import ONLINE, Parts, ReadPassphrase, assemble, root_of_trust
+from kms.main.parts import Parts, ReadPassphrase, assemble, root_of_trust
 from kms.model.audit_event import AuditEvent
 from kms.model.caller import Caller
 from kms.model.chain import timestamp
 from kms.model.names import OperatorName, SiteName, TenantName
-from kms.model.records import AuthorityRecord, SettingsRecord
+from kms.model.records import SettingsRecord
+from kms.model.validity import whole_seconds
 from kms.services.call import Call
+from kms.services.identity_trust import first_rows
 from kms.services.keyring import Keyring
 from kms.services.repository import create
 from kms.services.tenants import Description, first_administrator
 from kms.storage.checkpoint_file import CheckpointFile
-from kms.storage.interface import Change
 from kms.storage.sqlite import Settings
 
 IDENTITY_ROOT = "identity-root.pem"
@@ -99,10 +99,9 @@ def _fill(
 ) -> Initialised:
     root = create_root(configuration.trust_domain, now)
     authority = create_intermediate(root, now)
-    trust = TrustBundle((root.certificate,))
     vault.store.commit(
         [
-            *_authority_rows(Keyring(vault), authority, trust),
+            *first_rows(Keyring(vault), root.certificate, authority, whole_seconds(now)),
             create("kms", SettingsRecord(configuration.trust_domain, now)),
         ],
         [_event(ACTION, now, {"identity_root": fingerprint(root.certificate).hex()})],
@@ -128,13 +127,6 @@ def _fill(
         admin_credentials=paths[1],
         warning=warning,
     )
-
-
-def _authority_rows(keyring: Keyring, authority: CertificateAuthority, trust: TrustBundle) -> list[Change]:
-    record = AuthorityRecord(authority.certificate_pem().decode(), trust.to_pem().decode())
-    with authority.private_key_der() as key:
-        wrapped = keyring.new_root_wrapped(AUTHORITY_KEY, ONLINE, key)
-    return [create(ONLINE, record), wrapped, keyring.requirement]
 
 
 def _first_rows(parts: Parts, tenant: TenantName, now: datetime) -> str:

@@ -10,21 +10,16 @@ from time import monotonic_ns
 from blindfold.secret import SecretBytes
 from kms.audit.authenticated_store import AuthenticatedStore
 from kms.crypto.device.device import Device
-from kms.crypto.key_hierarchy import AUTHORITY_KEY
 from kms.crypto.root_of_trust.interface import RootOfTrust
 from kms.crypto.root_of_trust.keyfile import Keyfile
 from kms.crypto.root_of_trust.passphrase import Passphrase
 from kms.crypto.root_of_trust.pkcs11 import Pkcs11
 from kms.errors import ConfigError
-from kms.identity.authority import CertificateAuthority
 from kms.identity.certificates import Authenticator
-from kms.identity.issued import Issuer
 from kms.identity.revocation import DenyList
-from kms.identity.trust import AnchorPolicy, TrustAnchor, TrustBundle, fingerprint
 from kms.main.configuration import PKCS11, Configuration
 from kms.model.audit_event import AuditEvent
 from kms.model.rate_limit import Limit
-from kms.model.records import AuthorityRecord
 from kms.model.secret_management_access import NOTHING_ALLOWED, Allowances
 from kms.services.access_review import AccessReview
 from kms.services.agenda import Agenda
@@ -40,6 +35,7 @@ from kms.services.evaluation import Evaluation
 from kms.services.forgetting import forget_in
 from kms.services.guard import Acknowledge, Guard
 from kms.services.identities import Identities
+from kms.services.identity_trust import IdentityTrust
 from kms.services.issuer_keys import Fetch, IssuerKeys, fetch_nothing
 from kms.services.jwt_enrolment import JwtEnrolment
 from kms.services.jwt_issuers import JwtIssuers
@@ -71,7 +67,6 @@ from kms.services.trusted_authorities import TrustedAuthorities
 from kms.services.upkeep import Upkeep
 from kms.services.use_budget import UseBudget
 
-ONLINE = "online"
 # Events that wait to be looked at for alerts. Above it the oldest are passed over: the audit trail has them.
 MAX_OBSERVED = 20_000
 
@@ -87,7 +82,7 @@ class Parts:
     repository: Repository
     keyring: Keyring
     signing: DocumentSigning
-    issuer: Issuer
+    identity_trust: IdentityTrust
     authenticator: Authenticator
     refusals: Refusals
     spent_tokens: SpentTokens
@@ -140,14 +135,6 @@ def root_of_trust(
     return Passphrase(read_passphrase())
 
 
-def load_issuer(repository: Repository, keyring: Keyring) -> Issuer:
-    """The online authority. Raises `StoreTampered`, `ConfigError`."""
-    record = repository.require(AuthorityRecord, ONLINE).record
-    with keyring.root_wrapped(AUTHORITY_KEY, ONLINE) as key:
-        authority = CertificateAuthority.load(record.certificate_pem.encode(), key)
-    return Issuer(authority, TrustBundle.parse(record.trust_bundle_pem.encode()))
-
-
 def assemble(
     vault: AuthenticatedStore,
     workers: Executor,
@@ -169,15 +156,14 @@ def assemble(
     handles = KeyHandles(keyring)
     observed: deque[AuditEvent] = deque(maxlen=MAX_OBSERVED)
     rate_limits = RateLimits(platform_limits, partial(limits_of, repository), clock)
-    issuer, states = load_issuer(repository, keyring), TenantStates(repository)
-    trust = CorporateTrust(repository, issuer.authority.trust_domain, clock)
+    own, states = IdentityTrust(repository, keyring), TenantStates(repository)
+    trust_domain = own.current().trust_domain
+    trust = CorporateTrust(repository, trust_domain, clock)
     forget = forget_in(repository, keyring, handles, rate_limits, trust)
     guard = Guard(store, forget, observed.extend, states.serving, acknowledge)
-    deny_lists, documents = DenyLists(repository), PolicyDocuments()
+    deny_lists, documents = DenyLists(repository, own.check), PolicyDocuments()
     signing = DocumentSigning(repository, keyring)
-    own = issuer.trust.with_authority(issuer.authority.certificate)
-    anchor = TrustAnchor(own, AnchorPolicy(issuer.authority.trust_domain))
-    identities = Identities(guard, repository, issuer, deny_lists, server_names)
+    identities = Identities(guard, repository, own, deny_lists, server_names)
     issuer_keys = IssuerKeys(fetch, clock)
     budget = UseBudget(guard, repository)
     agenda = Agenda(repository)
@@ -193,22 +179,20 @@ def assemble(
         repository=repository,
         keyring=keyring,
         signing=signing,
-        issuer=issuer,
-        authenticator=Authenticator([anchor], partial(_deny_list, states, deny_lists), others=trust),
+        identity_trust=own,
+        authenticator=Authenticator(own.anchors, partial(_deny_list, states, deny_lists), others=trust),
         refusals=Refusals(store),
         spent_tokens=SpentTokens(guard, repository),
         rate_limits=rate_limits,
         rate_limiters=RateLimiters(guard, repository),
         user_identifications=UserIdentifications(guard, repository),
-        tenants=Tenants(guard, repository, keyring, fingerprint(issuer.trust.roots[0])),
+        tenants=Tenants(guard, repository, keyring, own),
         tenant_life=TenantLife(guard, repository, store),
         tenant_destruction=TenantDestruction(guard, repository, store),
         namespaces=Namespaces(guard, repository),
         identities=identities,
         corporate_trust=trust,
-        trusted_authorities=TrustedAuthorities(
-            guard, repository, trust, deny_lists, own, issuer.authority.trust_domain
-        ),
+        trusted_authorities=TrustedAuthorities(guard, repository, trust, deny_lists, own, trust_domain),
         jwt_issuers=JwtIssuers(guard, repository, issuer_hosts),
         jwt_enrolment=JwtEnrolment(repository, identities, issuer_keys),
         secret_policies=SecretPolicies(guard, repository, documents),

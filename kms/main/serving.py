@@ -239,32 +239,38 @@ def build_app(
 
 
 class ServerCertificates:
-    """The server's own certificate, issued anew at two thirds of its life, and whose it accepts."""
+    """The server's own certificate, and whose it accepts.
+
+    Issued anew at two thirds of its life, and when the KMS's authorities change.
+    """
 
     def __init__(self, configuration: Configuration, parts: Parts, now: Callable[[], datetime]) -> None:
         self._names = configuration.server_names
-        self._issuer = parts.issuer
+        self._own = parts.identity_trust
         self._trust = parts.corporate_trust
         self._now = now
         self._others = self._trust.certificates_pem()
+        self._standing = self._own.current()
         self._certificate, self._validity = self._issue()
 
     def __call__(self) -> ServerCertificate:
         """The one to show now; the same object until it is replaced."""
         others, self._others = self._others, self._trust.certificates_pem()
-        if self._validity.renewal_due(self._now()):
+        standing = self._own.current()
+        if self._validity.renewal_due(self._now()) or standing is not self._standing:
+            self._standing = standing
             self._certificate, self._validity = self._issue()
         elif others is not self._others:
             self._certificate = replace(self._certificate, client_authorities_pem=self._authorities())
         return self._certificate
 
     def _authorities(self) -> bytes:
-        """What client certificates may come from: our own authority, and those of tenants."""
-        return self._issuer.trust.with_authority(self._issuer.authority.certificate).to_pem() + self._others
+        """What client certificates may come from: our own authorities, and those of tenants."""
+        return self._standing.bundle.to_pem() + self._others
 
     def _issue(self) -> tuple[ServerCertificate, Validity]:
         pair = generate_key_pair()
-        bundle = self._issuer.issue_server(verify_csr(pair.csr), self._names, self._now())
+        bundle = self._standing.issuer.issue_server(verify_csr(pair.csr), self._names, self._now())
         certificate = ServerCertificate(pair.key_pem, bundle.chain_pem, self._authorities())
         return certificate, Validity(bundle.issued.not_before, bundle.issued.not_after)
 

@@ -15,7 +15,8 @@ class Caller:
     `identity` is its resource name; `spiffe_id` the URI SAN; `names` every name a policy may match (the
     SPIFFE id first, then DNS SANs); `address` the client's IP address in text, without port; `serial` and
     `issued_at` (UTC) the certificate's, 0 and None for who has none; `via` the SPIFFE id of the proxy that
-    ended the caller's TLS, "" for who connected himself.
+    ended the caller's TLS, "" for who connected himself; `authority` the id of the KMS's own authority that
+    issued the certificate, "" for another's.
     """
 
     identity: Identity
@@ -27,6 +28,7 @@ class Caller:
     serial: int = 0
     issued_at: datetime | None = None
     via: str = ""
+    authority: str = ""
 
     @property
     def tenant(self) -> str | None:

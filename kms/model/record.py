@@ -5,9 +5,10 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import cache
 from types import MappingProxyType
-from typing import Any, ClassVar, Self, get_type_hints
+from typing import Any, ClassVar, Self, get_args, get_type_hints
 
 from blindfold import _canonical
+from blindfold._canonical import JsonObject
 from blindfold._encoding import b64url, unb64url
 from blindfold.errors import BlindfoldError
 from kms.errors import StoreTampered
@@ -31,13 +32,23 @@ _DECODERS: dict[Any, Callable[[Any], Any]] = {
 
 
 def _encode(value: object) -> object:
+    if isinstance(value, Part):
+        return value.to_json()
     if isinstance(value, bytes):
         return b64url(value)
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
     if isinstance(value, tuple):
-        return list(value)
+        return list(map(_encode, value))
     return dict(value) if isinstance(value, Mapping) else value
+
+
+def _decoder(hint: Any) -> Callable[[Any], Any]:
+    """For a field of that type. A tuple of parts is a list of their objects."""
+    if hint in _DECODERS:
+        return _DECODERS[hint]
+    [kind, _] = get_args(hint)
+    return lambda value: tuple(map(kind.from_json, value))
 
 
 @cache
@@ -47,23 +58,39 @@ def _hints(cls: Any) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """Base. A subclass names its `KIND` in the store and has fields of the types that `_DECODERS` lists."""
+class Part:
+    """Base of what a record has several of, in a field of the type `tuple[SomePart, ...]`.
+
+    A subclass has fields of the types that `_DECODERS` lists.
+    """
+
+    def to_json(self) -> JsonObject:
+        """All fields."""
+        return {item.name: _encode(getattr(self, item.name)) for item in fields(self)}
+
+    @classmethod
+    def from_json(cls, obj: JsonObject) -> Self:
+        """The inverse. Raises `DocumentInvalid`, and what the fields' decoders raise."""
+        hints: dict[str, Any] = _hints(cls)  # type: ignore[arg-type]
+        _canonical.expect_fields(obj, frozenset(hints), cls.__name__)
+        return cls(**{name: _decoder(hint)(obj[name]) for name, hint in hints.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Record(Part):
+    """Base. A subclass names its `KIND` in the store."""
 
     KIND: ClassVar[str] = ""
 
     def to_bytes(self) -> bytes:
         """Canonical JSON (RFC 8785) of all fields. Raises `LimitExceeded` above 8 MiB."""
-        return dump_row({item.name: _encode(getattr(self, item.name)) for item in fields(self)}, self.KIND)
+        return dump_row(self.to_json(), self.KIND)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """Raises `StoreTampered` for anything `to_bytes` would not have written."""
-        hints: dict[str, Any] = _hints(cls)  # type: ignore[arg-type]
         try:
-            obj = load_row(data, cls.KIND)
-            _canonical.expect_fields(obj, frozenset(hints), cls.KIND)
-            record = cls(**{name: _DECODERS[hint](obj[name]) for name, hint in hints.items()})
+            record = cls.from_json(load_row(data, cls.KIND))
         except (BlindfoldError, ValueError, TypeError, AttributeError):
             record = None
         if record is None or record.to_bytes() != data:

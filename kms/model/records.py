@@ -35,18 +35,6 @@ class SignerRecord(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class AuthorityRecord(Record):
-    """The online intermediate of the identity authority, and the roots that clients are told to trust.
-
-    The row `online` is the one that issues; its key is in the row of kind `authorityKey` of the same name.
-    """
-
-    KIND: ClassVar[str] = "authorities"
-    certificate_pem: str
-    trust_bundle_pem: str
-
-
-@dataclass(frozen=True, slots=True)
 class TenantRecord(Record):
     """A tenant; its key is in the row of kind `tenantKey` of the same name.
 
@@ -110,9 +98,10 @@ class PrimaryRecord(Record):
 
 @dataclass(frozen=True, slots=True)
 class IdentityRecord(Record):
-    """An enrolled identity as it was granted last. `certificates` are `serial not_before not_after`.
+    """An enrolled identity as it was granted last.
 
-    `origin` is the name of the JWT issuer that it came by, "" for a join token.
+    `certificates` are `serial not_before not_after authority`; `origin` is the name of the JWT issuer that
+    it came by, "" for a join token.
     """
 
     KIND: ClassVar[str] = "identities"

@@ -11,6 +11,7 @@ from kms.errors import InvalidField
 from kms.identity.join_tokens import JoinTokenRecord
 from kms.identity.revocation import DenyList
 from kms.identity.spiffe import parse_identity_name
+from kms.model.identity_authorities import AuthoritiesRecord
 from kms.model.names import (
     BlindfoldKeyName,
     JwtIssuerName,
@@ -39,7 +40,6 @@ from kms.model.policy_records import (
     SecretPolicyRecord,
 )
 from kms.model.records import (
-    AuthorityRecord,
     BlindfoldKeyRecord,
     DueRecord,
     IdentityRecord,
@@ -161,7 +161,7 @@ LEFT_OUT: Mapping[str, str] = MappingProxyType(
         KeyUsersRecord.KIND: "of alerts alone: after a restore everybody is a stranger",
         DueRecord.KIND: "follows from keys and versions, and is written from them",
         SettingsRecord.KIND: _PLATFORM,
-        AuthorityRecord.KIND: _PLATFORM,
+        AuthoritiesRecord.KIND: _PLATFORM,
         ROOT_KEY: _PLATFORM,
         AUDIT_KEY: _PLATFORM,
         DOCUMENTS_ROOT: _PLATFORM,

@@ -20,17 +20,29 @@ _EARLIEST = datetime.min.replace(tzinfo=UTC)
 class DenyLists:
     """Reads the authenticated row at every call."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(
+        self, repository: Repository, check_authority: Callable[[Caller], tuple[Require, ...]]
+    ) -> None:
+        """`check_authority` says what must hold for a caller's authority to be trusted still.
+
+        It raises `Unauthenticated`.
+        """
         self._repository = repository
+        self._check_authority = check_authority
 
     def current(self, tenant: str | None) -> DenyList:
         """For the authenticator. Raises `StoreTampered`."""
         loaded = self._load(tenant)
         return DenyList() if loaded is None else loaded.record
 
-    def check(self, caller: Caller) -> Require:
-        """Holds while the list is the one that the caller was looked up in. Raises `Unauthenticated`."""
-        return self._require(caller.tenant, caller.serial, caller.spiffe_id, caller.issued_at or _EARLIEST)
+    def check(self, caller: Caller) -> tuple[Require, ...]:
+        """Hold while list and authorities are those that the caller was looked up in.
+
+        Raises `Unauthenticated`.
+        """
+        since = caller.issued_at or _EARLIEST
+        listed = self._require(caller.tenant, caller.serial, caller.spiffe_id, since)
+        return (listed, *self._check_authority(caller))
 
     def not_revoked(self, spiffe_id: SpiffeId, since: datetime) -> Require:
         """Holds while neither the identity nor its site is revoked at `since` or later.

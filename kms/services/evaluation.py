@@ -89,7 +89,7 @@ class Evaluated:
 class _Permit:
     """An allowed request: under which policy and by which rule, and the rows that this was read from.
 
-    `still` are what else must hold when its events are written: the deny list, and the tenant's state.
+    `still` are what else must hold when its events are written: deny list, authorities, the tenant's state.
     """
 
     policy: StoredPolicy
@@ -237,7 +237,7 @@ class Evaluation:
             decision = decide(policy.compiled, request)
         if not decision.is_allowed or decision.rule_index is None:
             raise Denied(decision.reason)
-        still = (denied,) if admitted is None else (denied, admitted)
+        still = denied if admitted is None else (*denied, admitted)
         return _Permit(policy, policy.content.rules[decision.rule_index].name, head, revision, still)
 
     def _key(self, name: BlindfoldKeyName, permit: _Permit) -> _Key:

@@ -8,11 +8,10 @@ from kms.errors import InvalidField, NotFound, Unauthenticated, WrongState
 from kms.identity.certificates import Leaf
 from kms.identity.csr import PublicKey, verify_csr
 from kms.identity.grant import Grant
-from kms.identity.issued import CertificateBundle, IssuedCertificate, Issuer
+from kms.identity.issued import CertificateBundle, IssuedCertificate
 from kms.identity.join_tokens import TOKEN_REFUSED, JoinTokenRecord, create_join_token, redeem
 from kms.identity.revocation import DenyList
 from kms.identity.spiffe import SpiffeId
-from kms.identity.trust import fingerprint
 from kms.model.caller import Caller
 from kms.model.join_token import JoinToken
 from kms.model.names import Identity, JwtIssuerName, NamespaceName, OperatorName, TenantName
@@ -21,6 +20,7 @@ from kms.services.call import Call, Outcome, Page
 from kms.services.deny_lists import DenyLists
 from kms.services.granting import CREATE_PERMISSION, check_grantable, grant_of, scope_of
 from kms.services.guard import ALLOW, ATTEMPTS, Action, Guard, refusal_event
+from kms.services.identity_trust import IdentityTrust
 from kms.services.repository import Loaded, Repository, create, found, page
 from kms.services.tenant_states import require_place
 from kms.services.tenants import require_namespace
@@ -54,7 +54,7 @@ class Identities:
         self,
         guard: Guard,
         repository: Repository,
-        issuer: Issuer,
+        trust: IdentityTrust,
         deny_lists: DenyLists,
         server_names: Collection[str] = (),
     ) -> None:
@@ -62,7 +62,7 @@ class Identities:
         self._server_names = frozenset(server_names)
         self._guard = guard
         self._repository = repository
-        self._issuer = issuer
+        self._trust = trust
         self._deny_lists = deny_lists
 
     async def create_join_token(
@@ -70,14 +70,14 @@ class Identities:
     ) -> tuple[JoinToken, JoinTokenRecord]:
         """A one-use token, never shown again. Raises `NotFound` for an unknown namespace, `Denied`."""
         scope = scope_of(grant.identity)
-        ca_fingerprint = fingerprint(self._issuer.trust.roots[0])
 
         def act() -> Outcome[tuple[JoinToken, JoinTokenRecord]]:
             check_grantable(call.caller, grant)
             self._check_dns_names(grant)
-            changes: list[Change] = [self._deny_lists.check(call.caller)]
+            changes: list[Change] = [*self._deny_lists.check(call.caller)]
             if isinstance(scope, NamespaceName):
                 changes.append(require_namespace(self._repository, scope))
+            ca_fingerprint = self._trust.current().issuer.root_fingerprint
             token, record = create_join_token(grant, ca_fingerprint, call.time, life)
             changes.append(create(token.token_id.hex(), record))
             details = {"identity": str(grant.identity), "roles": " ".join(sorted(grant.roles))}
@@ -145,7 +145,8 @@ class Identities:
     ) -> CertificateBundle | None:
         """A certificate, written with the changes; None if another writer was faster."""
         self._check_dns_names(grant)
-        issued = self._issuer.issue(public_key, grant, call.time)
+        standing = self._trust.current()
+        issued = standing.issuer.issue(public_key, grant, call.time)
         try:
             enrolled = self._enrolled(grant, issued.issued, call.time, origin)
         except WrongState as error:
@@ -154,7 +155,7 @@ class Identities:
         details = {"serial": issued.issued.serial} | ({"issuer": origin} if origin else {})
         event = call.event(ENROL, str(grant.identity), ALLOW, details=details)
         try:
-            await self._guard.commit([enrolled, *changes], [event])
+            await self._guard.commit([enrolled, standing.row.require(), *changes], [event])
         except WriteConflict:
             return None
         return issued
@@ -173,15 +174,19 @@ class Identities:
         origin = self._origin(loaded.record)
         grant = grant_of(identity, loaded.record)
         deny_list = self._deny_lists.current(call.caller.tenant)
-        issued = self._issuer.renew(leaf, grant, public_key, call.time, deny_list)
+        standing = self._trust.current()
+        issued = standing.issuer.renew(leaf, grant, public_key, call.time, deny_list)
         try:
             record = _with_certificate(loaded.record, issued.issued, call.time)
         except WrongState as error:
             await self._guard.commit([], [refusal_event(call, RENEW, str(identity), error)])
             raise
         event = call.event(RENEW, str(identity), ALLOW, details={"serial": issued.issued.serial})
-        still_holds = self._deny_lists.check(call.caller)
-        await self._guard.commit([loaded.put(record), still_holds, *origin], [event])
+        # The row of the authorities is named once, as it was when the certificate was issued.
+        required = {
+            item.kind: item for item in (*self._deny_lists.check(call.caller), standing.row.require())
+        }
+        await self._guard.commit([loaded.put(record), *required.values(), *origin], [event])
         return issued
 
     def _origin(self, record: IdentityRecord) -> Sequence[Require]:
@@ -252,7 +257,7 @@ class Identities:
 
     def issue_first(self, csr: bytes, grant: Grant, now: datetime) -> tuple[CertificateBundle, Change]:
         """A certificate without a token, for who holds the root of trust: first start and recovery."""
-        issued = self._issuer.issue(verify_csr(csr), grant, now)
+        issued = self._trust.current().issuer.issue(verify_csr(csr), grant, now)
         return issued, self._enrolled(grant, issued.issued, now, BY_JOIN_TOKEN)
 
     def _check_dns_names(self, grant: Grant) -> None:
@@ -280,7 +285,7 @@ class Identities:
         return create(str(grant.identity), record) if loaded is None else loaded.put(record)
 
     def _spiffe_id(self, identity: Identity) -> SpiffeId:
-        return SpiffeId(self._issuer.authority.trust_domain, identity)
+        return SpiffeId(self._trust.current().trust_domain, identity)
 
     def _caller(self, grant: Grant, address: str) -> Caller:
         spiffe_id = str(self._spiffe_id(grant.identity))

@@ -10,16 +10,16 @@ from types import MappingProxyType
 from typing import Any
 
 from kms.audit.authenticated_store import ROOT_KEY
-from kms.crypto.key_hierarchy import ROOT_WRAPPED, TENANT_KEY, KeyHierarchy
+from kms.crypto.key_hierarchy import AUTHORITY_KEY, ROOT_WRAPPED, TENANT_KEY, KeyHierarchy
 from kms.crypto.root_of_trust.interface import RootKeyRecord
 from kms.crypto.wrapping import UnwrapFailed
-from kms.errors import KmsError
+from kms.errors import KmsError, StoreTampered
 from kms.identity.join_tokens import JoinTokenRecord
 from kms.model.backup_rows import BackupRow
 from kms.model.finding import Finding, Invariant
+from kms.model.identity_authorities import AuthoritiesRecord
 from kms.model.names import TenantName
 from kms.model.records import (
-    AuthorityRecord,
     DueRecord,
     ImportKeyRecord,
     KeyUsersRecord,
@@ -31,6 +31,7 @@ from kms.model.tenant_lifecycle import TenantState
 from kms.services.agenda import due_row
 from kms.services.backup_check import BackupCheck
 from kms.services.backup_kinds import KINDS, LEFT_OUT
+from kms.services.identity_trust import ONLINE
 from kms.services.tenant_key import TenantKey
 from kms.services.tombstones import Tombstones
 from kms.storage.inspection import Authentication, Inspected, Report, StateCheck
@@ -41,7 +42,7 @@ OTHERS: Mapping[str, Callable[[bytes], object]] = MappingProxyType(
     {
         ROOT_KEY: RootKeyRecord.parse,
         SettingsRecord.KIND: SettingsRecord.from_bytes,
-        AuthorityRecord.KIND: AuthorityRecord.from_bytes,
+        AuthoritiesRecord.KIND: AuthoritiesRecord.from_bytes,
         SignerRecord.KIND: SignerRecord.from_bytes,
         ImportKeyRecord.KIND: ImportKeyRecord.from_bytes,
         JoinTokenRecord.KIND: JoinTokenRecord.from_bytes,
@@ -74,6 +75,7 @@ class StoreCheck:
         self._tenants: dict[str, TenantRecord] = {}
         self._owners: dict[str, str] = {}
         self._due: set[str] = set()
+        self._authority_keys: set[str] = set()
 
     def run(self) -> None:
         self._store.check_file(self._report)
@@ -93,6 +95,7 @@ class StoreCheck:
             state.conclude(self._report)
         self._store.check_outside(self._auth, self._report)
         self._check_tenants()
+        self._check_authorities()
         for finding in tombstones.broken(lambda kind, name: self._store.row(self._auth, kind, name)):
             self._report(finding)
 
@@ -118,10 +121,32 @@ class StoreCheck:
             self._fault(Invariant.FORM, row, "cannot be read")
         except KeyError:
             self._fault(Invariant.FORM, row, "is of a kind that this version does not know")
+        self._remember(row, owner)
+
+    def _remember(self, row: Row, owner: str) -> None:
         if owner:
             self._owners.setdefault(owner, f"{row.kind} {row.name}")
         if row.kind == DueRecord.KIND:
             self._due.add(row.name)
+        elif row.kind == AUTHORITY_KEY:
+            self._authority_keys.add(row.name)
+
+    def _check_authorities(self) -> None:
+        """Who issues, or is to, has a key; of the others it is gone."""
+        row = self._store.row(self._auth, AuthoritiesRecord.KIND, ONLINE)
+        if row is None:
+            self._report(Finding(Invariant.REFERENCE, f"{AuthoritiesRecord.KIND} {ONLINE}", "is missing"))
+            return
+        try:
+            with_key = AuthoritiesRecord.from_bytes(row.body).with_key
+        except StoreTampered:
+            # Reported by `_look`.
+            return
+        for name in with_key - self._authority_keys:
+            self._report(Finding(Invariant.REFERENCE, f"{AUTHORITY_KEY} {name}", "is missing"))
+        for name in self._authority_keys - with_key:
+            problem = "is left of an authority that issues no more"
+            self._report(Finding(Invariant.TOMBSTONE, f"{AUTHORITY_KEY} {name}", problem))
 
     def _check_tenants(self) -> None:
         for owner in self._owners.keys() - self._tenants.keys():

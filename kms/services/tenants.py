@@ -23,6 +23,7 @@ from kms.model.records import (
 from kms.model.tenant_lifecycle import TenantState
 from kms.services.call import Call, Outcome, Page
 from kms.services.guard import Action, Guard
+from kms.services.identity_trust import IdentityTrust
 from kms.services.keyring import Keyring
 from kms.services.repository import Loaded, Repository, Stored, create, found, page, same_request
 from kms.storage.interface import MISSING, Change, Require, RequireNone
@@ -76,12 +77,11 @@ def first_administrator(tenant: TenantName) -> Grant:
 class Tenants:
     """Tenants are created by platform operators, who see nothing inside them."""
 
-    def __init__(self, guard: Guard, repository: Repository, keyring: Keyring, ca_fingerprint: bytes) -> None:
-        """`ca_fingerprint` is that of the root CA, which the administrator's join token pins."""
+    def __init__(self, guard: Guard, repository: Repository, keyring: Keyring, trust: IdentityTrust) -> None:
         self._guard = guard
         self._repository = repository
         self._keyring = keyring
-        self._ca_fingerprint = ca_fingerprint
+        self._trust = trust
 
     async def create(self, call: Call, name: TenantName, about: Description, request_id: str) -> NewTenant:
         """Raises `AlreadyExists`, also for the name of a tenant that was destroyed.
@@ -99,7 +99,8 @@ class Tenants:
                 )
             record, changes = self.new(call, name, about, request_id)
             grant = first_administrator(name)
-            token, row = create_join_token(grant, self._ca_fingerprint, call.time, MAX_LIFE)
+            ca_fingerprint = self._trust.current().issuer.root_fingerprint
+            token, row = create_join_token(grant, ca_fingerprint, call.time, MAX_LIFE)
             changes = [*changes, create(token.token_id.hex(), row)]
             details = {"tenant": name.tenant, "administrator": str(grant.identity)}
             return Outcome(NewTenant(Loaded(str(name), record, 1), token), changes, details)

@@ -296,7 +296,7 @@ class Transfers:
 
         What has left cannot be called back. Raises `Denied`, `Unauthenticated`.
         """
-        held = [self._deny_lists.check(call.caller), *self._policies.requirements(key, record)]
+        held = [*self._deny_lists.check(call.caller), *self._policies.requirements(key, record)]
         rules = self._policies.resolve(key, record)
         rule = rules.require(call.caller, operation, None, call.time)
         return rule, _once(held, rules.requirements())

@@ -5,9 +5,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from kms.errors import InvalidField, WrongState
-from kms.identity.corporate import CorporateAuthority, key_digest, mark
+from kms.identity.corporate import CorporateAuthority, mark
 from kms.identity.revocation import DenyList
-from kms.identity.trust import TrustBundle
 from kms.model.names import TrustedAuthorityName
 from kms.model.records import TrustedAuthorityRecord
 from kms.services.authority_settings import AuthoritySettings
@@ -16,6 +15,7 @@ from kms.services.corporate_trust import CorporateTrust
 from kms.services.deny_lists import DenyLists
 from kms.services.granting import check_grantable_to_workloads
 from kms.services.guard import Action, Guard
+from kms.services.identity_trust import IdentityTrust
 from kms.services.repository import Loaded, Repository
 from kms.services.tenant_resources import Actions, TenantResources, Written
 
@@ -28,7 +28,7 @@ _SERIAL = re.compile(r"[1-9a-f][0-9a-f]{0,39}", re.ASCII)
 
 
 class TrustedAuthorities(TenantResources[TrustedAuthorityRecord]):
-    """`own` are the certificates of the KMS's own authority, which no tenant can claim."""
+    """`own` are the KMS's own authorities, which no tenant can claim."""
 
     def __init__(
         self,
@@ -36,14 +36,14 @@ class TrustedAuthorities(TenantResources[TrustedAuthorityRecord]):
         repository: Repository,
         trust: CorporateTrust,
         deny_lists: DenyLists,
-        own: TrustBundle,
+        own: IdentityTrust,
         trust_domain: str,
     ) -> None:
         actions = Actions.of("TrustedAuthority", "TrustedAuthorities", "trustedAuthorities")
         super().__init__(guard, repository, TrustedAuthorityRecord, actions, MAX_AUTHORITIES)
         self._trust = trust
         self._deny_lists = deny_lists
-        self._own = (*own.roots, *own.intermediates)
+        self._own = own
         self._trust_domain = trust_domain
 
     async def create(
@@ -102,11 +102,11 @@ class TrustedAuthorities(TenantResources[TrustedAuthorityRecord]):
 
     def _check(self, call: Call, name: TrustedAuthorityName, settings: AuthoritySettings) -> None:
         check_grantable_to_workloads(call.caller, settings.admission.roles)
-        authority = settings.authority(name, self._trust_domain)
-        if authority.keys & frozenset(map(key_digest, self._own)):
+        own, authority = self._own.current(), settings.authority(name, self._trust_domain)
+        if authority.keys & own.keys:
             raise InvalidField("certificates_pem", "holds the KMS's own authority")
         # TLS would look for our own leaves under a namesake, and refuse everybody.
-        if {item.name for item in authority.marks} & {mark(item).name for item in self._own}:
+        if {item.name for item in authority.marks} & {mark(item).name for item in own.certificates}:
             raise InvalidField("certificates_pem", "holds an authority with the name of the KMS's own")
         for other in self._trust.others(name):
             if authority.keys & other.keys:

@@ -22,7 +22,7 @@ from kms.identity.extension import ATTRIBUTES_OID, Attributes, encode_attributes
 from kms.identity.grant import Grant
 from kms.identity.revocation import DenyList
 from kms.identity.spiffe import SpiffeId
-from kms.identity.trust import AnchorPolicy, TrustAnchor, TrustBundle
+from kms.identity.trust import AnchorPolicy, TrustAnchor, TrustBundle, authority_id, key_digest
 from kms.model.names import IdentityName, OperatorName, SiteName
 
 HOUR = timedelta(hours=1)
@@ -30,7 +30,7 @@ SECOND = timedelta(seconds=1)
 
 
 def authenticator(*anchors: TrustAnchor, deny_list: DenyList | None = None) -> Authenticator:
-    return Authenticator(anchors, lambda _tenant: deny_list or DenyList())
+    return Authenticator(lambda: anchors, lambda _tenant: deny_list or DenyList())
 
 
 def pem(certificate: x509.Certificate) -> bytes:
@@ -247,7 +247,8 @@ def test_a_leaf_ends_with_the_intermediate_that_signed_it(
 
 def test_revocation_is_looked_at_in_every_call(leaf: bytes, anchor: TrustAnchor, now: datetime) -> None:
     lists = {"acme": DenyList()}
-    known = Authenticator([anchor], lambda tenant: lists[str(tenant)])
+    anchors = (anchor,)
+    known = Authenticator(lambda: anchors, lambda tenant: lists[str(tenant)])
     serial = known.leaf(leaf, now).serial
     known.authenticate(leaf, "::1", now)
     lists["acme"] = DenyList().with_serial(serial, now + HOUR)
@@ -299,7 +300,8 @@ def test_an_operator_is_looked_up_in_the_platforms_deny_list(
         return DenyList()
 
     certificate = authority.issue(key.public_key(), Grant(OperatorName("alice")), HOUR, now)
-    Authenticator([anchor], deny_list).authenticate(pem(certificate), "::1", now)
+    anchors = (anchor,)
+    Authenticator(lambda: anchors, deny_list).authenticate(pem(certificate), "::1", now)
     assert asked == [None]
 
 
@@ -363,12 +365,41 @@ def test_during_a_rotation_both_authorities_are_believed(
 ) -> None:
     new_root = create_root("kms.example", now - SECOND)
     new = create_intermediate(new_root, now - SECOND)
-    bundle = anchor.bundle.with_authority(new_root.certificate).with_authority(new.certificate)
+    bundle = TrustBundle(
+        (*anchor.bundle.roots, new_root.certificate), (*anchor.bundle.intermediates, new.certificate)
+    )
     both = authenticator(TrustAnchor(bundle, anchor.policy))
     assert both.authenticate(leaf, "::1", now).spiffe_id == URI
     assert both.authenticate(forge(issuer=new), "::1", now).spiffe_id == URI
     with pytest.raises(Unauthenticated, match="no authority"):
         authenticator(anchor).authenticate(forge(issuer=new), "::1", now)
+
+
+def test_a_root_certifies_no_identities(
+    root: CertificateAuthority, forge: Callable[..., bytes], anchor: TrustAnchor, now: datetime
+) -> None:
+    with pytest.raises(Unauthenticated, match="no authority"):
+        authenticator(anchor).authenticate(forge(issuer=root), "::1", now)
+
+
+def test_what_is_trusted_no_more_is_refused_although_it_was_verified(
+    leaf: bytes, anchor: TrustAnchor, now: datetime
+) -> None:
+    trusted = [(anchor,)]
+    known = Authenticator(lambda: trusted[-1], lambda _tenant: DenyList())
+    assert known.authenticate(leaf, "::1", now).spiffe_id == URI
+    new = create_root("kms.example", now - SECOND)
+    below = create_intermediate(new, now - SECOND)
+    trusted.append((TrustAnchor(TrustBundle((new.certificate,), (below.certificate,)), anchor.policy),))
+    with pytest.raises(Unauthenticated, match="no authority"):
+        known.authenticate(leaf, "::1", now)
+
+
+def test_a_caller_is_known_with_the_authority_that_certified_him(
+    leaf: bytes, authority: CertificateAuthority, anchor: TrustAnchor, now: datetime
+) -> None:
+    caller = authenticator(anchor).authenticate(leaf, "::1", now)
+    assert caller.authority == authority_id(key_digest(authority.certificate))
 
 
 def test_no_anchor_means_nobody(leaf: bytes, now: datetime) -> None:
@@ -379,7 +410,8 @@ def test_no_anchor_means_nobody(leaf: bytes, now: datetime) -> None:
 def test_the_cache_forgets_the_least_recently_used(
     forge: Callable[..., bytes], anchor: TrustAnchor, now: datetime
 ) -> None:
-    known = Authenticator([anchor], lambda _tenant: DenyList(), entries=2)
+    anchors = (anchor,)
+    known = Authenticator(lambda: anchors, lambda _tenant: DenyList(), entries=2)
     first, second, third = (forge() for _ in range(3))
     for certificate in (first, second, first, third):
         known.authenticate(certificate, "::1", now)

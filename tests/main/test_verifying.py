@@ -123,6 +123,14 @@ def spoil_import_key(place: Place) -> None:
     place.rewrite("importKeys", place.names("importKeys")[0], wrapped_key=NOT_ITS_OWN)
 
 
+def spoil_authority_key(place: Place) -> None:
+    place.replace("authorityKey", place.names("authorityKey")[0], b"\x01" * 61)
+
+
+def lose_authority_key(place: Place) -> None:
+    place.remove("authorityKey", place.names("authorityKey")[0])
+
+
 def forget(target: str) -> Callable[[Place], object]:
     return lambda place: place.remove("due", place.names("due", f"/{target}")[0])
 
@@ -189,7 +197,14 @@ BY_THE_ROOT_OF_TRUST = [
     ("signer's bytes", spoil_signer, "WRAPPING: documentSigners .* does not open"),
     ("import key's bytes", spoil_import_key, "WRAPPING: importKeys .* does not open"),
     ("tenant key's bytes", replaced("tenantKey", ACME), f"WRAPPING: tenantKey {ACME} is a wrapped key"),
-    ("authority's", replaced("authorityKey", "online"), "WRAPPING: authorityKey online is a wrapped key"),
+    ("authority's bytes", spoil_authority_key, "WRAPPING: authorityKey ca-.* is a wrapped key"),
+    ("authority's key gone", lose_authority_key, "REFERENCE: authorityKey ca-.* is missing"),
+    (
+        "key of no authority",
+        add("authorityKey", "ca-other"),
+        "TOMBSTONE: authorityKey ca-other is left of an authority",
+    ),
+    ("authorities", remove("authorities", "online"), "REFERENCE: authorities online is missing"),
     ("public key", swap_public_keys, f"FORM: keyVersions {version(SIGN)} does not have its public key"),
     ("tenant key gone", remove("tenantKey", ACME), f"REFERENCE: tenantKey {ACME} is missing"),
     (

@@ -100,12 +100,12 @@ def write_server_certificate(parts: Parts, directory: Path) -> None:
     """`server.key`, `server.pem` and the authorities of clients, `clients.pem`."""
     pair = generate_key_pair()
     names = ServerNames("edge", ("localhost",))
-    bundle = parts.issuer.issue_server(verify_csr(pair.csr), names, datetime.now(UTC))
+    standing = parts.identity_trust.current()
+    bundle = standing.issuer.issue_server(verify_csr(pair.csr), names, datetime.now(UTC))
     (directory / "server.key").touch(mode=0o600)
     (directory / "server.key").write_bytes(pair.key_pem.reveal())
     (directory / "server.pem").write_bytes(bundle.chain_pem)
-    authorities = parts.issuer.trust.with_authority(parts.issuer.authority.certificate)
-    (directory / "clients.pem").write_bytes(authorities.to_pem())
+    (directory / "clients.pem").write_bytes(standing.bundle.to_pem())
 
 
 @contextmanager

@@ -342,9 +342,9 @@ def _app(parts: Parts, offset: list[timedelta], limiter: RateLimiter) -> App:
 def _server_certificate(parts: Parts) -> ServerCertificate:
     pair = generate_key_pair()
     names = ServerNames("kms", ("localhost",), (ip_address("127.0.0.1"),))
-    bundle = parts.issuer.issue_server(verify_csr(pair.csr), names, datetime.now(UTC))
-    authorities = parts.issuer.trust.with_authority(parts.issuer.authority.certificate)
-    return ServerCertificate(pair.key_pem, bundle.chain_pem, authorities.to_pem())
+    standing = parts.identity_trust.current()
+    bundle = standing.issuer.issue_server(verify_csr(pair.csr), names, datetime.now(UTC))
+    return ServerCertificate(pair.key_pem, bundle.chain_pem, standing.bundle.to_pem())
 
 
 def _no_passphrase() -> Any:

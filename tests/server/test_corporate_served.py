@@ -146,7 +146,7 @@ def test_authorities_are_managed_by_the_administrator(kms, trusted):
 
 def test_nobody_is_kept_out_by_an_authority_that_tls_takes_for_the_kmss_own(kms, tmp_path):
     """Six certificates with its name and key identifier: which one TLS finds depends on how it sorts them."""
-    own = kms.parts.issuer.authority
+    own = kms.parts.identity_trust.current().issuer.authority
     hostile = b"".join(certificate_pem(self_signed(own.certificate.subject, own.key)) for _ in range(6))
     others = [certificate_pem(self_signed(name(CN=text), None)) for text in ("a", "b")]
     with pytest.raises(CallInvalid, match="name of the KMS's own"):

@@ -16,7 +16,6 @@ from kms.client.enrolment import enrol_with_jwt
 from kms.client.errors import CallAlreadyExists, CallDenied, CallFailed, CallInvalid, CallUnauthenticated
 from kms.errors import Unauthenticated
 from kms.external.https import HttpsReader
-from kms.identity.trust import fingerprint
 from kms.services.issuer_keys import RETRY
 
 SERVICE = "JwtIssuerService"
@@ -71,7 +70,7 @@ def account(cluster: Site, kind: str = "EdDSA", **changed: Any) -> SecretBytes:
 
 
 def enrol(kms: RunningKms, directory: Any, made: SecretBytes, issuer: str = CLUSTER) -> Any:
-    root = fingerprint(kms.parts.issuer.trust.roots[0])
+    root = kms.parts.identity_trust.current().issuer.root_fingerprint
     return enrol_with_jwt(kms.enrolment_target, root, issuer, made, directory)
 
 

@@ -166,7 +166,7 @@ def test_an_authority_is_trusted_by_one_tenant_under_one_name(kms: Kms) -> None:
 
 
 def test_the_kmss_own_authority_cannot_be_claimed(kms: Kms) -> None:
-    own = kms.parts.issuer
+    own = kms.parts.identity_trust.current().issuer
     for certificate in (own.trust.roots[0], own.authority.certificate):
         pem = certificate_pem(COMPANY.root) + certificate_pem(certificate)
         with pytest.raises(InvalidField, match="own authority"):
@@ -189,7 +189,7 @@ def test_authority_that_bears_the_name_of_the_kmss_own_stands_in_for_nobody(
     kms: Kms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its leaves are looked up under our own authority, whose signature they lack."""
-    company = namesake(kms.parts.issuer.authority.certificate.subject)
+    company = namesake(kms.parts.identity_trust.current().issuer.authority.certificate.subject)
     monkeypatch.setattr(trusted_authorities.TrustedAuthorities, "_check", lambda *_: None)
     trust(kms, replace(SETTINGS, certificates_pem=company.pem))
     with pytest.raises(Unauthenticated):
@@ -198,7 +198,7 @@ def test_authority_that_bears_the_name_of_the_kmss_own_stands_in_for_nobody(
 
 @pytest.mark.parametrize("spelled", [lambda subject: subject, respelled])
 def test_no_authority_is_trusted_under_the_names_of_the_kmss_own(kms: Kms, spelled: Any) -> None:
-    own = kms.parts.issuer
+    own = kms.parts.identity_trust.current().issuer
     for certificate in (own.trust.roots[0], own.authority.certificate):
         company = namesake(spelled(certificate.subject))
         with pytest.raises(InvalidField, match="name of the KMS's own"):
