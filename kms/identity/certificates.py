@@ -274,7 +274,7 @@ def _issuer(certificate: x509.Certificate) -> bytes:
     """The issuer's name in DER. Raises `Unauthenticated`."""
     try:
         return certificate.issuer.public_bytes()
-    except ValueError:
+    except (ValueError, TypeError):
         raise Unauthenticated("the certificate's issuer cannot be read") from None
 
 

@@ -32,6 +32,13 @@ MAX_CERTIFICATES = 8
 SERIAL_BITS = 159
 
 Certificate: TypeAlias = x509.Certificate
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 def _is_rsa(bits: int) -> Callable[[object], bool]:
@@ -160,7 +167,7 @@ class CorporateAuthority:
         try:
             extensions, key = certificate.extensions, certificate.public_key()
             claims = _claims(certificate, extensions)
-        except (ValueError, x509.UnsupportedGeneralNameType, UnsupportedAlgorithm):
+        except _UNREADABLE:
             raise Unauthenticated("the certificate's fields cannot be read") from None
         _check_profile(extensions)
         if not any(_FITS[name](key) for name in self.key_types):
@@ -195,13 +202,13 @@ def parse_bundle(pem: bytes) -> TrustBundle:
         raise LimitExceeded("certificates_pem", f"{len(pem)} bytes, at most {MAX_BUNDLE} are allowed")
     try:
         bundle = TrustBundle.parse(pem)
-    except ConfigError:
+    except (ConfigError, ValueError, TypeError, x509.InvalidVersion):
         raise InvalidField("certificates_pem", "holds no root certificate in PEM") from None
     certificates = (*bundle.roots, *bundle.intermediates)
     if len(certificates) > MAX_CERTIFICATES:
         raise LimitExceeded("certificates_pem", f"at most {MAX_CERTIFICATES} certificates are allowed")
     if not all(map(_is_authority, certificates)):
-        raise InvalidField("certificates_pem", "holds a certificate that is no authority's")
+        raise InvalidField("certificates_pem", "holds a certificate that is no authority's, or unreadable")
     return bundle
 
 
@@ -219,10 +226,13 @@ def _folded(value: str | bytes) -> str | bytes:
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:
+    """Whether it is one, and all that is asked of it later can be read."""
     try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
+        _ = key_digest(certificate), mark(certificate)
+        constraints = find_extension(certificate.extensions, x509.BasicConstraints)
+    except _UNREADABLE:
         return False
+    return constraints is not None and constraints.ca and certificate.serial_number > 0
 
 
 def _check_profile(extensions: x509.Extensions) -> None:

@@ -1,5 +1,6 @@
 """Certificates of a tenant's own authority: who is admitted, as whom, and what in them has no effect."""
 
+import base64
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -10,14 +11,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from identity.corporate_ca import YEAR, Company, certificate_pem, name
 from identity.forging import NOW, URI, key_usage
 
 from kms.errors import InvalidField, LimitExceeded, Unauthenticated
 from kms.identity.admission import Admission
-from kms.identity.certificates import load_certificate
+from kms.identity.certificates import Authenticator, load_certificate
 from kms.identity.corporate import (
     DEFAULT_KEY_TYPES,
     KEY_TYPES,
@@ -27,11 +28,17 @@ from kms.identity.corporate import (
     parse_bundle,
 )
 from kms.identity.extension import ATTRIBUTES_OID, Attributes, encode_attributes
+from kms.identity.revocation import DenyList
+from kms.identity.trust import AnchorPolicy, TrustAnchor
 from kms.model.caller import Caller
 from kms.model.names import AuthorityWorkloadName, TrustedAuthorityName
 
 SECOND = timedelta(seconds=1)
 COMPANY = Company(NOW)
+ROOT_DER = COMPANY.root.public_bytes(Encoding.DER)
+# Bytes of it: the number of the version, and of the name of the key's curve (RFC 5280, section 4.1).
+AT_VERSION = ROOT_DER.index(b"\xa0\x03\x02\x01\x02") + 4
+AT_CURVE = ROOT_DER.index(b"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07") + 9
 ADMISSION = Admission(
     subjects=("*",),
     claims={"/subject/OU": "Platform"},
@@ -237,3 +244,38 @@ def test_certificate_with_one_signed_bit_flipped_is_refused(position: int, bit: 
     changed[position % len(signed)] ^= 1 << bit
     with pytest.raises(Unauthenticated):
         who(load_certificate(der.replace(signed, changed)))
+
+
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
+@given(position=st.integers(0, 4095), value=st.integers(0, 255))
+@example(position=AT_VERSION, value=3)
+@example(position=AT_CURVE, value=0)
+def test_damaged_authority_is_refused_or_can_be_read_for_good(position: int, value: int) -> None:
+    """What is asked of it later, for all tenants at once, does not fail then."""
+    changed = bytearray(ROOT_DER)
+    changed[position % len(changed)] = value
+    body = base64.encodebytes(changed).decode()
+    try:
+        bundle = parse_bundle(f"-----BEGIN CERTIFICATE-----\n{body}-----END CERTIFICATE-----\n".encode())
+    except InvalidField:
+        return
+    readable = replace(CORP, bundle=bundle)
+    assert readable.keys
+    assert readable.marks
+    assert readable.issuers
+    assert all(certificate.serial_number > 0 for certificate in bundle.roots)
+
+
+def test_leaf_with_an_extension_twice_is_refused() -> None:
+    usage, extended_usage = b"\x06\x03\x55\x1d\x0f", b"\x06\x03\x55\x1d\x25"
+    doubled = COMPANY.leaf().public_bytes(Encoding.DER).replace(usage, extended_usage)
+    with pytest.raises(Unauthenticated, match="cannot be read"):
+        CORP._claims(load_certificate(doubled))
+
+
+def test_leaf_whose_issuer_cannot_be_read_is_refused() -> None:
+    der = COMPANY.leaf().public_bytes(Encoding.DER)
+    as_bits = der.replace(b"\x06\x03\x55\x04\x0a\x0c", b"\x06\x03\x55\x04\x0a\x03")
+    anchor = TrustAnchor(CORP.bundle, AnchorPolicy("kms.example"))
+    with pytest.raises(Unauthenticated, match="issuer cannot be read"):
+        Authenticator([anchor], lambda _tenant: DenyList()).authenticate(as_bits, "", NOW)
