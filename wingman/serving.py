@@ -17,6 +17,7 @@ from kms.model.secret_type import BlindfoldSecret
 from wingman.clock import elapsed
 from wingman.condition import Condition
 from wingman.configuration import Configuration
+from wingman.http.description import description_routes
 from wingman.http.key_pages import KeyPages
 from wingman.http.listening import CONNECTIONS, Listeners
 from wingman.http.pages import Pages, application
@@ -121,7 +122,8 @@ def _listen(configuration: Configuration, wingman: Wingman) -> tuple[Listeners, 
     """Bound, not served yet. Raises `ConfigError`."""
     pages = Pages(wingman.condition, wingman.identity, wingman.source)
     key_pages = KeyPages(KeyOperations(wingman.connection), lambda: wingman.identity.tenant)
-    listeners = Listeners(application([*pages.routes(), *key_pages.routes()]))
+    routes = [*pages.routes(), *key_pages.routes(), *description_routes()]
+    listeners = Listeners(application(routes))
     uids = frozenset({os.geteuid(), *configuration.uids})
     try:
         listeners.add_unix(Path(configuration.socket), uids)
