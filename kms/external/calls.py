@@ -1,8 +1,9 @@
 """Blocking requests, asked for from an event loop."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 import tenacity
@@ -13,15 +14,13 @@ from kms.external.session import CONNECTIONS
 T = TypeVar("T")
 
 ATTEMPTS = 4
+READING = (Repeat.READS, Repeat.ALWAYS)
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
 
 
 class Calls:
-    """Requests in a thread for each connection, each within `seconds`, repeated where that does no harm.
-
-    A server that says when to come again is believed if that is within `seconds`.
-    """
+    """Requests in a thread for each connection, each within `seconds`, repeated where that does no harm."""
 
     def __init__(self, seconds: float, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._seconds = seconds
@@ -30,7 +29,7 @@ class Calls:
 
     async def read(self, act: Callable[[], T]) -> T:
         """One that changes nothing. Raises `ExternalFailed`, as all do."""
-        return await self._repeated(act, (Repeat.READS, Repeat.ALWAYS))
+        return await self._repeated(act, READING)
 
     async def change(self, act: Callable[[], T]) -> T:
         """One that is not to be done twice."""
@@ -40,29 +39,52 @@ class Calls:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _repeated(self, act: Callable[[], T], kinds: tuple[Repeat, ...]) -> T:
-        def is_worth_another(error: BaseException) -> bool:
-            return (
-                isinstance(error, ExternalFailed)
-                and error.repeat in kinds
-                and (error.retry_after or 0.0) <= self._seconds
-            )
-
-        retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(is_worth_another),
-            stop=tenacity.stop_after_attempt(ATTEMPTS),
-            wait=_pause,
-            sleep=self._sleep,
-            reraise=True,
-        )
-        return await retrying(self._once, act)
+        return await repeated(partial(self._once, act), kinds, self._seconds, self._sleep)
 
     async def _once(self, act: Callable[[], T]) -> T:
-        try:
-            async with asyncio.timeout(self._seconds):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, act)
-        except TimeoutError:
-            pass
-        raise TimedOut("the server does not answer in time")
+        loop = asyncio.get_running_loop()
+        return await within(self._seconds, loop.run_in_executor(self._threads, act))
+
+
+async def repeated(
+    act: Callable[[], Awaitable[T]],
+    kinds: Collection[Repeat],
+    seconds: float,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> T:
+    """Do it, and again after failures of these kinds. Raises the last one.
+
+    A server that says when to come again is believed if that is within `seconds`.
+    """
+
+    def is_worth_another(error: BaseException) -> bool:
+        return (
+            isinstance(error, ExternalFailed)
+            and error.repeat in kinds
+            and (error.retry_after or 0.0) <= seconds
+        )
+
+    async def attempt() -> T:
+        return await act()
+
+    retrying = tenacity.AsyncRetrying(
+        retry=tenacity.retry_if_exception(is_worth_another),
+        stop=tenacity.stop_after_attempt(ATTEMPTS),
+        wait=_pause,
+        sleep=sleep,
+        reraise=True,
+    )
+    return await retrying(attempt)
+
+
+async def within(seconds: float, done: Awaitable[T]) -> T:
+    """Raises `TimedOut`."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await done
+    except TimeoutError:
+        pass
+    raise TimedOut("the server does not answer in time")
 
 
 _drawn = tenacity.wait_random_exponential(FIRST_PAUSE, LONGEST_PAUSE)

@@ -14,12 +14,14 @@ from server.server_harness import Authority
 
 @dataclass
 class Site:
-    """`pages` maps paths to status and body; `asked` are the paths in their order."""
+    """`pages` maps paths to status and body; `asked` are the paths asked, `headers` those of the last."""
 
     context: ssl.SSLContext
+    ca_pem: str
     port: int = 0
     pages: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -30,11 +32,13 @@ class Site:
 def https_site(directory: Path) -> Iterator[Site]:
     """`context` of the site trusts its certificate, which is for localhost."""
     authority = Authority("a site")
-    site = Site(ssl.create_default_context(cadata=authority.pem.decode()))
+    pem = authority.pem.decode()
+    site = Site(ssl.create_default_context(cadata=pem), pem)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             site.asked.append(self.path)
+            site.headers = {name.lower(): value for name, value in self.headers.items()}
             status, body = site.pages.get(self.path, (404, b""))
             self.send_response(status)
             if 300 <= status < 400:

@@ -47,7 +47,8 @@ class Kubernetes:
         account = self.accounts.get(body["spec"]["token"], "")
         namespace, _, name = account.partition("/")
         user = {"username": f"system:serviceaccount:{namespace}:{name}", "uid": "u-1"}
-        status = {"authenticated": True, "user": user} if account else {"authenticated": False}
+        good = {"authenticated": True, "user": user, "audiences": body["spec"].get("audiences", [])}
+        status = good if account else {"authenticated": False}
         return 201, body | {"status": status}
 
 

@@ -21,6 +21,7 @@ DEFAULT = {
     }
 }
 ROOT = "root"
+_CAPABILITIES = frozenset({"create", "read", "update", "patch", "delete", "list", "sudo", "deny"})
 
 
 def parse(text: str) -> Mapping[str, Any]:
@@ -29,6 +30,8 @@ def parse(text: str) -> Mapping[str, Any]:
         rules = {path: frozenset(rule["capabilities"]) for path, rule in policy["path"].items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         raise Refusal(400, "failed to parse policy") from None
+    if not all(allowed <= _CAPABILITIES for allowed in rules.values()):
+        raise Refusal(400, "failed to parse policy: invalid capability")
     return rules
 
 

@@ -51,12 +51,11 @@ class Rabbit:
         lease = self._tokens.lend(
             request.token,
             f"{self._mount}/creds/{name}",
-            self._ttl,
-            self._max_ttl,
+            lambda: (self._ttl, self._max_ttl),
             lambda: self._ask("DELETE", f"/api/users/{user}") and None,
         )
         data = {"username": user, "password": password}
-        return Reply(data, lease_id=lease.id, lease_duration=lease.ttl, renewable=True)
+        return Reply(data, lease_id=lease.id, lease_duration=lease.left, renewable=True)
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> int:
         login = f"{self._connection['username']}:{self._connection['password']}"

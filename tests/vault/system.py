@@ -110,6 +110,7 @@ class System:
             ("delete", r"policies/acl/([\w-]+)", self._drop_policy),
             ("update", "leases/renew", self.tokens.renew_lease),
             ("update", "leases/revoke", self.tokens.revoke_lease),
+            ("update", "leases/revoke-prefix/(.+)", self.tokens.revoke_prefix),
             ("update", "leases/lookup", self.tokens.look_up_lease),
             ("update", "wrapping/wrap", lambda request: Reply(request.body)),
             ("update", "wrapping/unwrap", self._unwrap),
@@ -143,9 +144,7 @@ class System:
 
     def _unmount(self, request: Request, path: str) -> Reply:
         self._engines.pop(path, None)
-        for lease in [it for it in self.tokens.leases.values() if it.id.startswith(f"{path}/")]:
-            self.tokens.end(lease)
-        return Reply()
+        return self.tokens.revoke_prefix(request, f"{path}/")
 
     def _enable(self, request: Request, path: str) -> Reply:
         kind = METHODS.get(request.text("type", required=True))

@@ -6,38 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from vault.workshop import Workshop, clear, open_clear
+from vault.fetching import fetch, read, source_of, wanted
+from vault.workshop import Workshop, clear
 
 from kms.errors import InvalidField
 from kms.external.errors import Forbidden, NotAsExpected, NotThere, Refused, TooLarge, VersionGone
-from kms.external.fetched import Fetched
 from kms.external.vault.api import Health
-from kms.external.vault.source import VaultSource
-from kms.model.names import SecretManagementAccessName
 from kms.model.secret_management_access import Engine, SecretManagementAccess, TokenAuthentication
-from kms.model.secret_type import SecretEncoding, VaultSecret
-
-NAME = SecretManagementAccessName("acme", "prod", "corp")
-
-
-def wanted(path: str, **how: Any) -> VaultSecret:
-    return VaultSecret(NAME, path, **how)
-
-
-def fetch(access: SecretManagementAccess, *secrets: VaultSecret) -> list[Fetched]:
-    async def run() -> list[Fetched]:
-        source = await VaultSource.connect(access, open_clear)
-        try:
-            return [await source.get(secret) for secret in secrets]
-        finally:
-            await source.close()
-
-    return asyncio.run(run())
-
-
-def read(access: SecretManagementAccess, secret: VaultSecret) -> bytes:
-    [found] = fetch(access, secret)
-    return found.secret.reveal()
+from kms.model.secret_type import SecretEncoding
 
 
 @dataclass(frozen=True)
@@ -209,13 +185,11 @@ def test_namespaces_are_kept_apart(vault: Workshop) -> None:
 
 
 def test_health_needs_no_token(vault: Workshop) -> None:
+    stranger = TokenAuthentication(clear("none"))
+    access = vault.access(("kv", Engine.KV_V1), authentication=stranger)
+
     async def health() -> Health:
-        source = await VaultSource.connect(
-            vault.access(("kv", Engine.KV_V1), authentication=TokenAuthentication(clear("none"))), open_clear
-        )
-        try:
+        async with source_of(access) as source:
             return await source.health()
-        finally:
-            await source.close()
 
     assert asyncio.run(health()) is Health.ACTIVE

@@ -43,13 +43,19 @@ class Token:
 
 @dataclass
 class Lease:
+    """`terms` are the seconds of a period, and of the whole life, as they are when they are asked for."""
+
     id: str
     owner: str
-    ttl: int
-    renewable: bool
+    terms: Callable[[], tuple[int, int]]
     revoke: Callable[[], None]
-    max_ttl: int = 0
+    renewable: bool = True
     made: float = field(default_factory=time.time)
+
+    @property
+    def left(self) -> int:
+        ttl, longest = self.terms()
+        return min(ttl, round(self.made + longest - time.time())) if longest else ttl
 
 
 class TokenStore:
@@ -106,8 +112,10 @@ class TokenStore:
         for lease in [lease for lease in self.leases.values() if lease.owner == token.id]:
             self.end(lease)
 
-    def lend(self, owner: Token, path: str, ttl: int, max_ttl: int, revoke: Callable[[], None]) -> Lease:
-        lease = Lease(f"{path}/{secrets.token_urlsafe(18)}", owner.id, ttl, True, revoke, max_ttl)
+    def lend(
+        self, owner: Token, path: str, terms: Callable[[], tuple[int, int]], revoke: Callable[[], None]
+    ) -> Lease:
+        lease = Lease(f"{path}/{secrets.token_urlsafe(18)}", owner.id, terms, revoke)
         self.leases[lease.id] = lease
         return lease
 
@@ -121,10 +129,7 @@ class TokenStore:
             raise Refusal(400, "lease not found")
         if not lease.renewable:
             raise Refusal(400, "lease is not renewable")
-        left = lease.ttl
-        if lease.max_ttl:
-            left = min(left, round(lease.made + lease.max_ttl - time.time()))
-        return Reply({}, lease_id=lease.id, lease_duration=left, renewable=True)
+        return Reply({}, lease_id=lease.id, lease_duration=lease.left, renewable=True)
 
     def revoke_lease(self, request: Request) -> Reply:
         lease = self.leases.get(request.text("lease_id", required=True))
@@ -132,11 +137,16 @@ class TokenStore:
             self.end(lease)
         return Reply()
 
+    def revoke_prefix(self, request: Request, prefix: str) -> Reply:
+        for lease in [lease for lease in self.leases.values() if lease.id.startswith(prefix)]:
+            self.end(lease)
+        return Reply()
+
     def look_up_lease(self, request: Request) -> Reply:
         lease = self.leases.get(request.text("lease_id", required=True))
         if lease is None:
             raise Refusal(400, "invalid lease")
-        return Reply({"id": lease.id, "renewable": lease.renewable, "ttl": lease.ttl})
+        return Reply({"id": lease.id, "renewable": lease.renewable, "ttl": lease.left})
 
     def _create(self, request: Request) -> Reply:
         policies = tuple(request.body.get("policies") or request.token.policies)

@@ -10,24 +10,10 @@ from hvac.adapters import RawAdapter
 from kms.external import errors
 from kms.external.errors import ExternalFailed
 from kms.external.session import translated
+from kms.external.statuses import failure
 
-MAX_RETRY_AFTER = 3600
-
-_FAILURES: Mapping[int, type[ExternalFailed]] = MappingProxyType(
-    {
-        400: errors.Refused,
-        401: errors.Forbidden,
-        403: errors.Forbidden,
-        404: errors.NotThere,
-        405: errors.Refused,
-        412: errors.NotNow,
-        413: errors.Refused,
-        429: errors.ServerLimits,
-        472: errors.Redirected,
-        473: errors.Redirected,
-        501: errors.Sealed,
-        503: errors.NotNow,
-    }
+_STATUSES: Mapping[int, type[ExternalFailed]] = MappingProxyType(
+    {412: errors.NotNow, 472: errors.Redirected, 473: errors.Redirected, 501: errors.Sealed}
 )
 # What only the text of the answer tells apart. It is compared, and never shown.
 _CAUSES: Mapping[tuple[int, str], type[ExternalFailed]] = MappingProxyType(
@@ -80,23 +66,14 @@ def json_object(response: requests.Response) -> Mapping[str, Any] | None:
 
 
 def _failure(response: requests.Response, body: Mapping[str, Any] | None) -> ExternalFailed:
-    status = response.status_code
-    told = str((body or {}).get("errors"))
-    kinds = [kind for (code, text), kind in _CAUSES.items() if code == status and text in told]
-    if status == 404 and _metadata(body):
-        kinds = [errors.VersionGone]
-    fallback = errors.Redirected if status < 400 else errors.ServerFailed
-    kind = (kinds or [_FAILURES.get(status, fallback)])[0]
-    return kind(f"the server answers {status}", retry_after=_retry_after(response))
+    status, told = response.status_code, str((body or {}).get("errors"))
+    also = dict(_STATUSES) | {code: kind for (code, text), kind in _CAUSES.items() if text in told}
+    if _metadata(body):
+        also[404] = errors.VersionGone
+    return failure(status, response.headers.get("retry-after", ""), also)
 
 
 def _metadata(body: Mapping[str, Any] | None) -> object:
     """What a 404 of a deleted or destroyed version has."""
     data = (body or {}).get("data")
     return data.get("metadata") if isinstance(data, dict) else None
-
-
-def _retry_after(response: requests.Response) -> float | None:
-    """Seconds (RFC 9110, section 10.2.3); None for none, or for a date, which vaults do not send."""
-    text = response.headers.get("retry-after", "")
-    return float(min(int(text), MAX_RETRY_AFTER)) if text.isascii() and text.isdecimal() else None

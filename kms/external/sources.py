@@ -1,0 +1,136 @@
+"""All that a party fetches from elsewhere: one source for each access, connected when it is first needed."""
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from blindfold.secret import SecretBytes
+from kms.errors import InvalidField
+from kms.external.fetched import Fetched
+from kms.external.rest import RestSource
+from kms.external.vault.source import VaultSource
+from kms.model.access_references import MAX_DEPTH, check_references
+from kms.model.names import SecretManagementAccessName
+from kms.model.secret_management_access import Allowances, SecretManagementAccess
+from kms.model.secret_type import BlindfoldSecret, ClearSecret, SecretType, VaultSecret
+
+FindAccess = Callable[[SecretManagementAccessName], Awaitable[SecretManagementAccess]]
+OpenBlindfold = Callable[[BlindfoldSecret], Awaitable[SecretBytes]]
+
+# A new lease may be due sooner than all that were known when the last pause began.
+LONGEST_PAUSE = 1.0
+
+
+class Source(Protocol):
+    """Where the secrets of one access come from. `due` is a time of the clock, infinite for never."""
+
+    @property
+    def due(self) -> float: ...
+
+    async def get(self, secret: VaultSecret) -> Fetched: ...
+
+    async def renew_due(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(slots=True, eq=False)
+class _Connected:
+    access: SecretManagementAccess
+    source: Source
+
+
+class SecretSources:
+    """Opens secrets of every type. One event loop's; `run` it beside, and `close` it at the end.
+
+    `find_access` gives the access of a name: the same object as long as it is unchanged. It and
+    `open_blindfold` raise what they will; so `get` and `open` do. What needs a flag that `allowances` lacks
+    is refused.
+    """
+
+    def __init__(
+        self,
+        find_access: FindAccess,
+        open_blindfold: OpenBlindfold,
+        allowances: Allowances | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._find = find_access
+        self._open_blindfold = open_blindfold
+        self._allowances = allowances or Allowances()
+        self._clock = clock
+        self._sleep = sleep
+        self._locks: dict[SecretManagementAccessName, asyncio.Lock] = {}
+        self._connected: dict[SecretManagementAccessName, _Connected] = {}
+        self._replaced: list[Source] = []
+
+    async def get(self, secret: VaultSecret) -> Fetched:
+        """A secret of a vault or REST server, and how long it may be kept.
+
+        Raises `ExternalFailed`, `InvalidField` for what the access does not allow, and `ConfigError`.
+        """
+        source = await self._source(secret.access)
+        return await source.get(secret)
+
+    async def open(self, secret: SecretType) -> SecretBytes:
+        """A secret of any type, once. Raises as `get`."""
+        if isinstance(secret, VaultSecret):
+            return (await self.get(secret)).secret
+        if isinstance(secret, BlindfoldSecret):
+            return await self._open_blindfold(secret)
+        if not self._allowances.clear_secrets:
+            raise InvalidField(
+                "type", "is clear; seal the secret (blindfold seal --location), or set the flag"
+            )
+        return _copy(secret)
+
+    async def run(self) -> None:
+        """Renew tokens and leases, until cancelled."""
+        while True:
+            now = self._clock()
+            for connected in list(self._connected.values()):
+                if now >= connected.source.due:
+                    await connected.source.renew_due()
+            due = min((it.source.due for it in self._connected.values()), default=math.inf)
+            await self._sleep(min(max(due - self._clock(), 0.1), LONGEST_PAUSE))
+
+    async def close(self) -> None:
+        """Revoke and disconnect, as far as the servers can be asked."""
+        sources = [*self._replaced, *(connected.source for connected in self._connected.values())]
+        self._replaced, self._connected = [], {}
+        await asyncio.gather(*(source.close() for source in sources))
+
+    async def _source(self, name: SecretManagementAccessName) -> Source:
+        access = await self._find(name)
+        async with self._locks.setdefault(name, asyncio.Lock()):
+            known = self._connected.get(name)
+            if known is not None and known.access is access:
+                return known.source
+            await self._check(name, access)
+            kind = RestSource if access.is_rest else VaultSource
+            source: Source = await kind.connect(access, self.open)
+            if known is not None:
+                # Its leases may be in use still.
+                self._replaced.append(known.source)
+            self._connected[name] = _Connected(access, source)
+            return source
+
+    async def _check(self, name: SecretManagementAccessName, access: SecretManagementAccess) -> None:
+        """That its credentials are allowed, and end, through all accesses that they need."""
+        reached = {name: access}
+        for _ in range(MAX_DEPTH):
+            for found in list(reached.values()):
+                for secret in found.credentials.values():
+                    if isinstance(secret, VaultSecret) and secret.access not in reached:
+                        reached[secret.access] = await self._find(secret.access)
+        access.check_allowed(self._allowances)
+        check_references(name, access, lambda wanted, field: reached[wanted])
+
+
+def _copy(secret: ClearSecret) -> SecretBytes:
+    return SecretBytes(secret.secret.reveal())
