@@ -16,6 +16,8 @@ MAX_COMPARISONS = 20_000_000
 
 _FINAL = frozenset(TRANSFORMS) - {"URL_DECODE", "BASE64_DECODE"}
 _ESCAPE_OR_CLASS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
+# A wildcard, and later a part that workloads of sites and of tenants' own authorities have in their names too.
+_ANYTHING_BEFORE = re.compile(r"\.[*+{].*/(?:ns|sa)/")
 _HOST_DOT = re.compile(r"(?<=[A-Za-z0-9*+)_-])\.(?=[A-Za-z0-9])")
 
 
@@ -23,6 +25,7 @@ class WarningCode(StrEnum):
     SHADOWED = "SHADOWED"
     CONTRADICTORY = "CONTRADICTORY"
     UNESCAPED_DOT = "UNESCAPED_DOT"
+    LOOSE_NAME = "LOOSE_NAME"
     NO_CLIENT_PREDICATE = "NO_CLIENT_PREDICATE"
     EXPIRED_WINDOW = "EXPIRED_WINDOW"
     UNDECODABLE_NAMES = "UNDECODABLE_NAMES"
@@ -49,6 +52,7 @@ def lint(content: PolicyContent, now: datetime, sets: PrefixSets = NO_SETS) -> t
         path = f"rules[{number}]"
         found += _contradictions(content, rule, path, implications)
         found += _unescaped_dots(rule, path)
+        found += _loose_names(rule, path)
         found += _no_client_predicate(rule, path)
         found += _expired_window(rule, path, now)
         found += _undecodable_names(rule, path)
@@ -89,6 +93,21 @@ def _unescaped_dots(rule: Rule, path: str) -> Iterator[LintWarning]:
                     f"{field}.regex_values[{index}]",
                     r"a dot matches any character; write \. where a host name is meant",
                 )
+
+
+def _loose_names(rule: Rule, path: str) -> Iterator[LintWarning]:
+    """Names that others choose would pass (docs/spec/identity.md, "Names")."""
+    matcher = rule.client_name_matcher
+    if matcher is None or rule.action is not Action.ALLOW:
+        return
+    for index, regex in enumerate(matcher.regex_values):
+        if _ANYTHING_BEFORE.search(_ESCAPE_OR_CLASS.sub("\0", regex)):
+            yield LintWarning(
+                WarningCode.LOOSE_NAME,
+                f"{path}.client_name_matcher.regex_values[{index}]",
+                "matches workloads of sites and of the tenant's own authorities too, who choose their names; "
+                "begin with spiffe:// and write [^/]+ for one part",
+            )
 
 
 def _undecodable_names(rule: Rule, path: str) -> Iterator[LintWarning]:
