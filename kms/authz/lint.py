@@ -16,7 +16,7 @@ MAX_COMPARISONS = 20_000_000
 
 _FINAL = frozenset(TRANSFORMS) - {"URL_DECODE", "BASE64_DECODE"}
 _ESCAPE_OR_CLASS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
-# A wildcard, and later a part that workloads of sites and of tenants' own authorities have in their names too.
+# A wildcard, and later what workloads of sites and of tenants' own authorities have in their names too.
 _ANYTHING_BEFORE = re.compile(r"\.[*+{].*/(?:ns|sa)/")
 _HOST_DOT = re.compile(r"(?<=[A-Za-z0-9*+)_-])\.(?=[A-Za-z0-9])")
 
