@@ -140,6 +140,7 @@ class Scheduler:
         await self._upkeep.rotate_wanted(now)
         await self._upkeep.rotate_due(now)
         await self._upkeep.destroy_due(now)
+        await self._upkeep.fresh.sweep(now)
 
     async def sum_up(self) -> None:
         """Write the refused calls of the last minute."""

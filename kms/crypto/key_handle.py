@@ -8,7 +8,7 @@ from typing import TypeAlias, TypeVar
 from blindfold.secret import SecretBytes
 from kms.crypto import aead, mac, rsa_keys, rsa_oaep, rsa_pss
 from kms.crypto.aead import AeadKey
-from kms.crypto.loaded_key import KeyMaterial
+from kms.crypto.loaded_key import KeyMaterial, LoadedKey
 from kms.crypto.mac import MacKey
 from kms.crypto.rsa_oaep import OaepKey
 from kms.crypto.rsa_pss import PssKey
@@ -86,7 +86,7 @@ def load_public(algorithm: Algorithm, spki: bytes) -> KeyHandle:
     return _FAMILIES[algorithm.family].load_public(algorithm, spki, "public_key")
 
 
-def expect(handle: KeyHandle, kind: type[_Kind]) -> _Kind:
+def expect(handle: LoadedKey, kind: type[_Kind]) -> _Kind:
     """The handle, if it is of that kind. Raises `WrongState`: the key is for something else."""
     if not isinstance(handle, kind):
         raise WrongState(f"a key of {handle.algorithm.name} does not do this")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kms.crypto.device.device import Device
+from kms.errors import KmsError
 from kms.main.configuration import Configuration
 
 
@@ -18,3 +19,13 @@ def device_of(configuration: Configuration) -> Iterator[Device | None]:
         yield device
     finally:
         device.close()
+
+
+def device_warning(device: Device | None) -> str:
+    """What the operator should know of a device that does not answer at the start; "" if all is well."""
+    try:
+        if device is not None:
+            device.connect()
+    except KmsError as error:
+        return f"{error.message}. HIGH keys do not work until it can; all others do."
+    return ""

@@ -33,6 +33,7 @@ from kms.services.document_signing import DocumentSigning
 from kms.services.documents import Documents
 from kms.services.evaluation import Evaluation
 from kms.services.forgetting import forget_in
+from kms.services.fresh_versions import FreshVersions
 from kms.services.guard import Acknowledge, Guard
 from kms.services.identities import Identities
 from kms.services.identity_trust import IdentityTrust
@@ -111,6 +112,7 @@ class Parts:
     randomness: Randomness
     transfers: Transfers
     upkeep: Upkeep
+    fresh: FreshVersions
     documents: Documents
     evaluation: Evaluation
     audit_log: AuditLog
@@ -145,15 +147,17 @@ def assemble(
     fetch: Fetch = fetch_nothing,
     allowances: Allowances = NOTHING_ALLOWED,
     acknowledge: Acknowledge = lambda request_id, receipt: None,
+    device: Device | None = None,
 ) -> Parts:
     """Wire the parts. `workers` run private operations; `server_names` are the server's DNS names.
 
     `platform_limits` hold for every tenant; `clock` is monotonic, in nanoseconds. `fetch` reads
-    the keys of JWT issuers on those hosts. `allowances` are for accesses to vaults.
+    the keys of JWT issuers on those hosts. `allowances` are for accesses to vaults. `device` keeps HIGH
+    keys, if there is one.
     """
     store = vault.store
     repository, keyring = Repository(store), Keyring(vault)
-    handles = KeyHandles(keyring)
+    handles = KeyHandles(keyring, device)
     observed: deque[AuditEvent] = deque(maxlen=MAX_OBSERVED)
     rate_limits = RateLimits(platform_limits, partial(limits_of, repository), clock)
     own, states = IdentityTrust(repository, keyring), TenantStates(repository)
@@ -167,11 +171,12 @@ def assemble(
     issuer_keys = IssuerKeys(fetch, clock)
     budget = UseBudget(guard, repository)
     agenda = Agenda(repository)
-    keys = Keys(guard, repository, keyring, agenda, workers)
+    fresh = FreshVersions(guard, repository, workers, device, device_label(vault))
+    keys = Keys(guard, repository, keyring, agenda, fresh)
     versions = KeyVersions(guard, repository, agenda, budget)
     policies = KeyPolicies(repository)
     operations = Operations(guard, repository, handles, policies, budget, workers)
-    upkeep = Upkeep(guard, repository, agenda, keys, versions, workers)
+    upkeep = Upkeep(guard, repository, agenda, keys, versions, fresh)
     operations.wants_rotation = upkeep.want
     return Parts(
         vault=vault,
@@ -208,6 +213,7 @@ def assemble(
         randomness=Randomness(guard, policies),
         transfers=Transfers(guard, repository, keyring, policies, budget, deny_lists, workers),
         upkeep=upkeep,
+        fresh=fresh,
         documents=Documents(guard, repository, documents, signing),
         evaluation=Evaluation(guard, repository, deny_lists, documents, keyring, budget, workers),
         audit_log=AuditLog(guard, store, vault.audit_public_key),
@@ -215,6 +221,11 @@ def assemble(
         restores=Restores(guard, vault, repository, keyring, agenda, upkeep.want, rate_limits.forget),
         observed=observed,
     )
+
+
+def device_label(vault: AuthenticatedStore) -> str:
+    """What keys in the device are labelled with, that belong to this store."""
+    return f"kms {vault.recorded_keys()[1].store_id.hex()}"
 
 
 def _deny_list(states: TenantStates, deny_lists: DenyLists, tenant: str | None) -> DenyList:

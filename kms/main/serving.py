@@ -20,7 +20,7 @@ from kms.external.endpoint import trusting
 from kms.external.https import HttpsReader
 from kms.identity.csr import verify_csr
 from kms.main.configuration import Configuration
-from kms.main.device import device_of
+from kms.main.device import device_of, device_warning
 from kms.main.parts import Parts, ReadPassphrase, assemble, root_of_trust
 from kms.main.process_memory import memory_warnings, protect_process_memory
 from kms.main.servicers import enrolment_servicers, main_servicers
@@ -97,8 +97,11 @@ async def _serve(
     )
     try:
         with ThreadPoolExecutor(os.cpu_count() or 1, "kms-worker") as workers:
-            warnings = [text for text in (provider.warning, *memory_warnings()) if text]
-            await _run(configuration, vault, workers, stop, lambda ports: on_ready(Served(ports, warnings)))
+            missing = await asyncio.to_thread(device_warning, device)
+            warnings = [text for text in (provider.warning, *memory_warnings(), missing) if text]
+            await _run(
+                configuration, vault, workers, device, stop, lambda ports: on_ready(Served(ports, warnings))
+            )
     finally:
         await asyncio.to_thread(vault.close)
 
@@ -115,6 +118,7 @@ async def _run(
     configuration: Configuration,
     vault: AuthenticatedStore,
     workers: ThreadPoolExecutor,
+    device: Device | None,
     stop: asyncio.Event,
     on_ready: Callable[[Ports], None],
 ) -> None:
@@ -127,6 +131,7 @@ async def _run(
         fetch=HttpsReader(configuration.jwt_issuer_hosts, trusting(configuration.jwt_issuer_ca_file)),
         allowances=configuration.allowances,
         acknowledge=acknowledge,
+        device=device,
     )
     scheduler = make_scheduler(parts, utc_now)
     status = StatusReport(parts.guard, configuration, vault, parts.repository, utc_now())

@@ -198,8 +198,7 @@ class KeyVersionRecord(Record):
     `wrapped_key` is empty for a public-only version, for one without material yet and once destroyed;
     `public_key` is an SPKI in DER, empty for symmetric keys; `origin` is GENERATED, IMPORTED, IMPORTED_PUBLIC
     or COPIED; `compromised` stays once it was marked. A HIGH version has a `handle` (the text of a
-    `DeviceHandle`) and never a wrapped key, any other
-    the reverse. Raises `ValueError`.
+    `DeviceHandle`) and never a wrapped key, any other the reverse. Raises `ValueError`.
     """
 
     KIND: ClassVar[str] = "keyVersions"
@@ -230,6 +229,14 @@ class KeyVersionRecord(Record):
     def holds_private(self) -> bool:
         """Whether the private or secret bytes are here or in a device."""
         return bool(self.wrapped_key or self.handle)
+
+
+@dataclass(frozen=True, slots=True)
+class RemnantRecord(Record):
+    """A key in a device that no key version needs, or not yet. Named `{serial}/{id in hexadecimal}`."""
+
+    KIND: ClassVar[str] = "deviceRemnants"
+    create_time: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from typing import NamedTuple, TypeVar
 
 from kms.crypto import ciphertext as envelope
 from kms.crypto.aead import AeadKey, RawCiphertext
-from kms.crypto.ciphertext import VersionCipher
+from kms.crypto.ciphertext import DeviceVersionCipher, VersionCipher
+from kms.crypto.device.keys import DeviceAeadKey, DeviceMacKey, DeviceOaepKey, DevicePssKey, Pending
 from kms.crypto.key_handle import expect
 from kms.crypto.mac import MacKey
 from kms.crypto.rsa_oaep import OaepKey
@@ -23,6 +24,8 @@ from kms.services.key_handles import KeyUse
 from kms.services.operations import Item, Operation, Operations
 
 T = TypeVar("T")
+R = TypeVar("R")
+Act = Callable[[KeyUse], bytes | Pending[bytes]]
 
 DATA_KEY_SIZES = (16, 32, 64)
 
@@ -166,12 +169,13 @@ class Cryptography:
     ) -> Results[DataKey]:
         """Fresh keys of 16, 32 or 64 bytes, each with its AAD."""
 
-        def make(size: int, aad: bytes) -> Callable[[KeyUse], DataKey]:
-            def act(use: KeyUse) -> DataKey:
+        def make(size: int, aad: bytes) -> Callable[[KeyUse], DataKey | Pending[DataKey]]:
+            def act(use: KeyUse) -> DataKey | Pending[DataKey]:
                 if size not in DATA_KEY_SIZES:
                     raise InvalidField("byte_count", "must be 16, 32 or 64")
                 fresh = secrets.token_bytes(size)
-                return DataKey(use.name, _cipher(use).encrypt(fresh, aad), fresh if with_plaintext else b"")
+                shown = fresh if with_plaintext else b""
+                return _then(_cipher(use).encrypt(fresh, aad), lambda made: DataKey(use.name, made, shown))
 
             return act
 
@@ -181,9 +185,9 @@ class Cryptography:
     async def raw_encrypt(self, call: Call, key: KeyName, items: Sequence[Plain]) -> Results[Raw]:
         """Plain AES-GCM with a nonce drawn here, for who must interoperate."""
 
-        def make(item: Plain) -> Callable[[KeyUse], Raw]:
-            return lambda use: Raw(
-                use.name, expect(use.handle, AeadKey).raw_encrypt(item.plaintext, item.aad)
+        def make(item: Plain) -> Callable[[KeyUse], Raw | Pending[Raw]]:
+            return lambda use: _then(
+                _raw(use).raw_encrypt(item.plaintext, item.aad), lambda made: Raw(use.name, made)
             )
 
         return await self._operations.run(
@@ -193,11 +197,9 @@ class Cryptography:
     async def raw_decrypt(self, call: Call, key: KeyName, items: Sequence[RawSealed]) -> Results[Made]:
         """The inverse."""
 
-        def make(item: RawSealed) -> Callable[[KeyUse], bytes]:
+        def make(item: RawSealed) -> Act:
             value = item.value
-            return lambda use: expect(use.handle, AeadKey).raw_decrypt(
-                value.nonce, value.ciphertext, value.tag, item.aad
-            )
+            return lambda use: _raw(use).raw_decrypt(value.nonce, value.ciphertext, value.tag, item.aad)
 
         work = [Item(_made(make(item)), item.aad, item.version, item.allow_compromised) for item in items]
         return await self._operations.run(call, key, RAW_DECRYPT, work)
@@ -205,7 +207,7 @@ class Cryptography:
     async def asymmetric_encrypt(self, call: Call, key: KeyName, items: Sequence[Plain]) -> Results[Made]:
         """RSA-OAEP; whoever has the public key can do it alone."""
 
-        def make(item: Plain) -> Callable[[KeyUse], bytes]:
+        def make(item: Plain) -> Act:
             return lambda use: expect(use.handle, OaepKey).encrypt(item.plaintext, item.aad)
 
         work = [Item(_made(make(item)), item.aad, item.version) for item in items]
@@ -214,8 +216,14 @@ class Cryptography:
     async def asymmetric_decrypt(self, call: Call, key: KeyName, items: Sequence[Sealed]) -> Results[Made]:
         """RSA-OAEP, by the named version or the primary."""
 
-        def make(item: Sealed) -> Callable[[KeyUse], bytes]:
-            return lambda use: expect(use.handle, OaepKey).decrypt(item.ciphertext, item.aad)
+        def make(item: Sealed) -> Act:
+            def act(use: KeyUse) -> bytes | Pending[bytes]:
+                handle = expect(use.handle, OaepKey)
+                if isinstance(handle, DeviceOaepKey):
+                    return handle.begin_decrypt(item.ciphertext, item.aad)
+                return handle.decrypt(item.ciphertext, item.aad)
+
+            return act
 
         work = [Item(_made(make(item)), item.aad, item.version, item.allow_compromised) for item in items]
         return await self._operations.run(call, key, ASYMMETRIC_DECRYPT, work)
@@ -223,9 +231,12 @@ class Cryptography:
     async def sign(self, call: Call, key: KeyName, items: Sequence[Message]) -> Results[Made]:
         """RSA-PSS, salt as long as the hash."""
 
-        def make(item: Message) -> Callable[[KeyUse], bytes]:
-            def act(use: KeyUse) -> bytes:
+        def make(item: Message) -> Act:
+            def act(use: KeyUse) -> bytes | Pending[bytes]:
                 handle = expect(use.handle, PssKey)
+                if isinstance(handle, DevicePssKey):
+                    begin = handle.begin_sign_digest if item.is_digest else handle.begin_sign
+                    return begin(item.data)
                 return handle.sign_digest(item.data) if item.is_digest else handle.sign(item.data)
 
             return act
@@ -235,7 +246,7 @@ class Cryptography:
     async def verify(self, call: Call, key: KeyName, items: Sequence[Message]) -> Results[Made]:
         """The message back, if the signature holds; else `SignatureInvalid` is its result."""
 
-        def make(item: Message) -> Callable[[KeyUse], bytes]:
+        def make(item: Message) -> Act:
             def act(use: KeyUse) -> bytes:
                 handle = expect(use.handle, PssKey)
                 check = handle.verify_digest if item.is_digest else handle.verify
@@ -248,16 +259,16 @@ class Cryptography:
     async def mac(self, call: Call, key: KeyName, items: Sequence[Message]) -> Results[Made]:
         """HMAC-SHA256."""
 
-        def make(item: Message) -> Callable[[KeyUse], bytes]:
-            return lambda use: expect(use.handle, MacKey).mac(item.data)
+        def make(item: Message) -> Act:
+            return lambda use: _mac(use).mac(item.data)
 
         return await self._run_messages(call, key, MAC, items, make)
 
     async def mac_verify(self, call: Call, key: KeyName, items: Sequence[Message]) -> Results[Made]:
         """The message back, if the code holds; else `MacInvalid` is its result."""
 
-        def make(item: Message) -> Callable[[KeyUse], bytes]:
-            return lambda use: expect(use.handle, MacKey).verify(item.data, item.proof)
+        def make(item: Message) -> Act:
+            return lambda use: _mac(use).verify(item.data, item.proof)
 
         return await self._run_messages(call, key, MAC_VERIFY, items, make)
 
@@ -271,8 +282,8 @@ class Cryptography:
     ) -> Results[Made]:
         parsed = [_parsed(item.ciphertext) for item in items]
 
-        def make(part: envelope.Ciphertext | KmsError, aad: bytes) -> Callable[[KeyUse], bytes]:
-            def act(use: KeyUse) -> bytes:
+        def make(part: envelope.Ciphertext | KmsError, aad: bytes) -> Act:
+            def act(use: KeyUse) -> bytes | Pending[bytes]:
                 if isinstance(part, KmsError):
                     raise part
                 return _cipher(use).decrypt(part, aad)
@@ -296,7 +307,7 @@ class Cryptography:
         key: KeyName,
         operation: Operation,
         items: Sequence[Message],
-        make: Callable[[Message], Callable[[KeyUse], bytes]],
+        make: Callable[[Message], Act],
     ) -> Results[Made]:
         work = [
             Item(_made(make(item)), version=item.version, allow_compromised=item.allow_compromised)
@@ -305,19 +316,32 @@ class Cryptography:
         return await self._operations.run(call, key, operation, work)
 
 
-def _made(act: Callable[[KeyUse], bytes]) -> Callable[[KeyUse], Made]:
-    return lambda use: Made(use.name, act(use))
+def _then(value: T | Pending[T], make: Callable[[T], R]) -> R | Pending[R]:
+    """What is made of a value, or will be once a device has given it."""
+    return value.then(make) if isinstance(value, Pending) else make(value)
+
+
+def _made(act: Act) -> Callable[[KeyUse], Made | Pending[Made]]:
+    return lambda use: _then(act(use), lambda data: Made(use.name, data))
 
 
 def _encrypting(item: Plain) -> Item[Made]:
-    return Item(lambda use: Made(use.name, _cipher(use).encrypt(item.plaintext, item.aad)), item.aad)
+    return Item(_made(lambda use: _cipher(use).encrypt(item.plaintext, item.aad)), item.aad)
 
 
 def _public_key(use: KeyUse) -> PublicKey:
     return PublicKey(use.name, use.handle.algorithm, use.handle.public_key)
 
 
-def _cipher(use: KeyUse) -> VersionCipher:
+def _raw(use: KeyUse) -> AeadKey | DeviceAeadKey:
+    return use.handle if isinstance(use.handle, DeviceAeadKey) else expect(use.handle, AeadKey)
+
+
+def _mac(use: KeyUse) -> MacKey | DeviceMacKey:
+    return use.handle if isinstance(use.handle, DeviceMacKey) else expect(use.handle, MacKey)
+
+
+def _cipher(use: KeyUse) -> VersionCipher | DeviceVersionCipher:
     if use.cipher is None:
         raise WrongState(f"{use.name} does not encrypt and decrypt")
     return use.cipher

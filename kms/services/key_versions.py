@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from kms.errors import InvalidField, WrongState
 from kms.model.algorithms import ALGORITHMS
+from kms.model.device_handle import DeviceHandle
 from kms.model.lifecycle import Verb, VersionState, next_state
 from kms.model.names import KeyName, KeyVersionName
 from kms.model.records import DueRecord, KeyRecord, KeyVersionRecord
@@ -12,7 +13,6 @@ from kms.services.agenda import DESTROY, Agenda
 from kms.services.blindfold_keys import DEFAULT_DELAY, MAX_DELAY, MIN_DELAY
 from kms.services.call import Call, Outcome, Page
 from kms.services.guard import Action, Guard
-from kms.services.key_material import check_here
 from kms.services.keys import version_row
 from kms.services.repository import Loaded, Repository, found, page
 from kms.services.use_budget import UseBudget
@@ -114,6 +114,7 @@ class KeyVersions:
         def act() -> Outcome[VersionView]:
             key, row = self._load(name)
             row.check_etag(etag)
+            _check_not_begun(row.record, verb, call.time)
             destroy_time = call.time + delay if verb is Verb.SCHEDULE_DESTROY else None
             record = replace(_moved(row.record, verb), destroy_time=destroy_time)
             changes: Changes = [row.put(record)]
@@ -124,19 +125,26 @@ class KeyVersions:
 
         return await self._guard.perform(call, _ACTIONS[verb], name, act)
 
+    def due_handle(self, due: Loaded[DueRecord]) -> DeviceHandle | None:
+        """Where the bytes are of a version whose time has come, if they are in a device."""
+        row = self._repository.load(KeyVersionRecord, due.record.target)
+        if row is None or row.record.state != VersionState.DESTROY_SCHEDULED or not row.record.handle:
+            return None
+        return DeviceHandle.parse(row.record.handle)
+
     def destruction(self, due: Loaded[DueRecord], now: datetime) -> Changes:
         """The writes that end a version whose time has come: its bytes are overwritten for good.
 
-        Raises `DeviceAbsent` where the bytes are not here.
+        What a device holds of it, `due_handle`, has been destroyed before.
         """
         row = self._repository.load(KeyVersionRecord, due.record.target)
         changes: Changes = [due.delete()]
         if row is not None and row.record.state == VersionState.DESTROY_SCHEDULED:
-            check_here(row.record)
             record = replace(
                 row.record,
                 state=next_state(VersionState.DESTROY_SCHEDULED, Verb.EXPIRE).value,
                 wrapped_key=b"",
+                handle="",
                 destroy_time=None,
                 destroy_event_time=now,
             )
@@ -170,6 +178,12 @@ def _moved(record: KeyVersionRecord, verb: Verb) -> KeyVersionRecord:
     state = next_state(VersionState(record.state), verb)
     compromised = record.compromised or verb is Verb.MARK_COMPROMISED
     return replace(record, state=state.value, compromised=compromised)
+
+
+def _check_not_begun(record: KeyVersionRecord, verb: Verb, now: datetime) -> None:
+    """Raise `WrongState` where a device may have destroyed the key already, and the store not said so yet."""
+    if verb is Verb.CANCEL_DESTROY and record.handle and record.destroy_time and record.destroy_time <= now:
+        raise WrongState("the destruction of the key in its device has begun", state=record.state)
 
 
 def name_of(row: str) -> KeyVersionName:

@@ -5,7 +5,7 @@ A key's purpose never changes. Its algorithm and sensitivity are for new version
 
 import secrets
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -22,8 +22,9 @@ from kms.model.records import KeyRecord, KeyVersionRecord
 from kms.model.sensitivity import Sensitivity
 from kms.services.agenda import ROTATE, Agenda
 from kms.services.call import Call, Outcome, Page
+from kms.services.fresh_versions import FreshVersions, NewVersion
 from kms.services.guard import Action, Guard
-from kms.services.key_material import NewVersion, Origin, awaiting_import, check_device, new_version
+from kms.services.key_material import Origin, awaiting_import
 from kms.services.keyring import Keyring
 from kms.services.repository import Loaded, Repository, create, found, page, same_request
 from kms.services.tenants import MAX_DESCRIPTION, require_namespace
@@ -83,16 +84,16 @@ class KeyQuery:
 
 
 class Keys:
-    """The life of keys. RSA keys are generated in `workers`."""
+    """The life of keys."""
 
     def __init__(
-        self, guard: Guard, repository: Repository, keyring: Keyring, agenda: Agenda, workers: Executor
+        self, guard: Guard, repository: Repository, keyring: Keyring, agenda: Agenda, fresh: FreshVersions
     ) -> None:
         self._guard = guard
         self._repository = repository
         self._keyring = keyring
         self._agenda = agenda
-        self._workers = workers
+        self._fresh = fresh
 
     async def create(
         self,
@@ -107,33 +108,49 @@ class Keys:
     ) -> Loaded[KeyRecord]:
         """A key with its first version, which waits for an import if so asked.
 
-        Raises `AlreadyExists`, `NotFound` for namespace or policy, `InvalidField`, `DeviceAbsent` for HIGH.
+        Raises `AlreadyExists`, `NotFound` for namespace or policy, `InvalidField`; for HIGH `DeviceAbsent`,
+        `DeviceUnavailable`, `DeviceLacksAlgorithm`, and `WrongState` if it were to wait for an import.
         """
         chosen = find(algorithm, purpose)
-        scope = NamespaceName(name.tenant, name.namespace)
         await self._guard.authorise(call, CREATE, name)
-        drawn_here = not import_only and settings.sensitivity is not Sensitivity.HIGH
-        version = await new_version(chosen, self._workers) if drawn_here else None
+        drawn = self._fresh.drawn(name, chosen, settings.sensitivity, call.time)
+        taken = self._repository.load(KeyRecord, str(name)) is not None
+        async with nullcontext() if import_only or taken else drawn as version:
+            return await self._guard.perform(
+                call,
+                CREATE,
+                name,
+                lambda: self._created(call, name, purpose, chosen, settings, request_id, version),
+            )
 
-        def act() -> Outcome[Loaded[KeyRecord]]:
-            check_device(settings.sensitivity)
-            existing = self._repository.load(KeyRecord, str(name))
-            if existing is not None:
-                _check_same(existing.record, purpose, chosen, settings)
-                return Outcome(same_request(existing, request_id, existing.record.request_id))
-            self._check_policy(call, name, settings.policy)
-            record = self._first(call, purpose, chosen, settings, request_id)
-            changes: Changes = [require_namespace(self._repository, scope)]
-            if version is None:
-                changes.append(create(version_row(name, 1), awaiting_import(record, call.time)))
-            else:
-                record = replace(record, primary=1)
-                changes.append(self._version_row(name, 1, record, version, call.time))
-            changes += [create(str(name), record), *self._scheduled(name, None, record)]
-            details = {"purpose": purpose, "algorithm": chosen.name, "sensitivity": record.sensitivity}
-            return Outcome(Loaded(str(name), record, 1), changes, details)
-
-        return await self._guard.perform(call, CREATE, name, act)
+    def _created(
+        self,
+        call: Call,
+        name: KeyName,
+        purpose: Purpose,
+        chosen: Algorithm,
+        settings: KeySettings,
+        request_id: str,
+        version: NewVersion | None,
+    ) -> Outcome[Loaded[KeyRecord]]:
+        """`version` None: the key's first version waits for an import, or there is the key already."""
+        existing = self._repository.load(KeyRecord, str(name))
+        if existing is not None:
+            _check_same(existing.record, purpose, chosen, settings)
+            return Outcome(same_request(existing, request_id, existing.record.request_id))
+        if version is None and settings.sensitivity is Sensitivity.HIGH:
+            raise WrongState("a HIGH key takes no bytes from elsewhere, only what its device generates")
+        self._check_policy(call, name, settings.policy)
+        record = self._first(call, purpose, chosen, settings, request_id)
+        changes: Changes = [require_namespace(self._repository, NamespaceName(name.tenant, name.namespace))]
+        if version is None:
+            changes.append(create(version_row(name, 1), awaiting_import(record, call.time)))
+        else:
+            record = replace(record, primary=1)
+            changes += self._version_rows(name, 1, record, version, call.time)
+        changes += [create(str(name), record), *self._scheduled(name, None, record)]
+        details = {"purpose": purpose, "algorithm": chosen.name, "sensitivity": record.sensitivity}
+        return Outcome(Loaded(str(name), record, 1), changes, details)
 
     async def get(self, call: Call, name: KeyName) -> Loaded[KeyRecord]:
         """Raises `NotFound`."""
@@ -165,57 +182,73 @@ class Keys:
         """Replace the settings by what change makes of them.
 
         The sensitivity may only rise, which makes a new primary version. Raises `NotFound`, `EtagMismatch`,
-        `InvalidField`, `WrongState`, `DeviceAbsent` for HIGH.
+        `InvalidField`, `WrongState`; for HIGH `DeviceAbsent`, `DeviceUnavailable`, `DeviceLacksAlgorithm`.
         """
         before = (await self._guard.authorise(call, UPDATE, name, lambda: self._key(name))).record
-        raised = change(settings_of(before)).sensitivity > Sensitivity[before.sensitivity]
-        algorithm = find(before.algorithm, Purpose(before.purpose))
-        version = await new_version(algorithm, self._workers) if raised else None
+        level = change(settings_of(before)).sensitivity
+        raised = level > Sensitivity[before.sensitivity]
+        drawn = self._fresh.drawn(name, find(before.algorithm, Purpose(before.purpose)), level, call.time)
+        async with drawn if raised else nullcontext() as version:
+            return await self._guard.perform(
+                call, UPDATE, name, lambda: self._updated(call, name, change, etag, version)
+            )
 
-        def act() -> Outcome[Loaded[KeyRecord]]:
-            key = self._key(name)
-            key.check_etag(etag)
-            settings = change(settings_of(key.record))
-            if settings.policy != settings_of(key.record).policy:
-                self._check_policy(call, name, settings.policy)
-            record = self._changed(key.record, settings, call.time)
-            changes: Changes = []
-            if settings.sensitivity > Sensitivity[key.record.sensitivity]:
-                self._check_generated(key)
-                if version is None:
-                    raise WrongState("the key was changed by somebody else; repeat the call")
-                record, row = self._rotated(name, record, version, call.time)
-                changes.append(row)
-            changes += [key.put(record), *self._scheduled(name, key.record, record)]
-            return Outcome(Loaded(key.name, record, key.counter + 1), changes)
-
-        return await self._guard.perform(call, UPDATE, name, act)
+    def _updated(
+        self,
+        call: Call,
+        name: KeyName,
+        change: Callable[[KeySettings], KeySettings],
+        etag: str,
+        version: NewVersion | None,
+    ) -> Outcome[Loaded[KeyRecord]]:
+        key = self._key(name)
+        key.check_etag(etag)
+        settings = change(settings_of(key.record))
+        if settings.policy != settings_of(key.record).policy:
+            self._check_policy(call, name, settings.policy)
+        record = self._changed(key.record, settings, call.time)
+        changes: Changes = []
+        if settings.sensitivity > Sensitivity[key.record.sensitivity]:
+            self._check_generated(key)
+            if version is None:
+                raise WrongState("the key was changed by somebody else; repeat the call")
+            record, rows = self._rotated(name, record, version, call.time)
+            changes += rows
+        changes += [key.put(record), *self._scheduled(name, key.record, record)]
+        return Outcome(Loaded(key.name, record, key.counter + 1), changes)
 
     async def rotate(self, call: Call, name: KeyName) -> Loaded[KeyRecord]:
         """A new primary version; older ones go on decrypting.
 
-        Raises `NotFound`, `WrongState` for a key that waits for its first import, `DeviceAbsent`.
+        Raises `NotFound`, `WrongState` for a key that waits for its first import, `DeviceAbsent`,
+        `DeviceUnavailable`, `DeviceLacksAlgorithm`.
         """
         record = (await self._guard.authorise(call, ROTATE_KEY, name, lambda: self._key(name))).record
-        version = await new_version(find(record.algorithm, Purpose(record.purpose)), self._workers)
+        async with self.drawn(name, record, call.time) as version:
 
-        def act() -> Outcome[Loaded[KeyRecord]]:
-            key, changes = self.rotation(name, version, call.time)
-            return Outcome(key, changes, {"version": str(key.record.primary)})
+            def act() -> Outcome[Loaded[KeyRecord]]:
+                key, changes = self.rotation(name, version, call.time)
+                return Outcome(key, changes, {"version": str(key.record.primary)})
 
-        return await self._guard.perform(call, ROTATE_KEY, name, act)
+            return await self._guard.perform(call, ROTATE_KEY, name, act)
+
+    def drawn(
+        self, name: KeyName, record: KeyRecord, now: datetime
+    ) -> AbstractAsyncContextManager[NewVersion]:
+        """A fresh version of a key as it is, to be stored within the context."""
+        algorithm = find(record.algorithm, Purpose(record.purpose))
+        return self._fresh.drawn(name, algorithm, Sensitivity[record.sensitivity], now)
 
     def rotation(
         self, name: KeyName, version: NewVersion, now: datetime
     ) -> tuple[Loaded[KeyRecord], Changes]:
         """The key as it will be after a rotation, and the writes. Two of them at once: one conflicts."""
         key = self._key(name)
-        check_device(Sensitivity[key.record.sensitivity])
         self._check_generated(key)
-        record, row = self._rotated(name, key.record, version, now)
+        record, rows = self._rotated(name, key.record, version, now)
         if record.rotation_period:
             record = replace(record, next_rotation_time=now + timedelta(seconds=record.rotation_period))
-        changes = [row, key.put(record), *self._scheduled(name, key.record, record)]
+        changes = [*rows, key.put(record), *self._scheduled(name, key.record, record)]
         return Loaded(key.name, record, key.counter + 1), changes
 
     def _first(
@@ -243,7 +276,6 @@ class Keys:
     def _changed(self, record: KeyRecord, settings: KeySettings, now: datetime) -> KeyRecord:
         if settings.sensitivity < Sensitivity[record.sensitivity]:
             raise InvalidField("sensitivity", f"is {record.sensitivity} and can only be raised")
-        check_device(settings.sensitivity)
         for limit in ("minimum_encrypt_version", "minimum_decrypt_version"):
             if getattr(settings, limit) > record.last_version:
                 raise InvalidField(limit, f"the key's newest version is {record.last_version}")
@@ -251,18 +283,21 @@ class Keys:
 
     def _rotated(
         self, name: KeyName, record: KeyRecord, version: NewVersion, now: datetime
-    ) -> tuple[KeyRecord, Change]:
+    ) -> tuple[KeyRecord, Changes]:
         number = record.last_version + 1
-        row = self._version_row(name, number, record, version, now)
-        return replace(record, primary=number, last_version=number), row
+        rows = self._version_rows(name, number, record, version, now)
+        return replace(record, primary=number, last_version=number), rows
 
-    def _version_row(
+    def _version_rows(
         self, name: KeyName, number: int, record: KeyRecord, version: NewVersion, now: datetime
-    ) -> Change:
-        wrapped = self._keyring.wrap_key_version(
-            KeyVersionName(name.tenant, name.namespace, name.key, number), record.algorithm, version.material
-        )
-        return create(
+    ) -> Changes:
+        """The row of a new version, and what comes with it. Raises as `NewVersion.check`."""
+        version.check(Sensitivity[record.sensitivity])
+        wrapped = b""
+        if version.material is not None:
+            place = KeyVersionName(name.tenant, name.namespace, name.key, number)
+            wrapped = self._keyring.wrap_key_version(place, record.algorithm, version.material)
+        row = create(
             version_row(name, number),
             KeyVersionRecord(
                 state=VersionState.ENABLED.value,
@@ -271,13 +306,14 @@ class Keys:
                 origin=Origin.GENERATED.value,
                 wrapped_key=wrapped,
                 public_key=version.public_key,
-                handle="",
+                handle=version.handle,
                 create_time=now,
                 generate_time=now,
                 destroy_time=None,
                 destroy_event_time=None,
             ),
         )
+        return [row, *version.changes]
 
     def _scheduled(self, name: KeyName, before: KeyRecord | None, after: KeyRecord) -> Changes:
         old = None if before is None else before.next_rotation_time

@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from kms.authz.roles import operation_permission
+from kms.crypto.device.keys import Pending, ask_all
 from kms.errors import BudgetExhausted, Denied, KmsError, LimitExceeded, WrongState
 from kms.model.algorithms import Purpose
 from kms.model.lifecycle import VersionState
@@ -32,6 +33,8 @@ T = TypeVar("T")
 MAX_ITEMS = 1000
 # A worker takes so many at once: handing over costs less than an item, and nobody waits long for a worker.
 ITEMS_OF_A_JOB = 16
+# A device is asked about so many at once: a message costs as much as some items.
+ITEMS_OF_A_DEVICE = 50
 # A counter that limits nothing: only the day of the last use is kept.
 UNLIMITED = 1 << 52
 
@@ -60,12 +63,19 @@ class Operation:
 
 
 class Item(NamedTuple, Generic[T]):
-    """One piece of work. `version` 0 is the primary; `aad` is what policies read of the item."""
+    """One piece of work. `version` 0 is the primary; `aad` is what policies read of the item.
 
-    act: Callable[[KeyUse], T]
+    What a device is to be asked for it is put off as `Pending`.
+    """
+
+    act: Callable[[KeyUse], T | Pending[T]]
     aad: bytes = b""
     version: int = 0
     allow_compromised: bool = False
+
+
+_Attempt: TypeAlias = tuple[Callable[[KeyUse], T | Pending[T]], KeyUse]
+_Done: TypeAlias = T | Pending[T] | KmsError
 
 
 @dataclass(slots=True)
@@ -192,7 +202,7 @@ class Operations:
         *,
         allow_compromised: bool,
     ) -> tuple[KeyUse, str]:
-        """Raises `WrongState`, `DeviceAbsent`."""
+        """Raises `WrongState`."""
         if record.purpose not in operation.purposes:
             raise WrongState(f"{key} is for {record.purpose}, which does not {operation.action}")
         number = version or record.primary
@@ -226,20 +236,31 @@ class Operations:
     async def _act(
         self, operation: Operation, items: Sequence[Item[T]], plan: _Plan[T]
     ) -> list[T | KmsError]:
-        work = [(number, items[number].act, use) for number, use in plan.uses.items()]
-        acts = [(act, use) for _, act, use in work]
-        if operation.in_worker or (operation.many_in_worker and len(acts) > ITEMS_OF_A_JOB):
-            loop = asyncio.get_running_loop()
-            jobs = [
-                loop.run_in_executor(self._workers, _attempt_all, acts[start : start + ITEMS_OF_A_JOB])
-                for start in range(0, len(acts), ITEMS_OF_A_JOB)
-            ]
-            done = list(chain.from_iterable(await asyncio.gather(*jobs)))
-        else:
-            done = _attempt_all(acts)
+        numbers = list(plan.uses)
+        done = await self._attempted(
+            operation, [(items[number].act, plan.uses[number]) for number in numbers]
+        )
         results: dict[int, T | KmsError] = dict(plan.errors)
-        results.update({number: result for (number, _, _), result in zip(work, done, strict=True)})
+        pending: dict[int, Pending[T]] = {}
+        for number, result in zip(numbers, done, strict=True):
+            if isinstance(result, Pending):
+                pending[number] = result
+            else:
+                results[number] = result
+        if pending:
+            answers = await _asked(list(pending.values()))
+            results.update(zip(pending, answers, strict=True))
         return [results[number] for number in range(len(items))]
+
+    async def _attempted(self, operation: Operation, acts: Sequence[_Attempt[T]]) -> list[_Done[T]]:
+        if not operation.in_worker and not (operation.many_in_worker and len(acts) > ITEMS_OF_A_JOB):
+            return _attempt_all(acts)
+        loop = asyncio.get_running_loop()
+        jobs: list[asyncio.Future[list[_Done[T]]]] = [
+            loop.run_in_executor(self._workers, _attempt_all, acts[start : start + ITEMS_OF_A_JOB])
+            for start in range(0, len(acts), ITEMS_OF_A_JOB)
+        ]
+        return list(chain.from_iterable(await asyncio.gather(*jobs)))
 
     async def _record(
         self,
@@ -290,11 +311,22 @@ def _check_state(row: Loaded[KeyVersionRecord], operation: Operation, *, allow_c
     raise WrongState(f"the key version is {state}; ask a key admin", state=state)
 
 
-def _attempt_all(acts: Sequence[tuple[Callable[[KeyUse], T], KeyUse]]) -> list[T | KmsError]:
+async def _asked(pending: Sequence[Pending[T]]) -> list[T | KmsError]:
+    """What devices answer, by their own workers: nobody else waits for a device."""
+    jobs: list[asyncio.Future[list[T | KmsError]]] = [
+        asyncio.wrap_future(part[0].place.device.workers.submit(ask_all, part))
+        for part in (
+            pending[start : start + ITEMS_OF_A_DEVICE] for start in range(0, len(pending), ITEMS_OF_A_DEVICE)
+        )
+    ]
+    return list(chain.from_iterable(await asyncio.gather(*jobs)))
+
+
+def _attempt_all(acts: Sequence[_Attempt[T]]) -> list[_Done[T]]:
     return [_attempt(act, use) for act, use in acts]
 
 
-def _attempt(act: Callable[[KeyUse], T], use: KeyUse) -> T | KmsError:
+def _attempt(act: Callable[[KeyUse], T | Pending[T]], use: KeyUse) -> _Done[T]:
     try:
         return act(use)
     except KmsError as error:

@@ -23,6 +23,7 @@ from kms.model.records import (
     DueRecord,
     ImportKeyRecord,
     KeyUsersRecord,
+    RemnantRecord,
     SettingsRecord,
     SignerRecord,
     TenantRecord,
@@ -48,6 +49,7 @@ OTHERS: Mapping[str, Callable[[bytes], object]] = MappingProxyType(
         JoinTokenRecord.KIND: JoinTokenRecord.from_bytes,
         KeyUsersRecord.KIND: KeyUsersRecord.from_bytes,
         DueRecord.KIND: DueRecord.from_bytes,
+        RemnantRecord.KIND: RemnantRecord.from_bytes,
     }
 )
 _WRAPPED_FOR_TENANTS: Mapping[type[Any], Callable[[TenantKey, str, Any], object]] = MappingProxyType(

@@ -8,7 +8,7 @@ own row, which keeps its name from being used again, and the audit events.
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain, islice
@@ -18,13 +18,15 @@ from kms.errors import KmsError
 from kms.identity.join_tokens import JoinTokenRecord
 from kms.model.audit_event import AuditEvent
 from kms.model.chain import timestamp
+from kms.model.device_handle import DeviceHandle
 from kms.model.names import OperatorName, TenantName
-from kms.model.records import DueRecord, TenantRecord
+from kms.model.records import DueRecord, KeyVersionRecord, RemnantRecord, TenantRecord
 from kms.model.tenant_lifecycle import TenantState, TenantVerb, next_tenant_state
 from kms.services.backup_kinds import KINDS, LEFT_OUT, is_within
+from kms.services.fresh_versions import remnant_row
 from kms.services.guard import ALLOW, Guard
-from kms.services.repository import Loaded, Repository
-from kms.storage.interface import MISSING, Delete, Require, RequireNone, Row, Store, WriteConflict
+from kms.services.repository import Loaded, Repository, create
+from kms.storage.interface import MISSING, Change, Delete, Require, RequireNone, Row, Store, WriteConflict
 
 BATCH = 200
 KEY_DESTROYED = "Kms.DestroyTenantKey"
@@ -79,9 +81,10 @@ class TenantDestruction:
         """Delete what is left until nothing is, which the last unit requires."""
         while True:
             while rows := await asyncio.to_thread(lambda: list(islice(self._rows(name), BATCH))):
-                deletions = [Delete(row.kind, row.name, row.counter) for row in rows]
+                changes: list[Change] = [Delete(row.kind, row.name, row.counter) for row in rows]
+                changes += _remnants(rows, now)
                 event = _event(ROWS_ERASED, name, now, rows=str(len(rows)))
-                await self.guard.commit(deletions, [event])
+                await self.guard.commit(changes, [event])
             anchor = await asyncio.wrap_future(self.store.checkpoint())
             record = replace(tenant.record, erase_time=now, anchor=anchor.checkpoint.sequence)
             try:
@@ -120,6 +123,13 @@ def _is_due(record: TenantRecord, now: datetime) -> bool:
         and record.destroy_time is not None
         and record.destroy_time <= now
     )
+
+
+def _remnants(rows: Iterable[Row], now: datetime) -> Iterator[Change]:
+    """What is left of the versions in rows: their keys in a device."""
+    for row in rows:
+        if row.kind == KeyVersionRecord.KIND and (handle := KeyVersionRecord.from_bytes(row.body).handle):
+            yield create(remnant_row(DeviceHandle.parse(handle)), RemnantRecord(now))
 
 
 def _nothing_of(name: TenantName) -> list[Require]:

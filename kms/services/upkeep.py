@@ -6,19 +6,17 @@ of a caller and the scheduler, the slower one conflicts and leaves it.
 
 import logging
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from kms.errors import KmsError, NotFound
-from kms.model.algorithms import Purpose, find
 from kms.model.audit_event import AuditEvent
 from kms.model.chain import timestamp
 from kms.model.names import KeyName
 from kms.model.records import DueRecord, KeyRecord
 from kms.services.agenda import DESTROY, ROTATE, Agenda
+from kms.services.fresh_versions import FreshVersions
 from kms.services.guard import ALLOW, Guard
-from kms.services.key_material import new_version
 from kms.services.key_versions import KeyVersions, name_of
 from kms.services.keys import Keys
 from kms.services.repository import Loaded, Repository
@@ -36,7 +34,7 @@ class Upkeep:
     agenda: Agenda
     keys: Keys
     versions: KeyVersions
-    workers: Executor
+    fresh: FreshVersions
     wanted: set[tuple[KeyName, int]] = field(default_factory=set)
 
     def want(self, name: KeyName, version: int = 0) -> None:
@@ -70,11 +68,10 @@ class Upkeep:
         loaded = self.repository.load(KeyRecord, str(name))
         if loaded is None:
             raise NotFound(str(name))
-        algorithm = find(loaded.record.algorithm, Purpose(loaded.record.purpose))
-        version = await new_version(algorithm, self.workers)
-        key, changes = self.keys.rotation(name, version, now)
-        details = {"why": why, "version": str(key.record.primary)}
-        return await self._commit("Kms.RotateKey", name, changes, now, details)
+        async with self.keys.drawn(name, loaded.record, now) as version:
+            key, changes = self.keys.rotation(name, version, now)
+            details = {"why": why, "version": str(key.record.primary)}
+            return await self._commit("Kms.RotateKey", name, changes, now, details)
 
     async def destroy_due(self, now: datetime) -> int:
         """Overwrite the bytes of every version whose time has come; how many were."""
@@ -82,6 +79,9 @@ class Upkeep:
 
     async def _destroy_entry(self, entry: Loaded[DueRecord], now: datetime) -> bool:
         version = name_of(entry.record.target)
+        handle = self.versions.due_handle(entry)
+        if handle is not None:
+            await self.fresh.destroy(handle)
         changes = self.versions.destruction(entry, now)
         details = {"version": str(version.version)}
         return await self._commit("Kms.DestroyKeyVersion", version.key_name, changes, now, details)

@@ -16,6 +16,7 @@ import blindfold
 from blindfold import Bundle, KeyDocument, PolicyDocument
 from blindfold.private_key import PrivateKey
 from kms.audit.authenticated_store import AuthenticatedStore, open_store
+from kms.crypto.device.device import Device
 from kms.crypto.root_of_trust.keyfile import Keyfile
 from kms.main.configuration import Configuration
 from kms.main.initialising import initialise
@@ -136,7 +137,7 @@ class Kms:
 
 
 @contextmanager
-def make_kms(directory: Path) -> Iterator[Kms]:
+def make_kms(directory: Path, device: Device | None = None) -> Iterator[Kms]:
     """Tenant acme with the namespace prod, nothing else, below an empty directory."""
     configuration = Configuration(
         directory=directory / "kms",
@@ -150,7 +151,7 @@ def make_kms(directory: Path) -> Iterator[Kms]:
     settings = Settings(CheckpointFile(configuration.checkpoint_file))
     vault = open_store(configuration.store_path, settings, Keyfile(configuration.keyfile_path))
     with ThreadPoolExecutor(2) as workers:
-        made = Kms(assemble(vault, workers, ["kms.acme.test"]), vault, workers)
+        made = Kms(assemble(vault, workers, ["kms.acme.test"], device=device), vault, workers)
         made.run(made.parts.namespaces.create(made.call(ADMIN), PROD, Description(), ""))
         yield made
     vault.close()

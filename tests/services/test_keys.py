@@ -24,7 +24,6 @@ from kms.model.lifecycle import Verb
 from kms.model.names import KeyName, KeyVersionName, KmsPolicyName
 from kms.model.records import KeyRecord, KeyVersionRecord
 from kms.model.sensitivity import Sensitivity
-from kms.services.key_material import new_version
 from kms.services.keys import KeyQuery, KeySettings
 from kms.services.repository import Loaded
 from kms.storage.interface import WriteConflict
@@ -222,8 +221,9 @@ def test_of_two_rotations_at_once_one_happens(kms: Kms) -> None:
     keys, guard = kms.parts.keys, kms.parts.guard
 
     async def both() -> list[Any]:
-        fresh = [await new_version(ALGORITHMS["AES_256_GCM"], kms.workers) for _ in range(2)]
-        units = [keys.rotation(NAME, item, kms.now)[1] for item in fresh]
+        record = kms.parts.repository.require(KeyRecord, str(NAME)).record
+        async with keys.drawn(NAME, record, kms.now) as one, keys.drawn(NAME, record, kms.now) as other:
+            units = [keys.rotation(NAME, item, kms.now)[1] for item in (one, other)]
         event = kms.call(KEY_ADMIN).event("Kms.RotateKey", str(NAME), "ALLOW")
         return await asyncio.gather(*[guard.commit(unit, [event]) for unit in units], return_exceptions=True)
 

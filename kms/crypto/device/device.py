@@ -72,6 +72,7 @@ class Device:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._idle: list[Lane] = []
+        self._lanes: set[Lane] = set()
         self._attempts = _Attempts()
         self._checked: tuple[str, frozenset[str]] = ("", frozenset())
         self._closed = False
@@ -131,12 +132,14 @@ class Device:
             return frozenset(DeviceHandle(lane.serial, ids[place : place + ID_SIZE]) for place in places)
 
     def close(self) -> None:
-        """End all helpers. Calls after it raise `DeviceUnavailable`."""
-        self.workers.shutdown()
+        """End all helpers, whatever they do. Calls in flight and after it raise `DeviceUnavailable`."""
         with self._lock:
             self._closed = True
-            idle, self._idle = self._idle, []
-        for lane in idle:
+            lanes = set(self._lanes)
+        for lane in lanes:
+            lane.kill()
+        self.workers.shutdown(cancel_futures=True)
+        for lane in lanes:
             lane.close()
 
     def _ask_twice(self, handle: DeviceHandle, request: Request) -> Sequence[Answer]:
@@ -179,7 +182,7 @@ class Device:
             self._give_back(lane)
             raise
         except BaseException:
-            lane.close()
+            self._drop(lane)
             raise
         self._give_back(lane)
 
@@ -190,6 +193,7 @@ class Device:
                 lane = self._idle.pop()
                 if lane.is_alive():
                     return lane
+                self._lanes.discard(lane)
                 lane.close()
             waits = self._monotonic() < self._attempts.not_before
             if self._closed or self._attempts.pin_refused or waits:
@@ -198,11 +202,17 @@ class Device:
 
     def _started(self) -> Lane:
         lane = self._start(self._settings)
+        with self._lock:
+            self._lanes.add(lane)
+            closed = self._closed
+        if closed:
+            self._drop(lane)
+            raise self._unavailable()
         if lane.serial != self._checked[0]:
             try:
                 usable = usable_algorithms(lane)
             except BaseException:
-                lane.close()
+                self._drop(lane)
                 raise
             self._checked = (lane.serial, usable)
         return lane
@@ -210,9 +220,11 @@ class Device:
     def _give_back(self, lane: Lane) -> None:
         with self._lock:
             self._attempts = _Attempts()
-            if not self._closed:
-                self._idle.append(lane)
-                return
+            self._idle.append(lane)
+
+    def _drop(self, lane: Lane) -> None:
+        with self._lock:
+            self._lanes.discard(lane)
         lane.close()
 
     def _unavailable(self) -> DeviceUnavailable:

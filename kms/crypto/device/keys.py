@@ -19,7 +19,7 @@ from kms.crypto.loaded_key import LoadedKey
 from kms.crypto.rsa_keys import parse_public
 from kms.crypto.rsa_oaep import OaepKey
 from kms.crypto.rsa_pss import PssKey
-from kms.errors import KmsError, MacInvalid
+from kms.errors import DeviceAbsent, KmsError, MacInvalid
 from kms.model.algorithms import Algorithm, Family
 from kms.model.device_handle import DeviceHandle
 
@@ -82,12 +82,15 @@ class _Asked:
 
     __slots__ = ("_algorithm_name", "_device", "_handle")
 
-    def __init__(self, device: Device, handle: DeviceHandle, algorithm: Algorithm) -> None:
+    def __init__(self, device: Device | None, handle: DeviceHandle, algorithm: Algorithm) -> None:
         self._device = device
         self._handle = handle
         self._algorithm_name = algorithm.name
 
     def __call__(self, operation: Operation, item: Item) -> Pending[bytes]:
+        """Raises `DeviceAbsent`."""
+        if self._device is None:
+            raise DeviceAbsent(f"the key version is in the device {self._handle}, which is not connected")
         return Pending(Place(self._device, self._handle, operation, self._algorithm_name), item, bytes)
 
 
@@ -192,6 +195,11 @@ _KEYS: Mapping[Family, Callable[[Algorithm, _Asked, bytes], DeviceKey]] = Mappin
 )
 
 
-def load_in_device(device: Device, handle: DeviceHandle, algorithm: Algorithm, spki: bytes) -> DeviceKey:
-    """The key version's key, ready to be asked; nothing is asked yet."""
+def load_in_device(
+    device: Device | None, handle: DeviceHandle, algorithm: Algorithm, spki: bytes
+) -> DeviceKey:
+    """The key version's key, ready to be asked; nothing is asked yet.
+
+    Without a device, all that needs the secret half raises `DeviceAbsent`.
+    """
     return _KEYS[algorithm.family](algorithm, _Asked(device, handle, algorithm), spki)

@@ -95,6 +95,10 @@ class Lane:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
+    def kill(self) -> None:
+        """End the helper from any thread; who waits for it hears that it was lost."""
+        self._process.kill()
+
     def close(self) -> None:
         """End the helper, whatever it does."""
         self._connection.close()
