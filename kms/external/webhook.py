@@ -7,7 +7,6 @@ which is `v1,` and the base64 of HMAC-SHA256 over `{id}.{timestamp}.{body}`.
 import asyncio
 import base64
 import hmac
-import http.client
 import logging
 import ssl
 from collections.abc import Callable
@@ -18,12 +17,11 @@ import tenacity
 from blindfold.secret import SecretBytes
 from kms.errors import ConfigError, Unavailable
 from kms.external.endpoint import Endpoint
+from kms.external.https import FAULTS, TIMEOUT, exchange
 
-TIMEOUT = 10.0
 ATTEMPTS = 8
 LONGEST_PAUSE = 300.0
 MAX_WAITING = 1000
-MAX_ANSWER = 64 << 10
 MIN_KEY = 24
 
 _log = logging.getLogger(__name__)
@@ -55,6 +53,7 @@ class Webhook:
         count: Callable[[str], None] = lambda outcome: None,
         *,
         first_pause: float = 1.0,
+        seconds: float = TIMEOUT,
     ) -> None:
         if len(key) < MIN_KEY:
             raise ConfigError(f"the webhook's key has {MIN_KEY} bytes or more")
@@ -63,6 +62,7 @@ class Webhook:
         self._context = context
         self._count = count
         self._first_pause = first_pause
+        self._seconds = seconds
         self._waiting: asyncio.Queue[Notice] = asyncio.Queue(MAX_WAITING)
 
     def offer(self, notice: Notice) -> None:
@@ -93,26 +93,22 @@ class Webhook:
         )
         async for attempt in retrying:
             with attempt:
-                await asyncio.to_thread(self._send, notice)
+                await self._send(notice)
 
-    def _send(self, notice: Notice) -> None:
+    async def _send(self, notice: Notice) -> None:
         """One attempt. Raises `Unavailable` for anything but a 2xx; a redirect is none."""
-        at = self._endpoint
-        connection = http.client.HTTPSConnection(at.host, at.port, timeout=TIMEOUT, context=self._context)
-        headers = {
-            "content-type": "application/json",
-            "webhook-id": notice.id,
-            "webhook-timestamp": str(notice.time),
-            "webhook-signature": signature(self._key, notice),
-        }
+        headers = [
+            ("content-type", "application/json"),
+            ("webhook-id", notice.id),
+            ("webhook-timestamp", str(notice.time)),
+            ("webhook-signature", signature(self._key, notice)),
+        ]
         try:
-            connection.request("POST", at.path, notice.body, headers)
-            response = connection.getresponse()
-            response.read(MAX_ANSWER)
-            problem = "" if 200 <= response.status < 300 else f"it answers {response.status}"
-        except (OSError, http.client.HTTPException) as error:
+            async with exchange(self._endpoint, self._context, self._seconds) as sent:
+                await sent.send("POST", headers, notice.body)
+                status = await sent.status()
+            problem = "" if 200 <= status < 300 else f"it answers {status}"
+        except FAULTS as error:
             problem = type(error).__name__
-        finally:
-            connection.close()
         if problem:
-            raise Unavailable(f"the webhook at {at.host} cannot take it: {problem}")
+            raise Unavailable(f"the webhook at {self._endpoint.host} cannot take it: {problem}")

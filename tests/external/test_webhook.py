@@ -7,6 +7,7 @@ import hmac
 import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -30,6 +31,7 @@ class Receiver:
     """An HTTPS server that answers with the codes it is given, the last one again and again."""
 
     codes: list[int]
+    endless: bool = False
     port: int = 0
     got: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
 
@@ -43,6 +45,10 @@ def receiver(tmp_path: Path) -> Iterator[tuple[Receiver, ssl.SSLContext]]:
             body = self.rfile.read(int(self.headers["content-length"]))
             told.got.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
             code = told.codes.pop(0) if len(told.codes) > 1 else told.codes[0]
+            if told.endless:
+                with suppress(OSError):
+                    while True:
+                        self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.send_response(code)
             self.send_header("location", "https://elsewhere.test/")
             self.send_header("content-length", "0")
@@ -74,7 +80,12 @@ def deliver(told: Receiver, context: ssl.SSLContext, *notices: Notice, host: str
 
     async def run() -> None:
         hook = Webhook(
-            Endpoint(host, told.port, "/in?x=1"), SecretBytes(KEY), context, outcomes.append, first_pause=0.01
+            Endpoint(host, told.port, "/in?x=1"),
+            SecretBytes(KEY),
+            context,
+            outcomes.append,
+            first_pause=0.01,
+            seconds=0.3 if told.endless else webhook.TIMEOUT,
         )
         for notice in notices:
             hook.offer(notice)
@@ -124,6 +135,16 @@ def test_a_receiver_that_nobody_vouches_for_gets_nothing(
     told, _ = receiver
     assert deliver(told, ssl.create_default_context(), NOTICE) == ["failed"]
     assert told.got == []
+
+
+def test_a_receiver_that_answers_without_end_is_given_up(
+    receiver: tuple[Receiver, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the notices behind it, and the end of the process, would wait for it."""
+    monkeypatch.setattr(webhook, "ATTEMPTS", 1)
+    told, context = receiver
+    told.endless = True
+    assert deliver(told, context, NOTICE) == ["failed"]
 
 
 def test_what_is_too_much_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
