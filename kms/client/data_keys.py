@@ -84,7 +84,7 @@ class EncryptingKey:
 
 
 class DecryptingKeys:
-    """Data keys by their wrapped form, those that were used last."""
+    """Data keys by where they come from, those that were used last."""
 
     def __init__(self, limits: CacheLimits, clock: Callable[[], float]) -> None:
         self._limits = limits
@@ -92,20 +92,20 @@ class DecryptingKeys:
         self._lock = threading.Lock()
         self._kept: OrderedDict[bytes, tuple[SecretBytes, float]] = OrderedDict()
 
-    def get(self, wrapped: bytes) -> SecretBytes | None:
+    def get(self, origin: bytes) -> SecretBytes | None:
         with self._lock:
-            key, until = self._kept.get(wrapped, (None, 0.0))
+            key, until = self._kept.get(origin, (None, 0.0))
             if key is None:
                 return None
             if self._clock() >= until:
-                del self._kept[wrapped]
+                del self._kept[origin]
                 return None
-            self._kept.move_to_end(wrapped)
+            self._kept.move_to_end(origin)
             return key
 
-    def put(self, wrapped: bytes, key: SecretBytes) -> SecretBytes:
+    def put(self, origin: bytes, key: SecretBytes) -> SecretBytes:
         with self._lock:
-            self._kept[wrapped] = key, self._clock() + self._limits.max_age
+            self._kept[origin] = key, self._clock() + self._limits.max_age
             while len(self._kept) > self._limits.max_entries:
                 self._kept.popitem(last=False)
             return key

@@ -92,7 +92,7 @@ class _Envelopes(Generic[Client]):
     def _decrypting(self, source: Source, aad: bytes) -> Steps[EnvelopeReader]:
         header = self._read_header(source)
         commitment = read_commitment(source)
-        data_key = self._decrypting_keys.get(header.wrapped)
+        data_key = self._decrypting_keys.get(_origin(header))
         if data_key is None:
             data_key = yield from self._unwrap(header)
         return EnvelopeReader(verify_message_key(data_key, header, aad, commitment), source)
@@ -127,8 +127,13 @@ class _Envelopes(Generic[Client]):
                 raise
         else:
             if made.name == str(header.name):
-                return self._decrypting_keys.put(header.wrapped, made.plaintext)
+                return self._decrypting_keys.put(_origin(header), made.plaintext)
         raise DecryptionFailed
+
+
+def _origin(header: Header) -> bytes:
+    """Of a data key. The KMS vouches for name and wrapped key together, not for one with another's."""
+    return f"{header.name} ".encode() + header.wrapped
 
 
 def _begin_with(

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+from dataclasses import replace
 
 import pytest
 from client.clients import KINDS
@@ -15,6 +16,7 @@ from kms.client.errors import CallDenied, CallFailed, CallInvalid
 from kms.client.operations import Decrypted, ReEncrypt
 from kms.crypto.envelope import Header
 from kms.errors import DecryptionFailed, InvalidField
+from kms.model.names import KeyVersionName
 
 REFUSED = (InvalidField, DecryptionFailed, CallFailed)
 
@@ -95,6 +97,17 @@ def test_envelope_of_a_key_that_was_not_named_is_refused_unasked(local, cipher):
         cipher.decrypt(envelope)
     assert local.asked == []
     assert EnvelopeCipher(local, KEY, accept=[OTHER]).decrypt(envelope).reveal() == TEXT
+
+
+def test_a_key_at_hand_serves_no_header_that_names_another_key(local):
+    """What the KMS would refuse is refused without it."""
+    cipher = EnvelopeCipher(local, KEY, accept=[OTHER])
+    envelope = cipher.encrypt(TEXT)
+    assert cipher.decrypt(envelope).reveal() == TEXT
+    header = Header.read(io.BytesIO(envelope))
+    other = replace(header, name=KeyVersionName.parse(f"{OTHER}/versions/{header.name.version}"))
+    with pytest.raises(REFUSED):
+        cipher.decrypt(other.to_bytes() + envelope[len(header.to_bytes()) :])
 
 
 def test_data_key_under_another_version_than_the_header_says_is_refused(local, cipher, monkeypatch):
