@@ -26,6 +26,14 @@ public_key = LazyGroup(
 Example:
   blindfold public-key get --out tenant.key""",
 )
+external = LazyGroup(
+    "external",
+    {"get": Entry("cli.online.external:get", "Fetch a secret from a vault.")},
+    help="Secrets of vaults, to which this program connects itself.",
+    epilog="""\b
+Example:
+  blindfold external get --key password prod/corp-vault secret/db/web""",
+)
 program = Program(
     "blindfold",
     {
@@ -41,6 +49,7 @@ program = Program(
         ),
         "policy-document": policy_document,
         "public-key": public_key,
+        "external": external,
         "completion": Entry(
             "cli.completion:completion", "Print the script that completes this program's commands."
         ),

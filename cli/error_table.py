@@ -7,6 +7,7 @@ from blindfold import errors as blindfold_errors
 from cli.errors import Failure
 from cli.exit_codes import ExitCode
 from kms.errors import Kind, KmsError
+from kms.external.errors import ExternalFailed
 
 BLINDFOLD: Mapping[type[blindfold_errors.BlindfoldError], ExitCode] = MappingProxyType(
     {
@@ -58,10 +59,12 @@ REASONS: Mapping[str, ExitCode] = MappingProxyType(
 
 
 def describe(error: Exception) -> Failure | None:
-    """None for an error of neither package."""
+    """None for an error of none of these packages."""
     if isinstance(error, KmsError):
         code = REASONS.get(error.reason, KMS[error.kind])
         return Failure(code, error.reason, error.message, error.hint)
+    if isinstance(error, ExternalFailed):
+        return Failure(KMS[error.kind], error.reason, error.message, error.hint)
     if isinstance(error, blindfold_errors.BlindfoldError):
         return Failure(BLINDFOLD[type(error)], type(error).__name__, str(error), error.hint)
     return None

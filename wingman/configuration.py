@@ -8,7 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from kms.errors import InvalidField
-from kms.model.json_form import INTEGER, Form, list_of, object_of, string
+from kms.model.endpoint_url import EndpointUrl
+from kms.model.json_form import BOOLEAN, INTEGER, Form, list_of, object_of, string
+from kms.model.secret_management_access import Allowances
 
 SOCKET = "/run/wingman/wingman.sock"
 MAX_KEEP = 30 * 86_400
@@ -52,7 +54,9 @@ class Configuration:
 
     `server_name` is that of the server's certificate, if it is not the host. Programs reach Wingman on the
     unix socket `socket`, if they run under its own user id or one of `uids`; and on `listen`, "" or
-    `host:port` of this machine. `max_keep_seconds` limits what policies allow. Raises `InvalidField`.
+    `host:port` of this machine. `max_keep_seconds` limits what policies allow. `vault_endpoints` are the only
+    vaults that are connected to, () for those of all accesses; the two flags are for tests. Raises
+    `InvalidField`.
     """
 
     server: str
@@ -63,6 +67,9 @@ class Configuration:
     uids: tuple[int, ...] = ()
     listen: str = ""
     max_keep_seconds: int = MAX_KEEP
+    vault_endpoints: tuple[str, ...] = ()
+    allow_clear_secrets: bool = False
+    allow_plain_http: bool = False
 
     def __post_init__(self) -> None:
         check_address(self.server, "server")
@@ -78,6 +85,14 @@ class Configuration:
             _check_loopback(self.listen)
         if not 0 <= self.max_keep_seconds <= MAX_KEEP:
             raise InvalidField("max_keep_seconds", f"is from 0 to {MAX_KEEP}")
+
+        for index, endpoint in enumerate(self.vault_endpoints):
+            EndpointUrl.parse(endpoint, f"vault_endpoints[{index}]")
+
+    @property
+    def allowances(self) -> Allowances:
+        """What accesses to vaults may be."""
+        return Allowances(self.allow_clear_secrets, self.allow_plain_http, self.vault_endpoints)
 
     @property
     def directory(self) -> Path:
@@ -117,6 +132,9 @@ _MEMBERS: Mapping[str, Form] = MappingProxyType(
         "uids": list_of(INTEGER),
         "listen": _TEXT,
         "max_keep_seconds": INTEGER,
+        "vault_endpoints": list_of(_TEXT),
+        "allow_clear_secrets": BOOLEAN,
+        "allow_plain_http": BOOLEAN,
     }
 )
 CONFIGURATION = object_of(Configuration, _MEMBERS, ("server", "credentials"))

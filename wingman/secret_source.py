@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 from blindfold.secret import SecretBytes
 from kms.client.errors import CallTimedOut, CallUnavailable
 from kms.errors import InvalidField, Kind, KmsError
+from kms.external.errors import ExternalFailed
 from kms.model.secret_type import SecretType
 from wingman.kept_secrets import Kept, KeptSecrets
 
@@ -39,7 +40,7 @@ class Opener(Protocol[Reference]):
     """Opens one kind of secret."""
 
     async def open(self, reference: Reference, /) -> Found:
-        """Raises `CallFailed`, `KmsError` or `BlindfoldError`.
+        """Raises `CallFailed`, `KmsError`, `BlindfoldError` or `ExternalFailed`.
 
         Nobody there (`CallUnavailable`, `CallTimedOut`, or of `Kind.UNAVAILABLE`) leaves what is kept as it
         is; every other error drops it.
@@ -127,6 +128,6 @@ class SecretSource:
 
 def nobody_there(error: Exception) -> bool:
     """Whether an error says nothing about what was asked for."""
-    if isinstance(error, KmsError):
-        return error.kind is Kind.UNAVAILABLE
+    if isinstance(error, KmsError | ExternalFailed):
+        return error.kind in (Kind.UNAVAILABLE, Kind.EXHAUSTED)
     return isinstance(error, CallUnavailable | CallTimedOut)

@@ -12,8 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from blindfold.secret import SecretBytes
 from kms.errors import ConfigError
-from kms.model.secret_type import BlindfoldSecret
+from kms.model.secret_management_access import Allowances
+from kms.model.secret_type import BlindfoldSecret, ClearSecret, VaultSecret
 from wingman.clock import elapsed
 from wingman.condition import Condition
 from wingman.configuration import Configuration
@@ -27,6 +29,7 @@ from wingman.key_operations import KeyOperations
 from wingman.kms_connection import KmsConnection
 from wingman.sealed_secrets import SealedSecrets
 from wingman.secret_source import Opener, SecretSource
+from wingman.vault_secrets import ClearSecrets, VaultSecrets
 
 SWEEP_EVERY = 1.0
 
@@ -49,15 +52,27 @@ class Wingman:
         self.condition = Condition(lambda: datetime.now(UTC))
         self.identity = IdentityKeeper(configuration, self.condition, lambda: datetime.now(UTC), _jitter)
         self.connection = KmsConnection(configuration, self.condition, _jitter)
+        self.vaults = VaultSecrets(self.connection, self._open_sealed, configuration.allowances)
         self._kept = KeptSecrets(elapsed)
         self.source = SecretSource(
-            self._openers(), self._kept, elapsed, _jitter, configuration.max_keep_seconds
+            self._openers(configuration.allowances),
+            self._kept,
+            elapsed,
+            _jitter,
+            configuration.max_keep_seconds,
         )
         self.condition.on_refused = self._kept.clear
 
-    def _openers(self) -> Mapping[type, Opener[Any]]:
+    def _openers(self, allowances: Allowances) -> Mapping[type, Opener[Any]]:
         """How each kind of secret is opened. A kind that is not here is refused."""
-        return {BlindfoldSecret: SealedSecrets(self.connection, lambda: self.identity.tenant)}
+        openers: dict[type, Opener[Any]] = {
+            BlindfoldSecret: SealedSecrets(self.connection, lambda: self.identity.tenant),
+            VaultSecret: self.vaults,
+        }
+        return openers | ({ClearSecret: ClearSecrets()} if allowances.clear_secrets else {})
+
+    async def _open_sealed(self, secret: BlindfoldSecret) -> SecretBytes:
+        return (await self.source.get(secret)).secret
 
     async def run(self) -> None:
         """What goes on in the background, until cancelled."""
@@ -65,9 +80,11 @@ class Wingman:
             tasks.create_task(self.identity.run())
             tasks.create_task(self._watch())
             tasks.create_task(self._sweep())
+            tasks.create_task(self.vaults.run())
 
     async def close(self) -> None:
         await self.source.close()
+        await self.vaults.close()
         await self.connection.close()
 
     async def _watch(self) -> None:

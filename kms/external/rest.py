@@ -67,7 +67,7 @@ class RestSource:
     async def renew_due(self) -> None:
         """Nothing is ever due."""
 
-    async def close(self) -> None:
+    async def close(self, *, revoke: bool = True) -> None:
         """Nothing is open between requests."""
 
     async def _body(self, path: str) -> bytes:

@@ -14,6 +14,7 @@ from kms.external.rest import RestSource
 from kms.external.vault.source import VaultSource
 from kms.model.access_references import MAX_DEPTH, check_references
 from kms.model.names import SecretManagementAccessName
+from kms.model.sealed_credentials import check_sealed_credentials
 from kms.model.secret_management_access import Allowances, SecretManagementAccess
 from kms.model.secret_type import BlindfoldSecret, ClearSecret, SecretType, VaultSecret
 
@@ -34,7 +35,7 @@ class Source(Protocol):
 
     async def renew_due(self) -> None: ...
 
-    async def close(self) -> None: ...
+    async def close(self, *, revoke: bool = True) -> None: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -99,11 +100,17 @@ class SecretSources:
             due = min((it.source.due for it in self._connected.values()), default=math.inf)
             await self._sleep(min(max(due - self._clock(), 0.1), LONGEST_PAUSE))
 
-    async def close(self) -> None:
+    async def forget(self, name: SecretManagementAccessName) -> None:
+        """The access is somebody's no more: revoke what was got by it."""
+        connected = self._connected.pop(name, None)
+        if connected is not None:
+            await connected.source.close()
+
+    async def close(self, *, revoke: bool = True) -> None:
         """Revoke and disconnect, as far as the servers can be asked."""
         sources = [*self._replaced, *(connected.source for connected in self._connected.values())]
         self._replaced, self._connected = [], {}
-        await asyncio.gather(*(source.close() for source in sources))
+        await asyncio.gather(*(source.close(revoke=revoke) for source in sources))
 
     async def _source(self, name: SecretManagementAccessName) -> Source:
         access = await self._find(name)
@@ -121,7 +128,7 @@ class SecretSources:
             return source
 
     async def _check(self, name: SecretManagementAccessName, access: SecretManagementAccess) -> None:
-        """That its credentials are allowed, and end, through all accesses that they need."""
+        """That its credentials are allowed, for its endpoint, and end, through all accesses they need."""
         reached = {name: access}
         for _ in range(MAX_DEPTH):
             for found in list(reached.values()):
@@ -129,6 +136,7 @@ class SecretSources:
                     if isinstance(secret, VaultSecret) and secret.access not in reached:
                         reached[secret.access] = await self._find(secret.access)
         access.check_allowed(self._allowances)
+        check_sealed_credentials(access, name.tenant)
         check_references(name, access, lambda wanted, field: reached[wanted])
 
 

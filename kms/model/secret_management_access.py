@@ -208,10 +208,14 @@ _CREDENTIAL_FIELDS: Mapping[type, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Allowances:
-    """What a flag has to allow: credentials in clear, and http on a loopback address."""
+    """What a flag has to allow: credentials in clear, and http on a loopback address.
+
+    `endpoints` are the only ones that accesses may have, () for all.
+    """
 
     clear_secrets: bool = False
     plain_http: bool = False
+    endpoints: tuple[str, ...] = ()
 
 
 NOTHING_ALLOWED = Allowances()
@@ -305,6 +309,8 @@ class SecretManagementAccess:
         """Raise `InvalidField` for what needs a flag that is not set."""
         if self.url.is_plain and not allowances.plain_http:
             raise InvalidField("endpoint", "must be https; a flag has to allow http, for tests")
+        if allowances.endpoints and self.endpoint not in allowances.endpoints:
+            raise InvalidField("endpoint", "is none of those that are allowed here")
         for path, secret in self.credentials.items():
             if isinstance(secret, ClearSecret) and not allowances.clear_secrets:
                 raise InvalidField(path, "is in clear; seal it (blindfold seal --location), or set the flag")

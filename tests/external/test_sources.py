@@ -10,6 +10,9 @@ import pytest
 from external.https_site import Site, https_site
 from vault.workshop import WHERE, clear
 
+from blindfold.envelope import MAC_SIZE, Header, Metadata, PolicyLock
+from blindfold.exponent import Binding
+from blindfold.forms import to_location
 from blindfold.secret import SecretBytes
 from kms.errors import InvalidField
 from kms.external.sources import SecretSources
@@ -22,7 +25,12 @@ from kms.model.secret_management_access import (
 )
 from kms.model.secret_type import BlindfoldSecret, SecretType, VaultSecret
 
-SEALED = BlindfoldSecret("string:///" + "k0JGT0xEDQo=")
+
+def sealed_for(endpoint: str, tenant: str = "acme") -> BlindfoldSecret:
+    """The public part of a credential that was sealed for that endpoint, and nothing behind it."""
+    lock = PolicyLock(tenant, 1, Binding.REVISION, bytes(32), bytes(32), b"\x01" * 64)
+    header = Header(lock, Metadata(name=endpoint)).to_bytes()
+    return BlindfoldSecret(to_location(header + bytes(MAC_SIZE)))
 
 
 def name(access: str, tenant: str = "acme") -> SecretManagementAccessName:
@@ -42,6 +50,11 @@ class Shop:
     found: list[str] = field(default_factory=list)
     opened: list[SecretType] = field(default_factory=list)
 
+    @property
+    def sealed(self) -> BlindfoldSecret:
+        """A credential for the site."""
+        return sealed_for(self.site.url)
+
     def add(self, access: str, credential: SecretType, **settings: Any) -> None:
         values = {
             "provider": "rest",
@@ -60,10 +73,10 @@ class Shop:
         self.opened.append(secret)
         return SecretBytes(b"opened")
 
-    def sources(self, **allowed: bool) -> SecretSources:
+    def sources(self, **allowed: Any) -> SecretSources:
         return SecretSources(self.find, self.open_blindfold, Allowances(**allowed))
 
-    def get(self, secret: VaultSecret, **allowed: bool) -> bytes:
+    def get(self, secret: VaultSecret, **allowed: Any) -> bytes:
         async def run() -> bytes:
             sources = self.sources(**allowed)
             try:
@@ -82,13 +95,13 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
 
 
 def test_a_sealed_credential_is_opened_by_who_connects(shop: Shop) -> None:
-    shop.add("one", SEALED)
+    shop.add("one", shop.sealed)
     assert shop.get(at("one", "a")) == b"of a"
-    assert (shop.site.headers["x-api-key"], shop.opened) == ("opened", [SEALED])
+    assert (shop.site.headers["x-api-key"], shop.opened) == ("opened", [shop.sealed])
 
 
 def test_a_credential_may_be_a_secret_of_another_access(shop: Shop) -> None:
-    shop.add("one", SEALED)
+    shop.add("one", shop.sealed)
     shop.add("two", at("one", "a"))
     assert shop.get(at("two", "b")) == b"of b"
     assert shop.site.asked == ["/a", "/b"]
@@ -105,7 +118,7 @@ def test_a_circle_of_accesses_is_refused_and_nobody_asked(shop: Shop, circle: tu
 
 
 def test_a_chain_of_more_than_four_accesses_is_refused(shop: Shop) -> None:
-    shop.add("a1", SEALED)
+    shop.add("a1", shop.sealed)
     for number in range(2, 6):
         shop.add(f"a{number}", at(f"a{number - 1}", "a"))
     assert shop.get(at("a4", "a"))
@@ -115,7 +128,7 @@ def test_a_chain_of_more_than_four_accesses_is_refused(shop: Shop) -> None:
 
 def test_an_access_of_another_tenant_is_no_credential(shop: Shop) -> None:
     shop.add("one", VaultSecret(name("two", "globex"), "a"))
-    shop.add("two", SEALED)
+    shop.add("two", shop.sealed)
     with pytest.raises(InvalidField, match="another tenant"):
         shop.get(at("one", "a"))
 
@@ -128,7 +141,7 @@ def test_a_credential_in_clear_needs_a_flag(shop: Shop) -> None:
 
 
 def test_http_needs_a_flag(shop: Shop) -> None:
-    shop.add("one", SEALED, endpoint="http://127.0.0.1:1", tls=AccessTls())
+    shop.add("one", sealed_for("http://127.0.0.1:1"), endpoint="http://127.0.0.1:1", tls=AccessTls())
     with pytest.raises(InvalidField, match="must be https"):
         shop.get(at("one", "a"))
 
@@ -138,11 +151,11 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 def test_every_type_of_secret_is_opened(shop: Shop) -> None:
-    shop.add("one", SEALED)
+    shop.add("one", shop.sealed)
 
     async def test() -> list[bytes]:
         sources = shop.sources(clear_secrets=True)
-        wanted: list[SecretType] = [SEALED, at("one", "a"), clear("in clear")]
+        wanted: list[SecretType] = [shop.sealed, at("one", "a"), clear("in clear")]
         return [(await sources.open(secret)).reveal() for secret in wanted]
 
     assert run(test()) == [b"opened", b"of a", b"in clear"]
@@ -154,7 +167,7 @@ def test_a_secret_in_clear_needs_a_flag(shop: Shop) -> None:
 
 
 def test_an_access_that_was_changed_is_followed(shop: Shop) -> None:
-    shop.add("one", SEALED)
+    shop.add("one", shop.sealed)
 
     async def test() -> None:
         sources = shop.sources(clear_secrets=True)
@@ -165,3 +178,43 @@ def test_an_access_that_was_changed_is_followed(shop: Shop) -> None:
 
     run(test())
     assert shop.site.headers["x-api-key"] == "changed"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "tenant", "problem"),
+    [
+        ("https://evil.example", "acme", "not sealed for the endpoint"),
+        ("", "acme", "not sealed for the endpoint"),
+        ("{site}", "globex", "another tenant"),
+    ],
+)
+def test_a_credential_is_sent_nowhere_but_where_it_was_sealed_for(
+    shop: Shop, endpoint: str, tenant: str, problem: str
+) -> None:
+    shop.add("one", sealed_for(endpoint.format(site=shop.site.url), tenant))
+    with pytest.raises(InvalidField, match=problem):
+        shop.get(at("one", "a"))
+    assert (shop.opened, shop.site.asked) == ([], [])
+
+
+def test_an_endpoint_that_is_not_allowed_is_not_connected_to(shop: Shop) -> None:
+    shop.add("one", shop.sealed)
+    with pytest.raises(InvalidField, match="none of those that are allowed"):
+        shop.get(at("one", "a"), endpoints=("https://vault.example",))
+    assert shop.site.asked == []
+    assert shop.get(at("one", "a"), endpoints=(shop.site.url,)) == b"of a"
+
+
+def test_an_access_that_is_forgotten_is_connected_anew(shop: Shop) -> None:
+    shop.add("one", shop.sealed)
+
+    async def test() -> None:
+        sources = shop.sources()
+        await sources.get(at("one", "a"))
+        await sources.forget(name("one"))
+        await sources.forget(name("never-there"))
+        await sources.get(at("one", "a"))
+        await sources.close()
+
+    run(test())
+    assert shop.site.asked == ["/a", "/a"]

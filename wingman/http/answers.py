@@ -17,6 +17,7 @@ from blindfold import errors as sealed
 from kms.client import errors as call
 from kms.client.errors import CallFailed
 from kms.errors import Kind, KmsError
+from kms.external.errors import ExternalFailed
 from wingman.http.bodies import BadBody
 
 _log = logging.getLogger(__name__)
@@ -94,11 +95,19 @@ def describe(error: Exception) -> Failure:
         return Failure(status, reason, error.message, error.hint, error.retry_after)
     if isinstance(error, KmsError):
         return Failure(OF_KINDS[error.kind], error.reason, error.message, error.hint)
+    if isinstance(error, ExternalFailed):
+        return _of_external(error)
     if isinstance(error, sealed.BlindfoldError):
         status = 400 if isinstance(error, DAMAGED) else 500
         return Failure(status, type(error).__name__, str(error), error.hint)
     _log.error("a request failed", exc_info=error)
     return Failure(500, "INTERNAL", "internal error", "Wingman's log says where.")
+
+
+def _of_external(error: ExternalFailed) -> Failure:
+    """404 is for what Wingman itself knows: whatever a vault does not give is 403."""
+    status = 403 if error.kind is Kind.NOT_FOUND else OF_KINDS[error.kind]
+    return Failure(status, error.reason, error.message, error.hint, error.retry_after)
 
 
 def wants_json(request: Request) -> bool:

@@ -94,10 +94,11 @@ class VaultSource:
         await self._tokens.renew_due()
         await self._leases.renew_due()
 
-    async def close(self) -> None:
+    async def close(self, *, revoke: bool = True) -> None:
         """Revoke leases, and the token if it was made here, as far as the server can be asked."""
-        await self._leases.close()
-        await self._tokens.close()
+        if revoke:
+            await self._leases.close()
+            await self._tokens.close()
         self._calls.close()
         self._connections.close()
 

@@ -1,0 +1,162 @@
+"""Secrets of vaults through Wingman: access from the KMS, token opened blindly, secret from the vault."""
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from server.kms_harness import PROD, RunningKms
+from sidecar import Answer, Sidecar, ready_sidecar
+from vault.conftest import vault  # noqa: F401
+from vault.workshop import Workshop
+
+from blindfold.forms import to_location
+from kms.client.accesses import SERVICE
+from kms.model.secret_management_access import Allowances
+
+MAIN = f"{PROD}/secretManagementAccesses/vault"
+PASSWORD = "correct horse"
+
+
+@dataclass
+class Shop:
+    """A vault with a password in it, and an access to it with a token that may read that."""
+
+    kms: RunningKms
+    vault: Workshop
+    mount: str
+    policy: str
+    token: str = ""
+
+    @property
+    def reference(self) -> dict[str, str]:
+        return {"type": "vault", "access": MAIN, "path": f"{self.mount}/db/web", "key": "password"}
+
+    def content(self, **members: Any) -> dict[str, Any]:
+        self.token = self.vault.make_token(self.policy)
+        sealed = self.kms.seal(self.token.encode(), name=self.vault.address)
+        token = {"blindfold": {"location": to_location(sealed)}}
+        return {
+            "provider": "corp",
+            "where": {"expressions": ["app=web"]},
+            "endpoint": self.vault.address,
+            "authentication": {"token": {"token": token}},
+            "tls": {"ca_pem": self.vault.ca_pem},
+            "mounts": [{"path": self.mount, "engine": "VAULT_ENGINE_KV_V2"}],
+        } | members
+
+    def write(self, method: str, **request: Any) -> dict[str, Any]:
+        return self.kms.as_("author").call(SERVICE, method, request)
+
+    def update(self, **members: Any) -> None:
+        sent = {"name": MAIN, "content": self.content(**members)}
+        self.write("UpdateSecretManagementAccess", secret_management_access=sent)
+
+
+@pytest.fixture
+def shop(kms: RunningKms, vault: Workshop) -> Iterator[Shop]:  # noqa: F811
+    mount = vault.mount("kv", version="2")
+    vault.write(f"{mount}/data/db/web", data={"password": PASSWORD})
+    shop = Shop(kms, vault, mount, vault.policy_of({f"{mount}/data/*": "read"}))
+    shop.write(
+        "CreateSecretManagementAccess",
+        parent=PROD,
+        secret_management_access_id="vault",
+        secret_management_access={"content": shop.content()},
+    )
+    yield shop
+    shop.write("DeleteSecretManagementAccess", name=MAIN)
+
+
+def ask(sidecar: Sidecar, shop: Shop, **members: Any) -> Answer:
+    return sidecar.post("/secret/unseal", shop.reference | members)
+
+
+def test_program_gets_a_secret_of_a_vault(shop: Shop, tmp_path: Path) -> None:
+    with ready_sidecar(shop.kms, tmp_path) as sidecar:
+        answer = ask(sidecar, shop)
+    assert (answer.status, base64.b64decode(answer.body)) == (200, PASSWORD.encode())
+
+
+def test_whoever_the_access_does_not_select_gets_nothing(shop: Shop, tmp_path: Path) -> None:
+    asked = list(shop.vault.server.requests) if shop.vault.server else []
+    with ready_sidecar(shop.kms, tmp_path, "batch") as sidecar:
+        answer = ask(sidecar, shop)
+    assert (answer.status, answer.text) == (403, "permission denied, or the resource does not exist\n")
+    assert shop.vault.server is None or shop.vault.server.requests == asked
+
+
+def test_workload_that_is_selected_no_longer_is_refused_at_once(shop: Shop, tmp_path: Path) -> None:
+    with ready_sidecar(shop.kms, tmp_path) as sidecar:
+        assert ask(sidecar, shop).status == 200
+        shop.update(where={"expressions": ["app=batch"]})
+        assert ask(sidecar, shop).status == 403
+
+
+def test_token_is_rotated_under_a_running_wingman(shop: Shop, tmp_path: Path) -> None:
+    with ready_sidecar(shop.kms, tmp_path) as sidecar:
+        assert ask(sidecar, shop).status == 200
+        old = shop.token
+        shop.update()
+        shop.vault.write("auth/token/revoke", token=old)
+        assert ask(sidecar, shop).status == 200
+
+
+def test_access_that_needs_a_flag_is_refused_by_wingman_itself(shop: Shop, tmp_path: Path) -> None:
+    shop.kms.parts.secret_management_accesses._allowances = Allowances(clear_secrets=True)
+    try:
+        clear = {"clear": {"location": "string:///aHVudGVyMg=="}}
+        shop.update(authentication={"token": {"token": clear}})
+    finally:
+        shop.kms.parts.secret_management_accesses._allowances = Allowances()
+    with ready_sidecar(shop.kms, tmp_path) as sidecar:
+        answer = ask(sidecar, shop)
+    assert (answer.status, "is in clear" in answer.text) == (400, True)
+    assert "aHVudGVyMg" not in answer.text
+
+
+def test_wingman_connects_to_no_other_endpoint_than_it_is_told(shop: Shop, tmp_path: Path) -> None:
+    for endpoints, status in ((["https://vault.example"], 400), ([shop.vault.address], 200)):
+        with ready_sidecar(shop.kms, tmp_path, vault_endpoints=endpoints) as sidecar:
+            assert ask(sidecar, shop).status == status
+
+
+@pytest.mark.parametrize(
+    ("members", "status"),
+    [
+        ({"path": "elsewhere/db/web"}, 400),
+        ({"path": "{mount}/../sys/raw"}, 400),
+        ({"path": "{mount}/db/none"}, 403),
+        ({"key": "none"}, 400),
+        ({"access": f"{PROD}/secretManagementAccesses/none"}, 403),
+        ({"access": "tenants/globex/namespaces/prod/secretManagementAccesses/vault"}, 403),
+        ({"endpoint": "https://evil.example"}, 400),
+    ],
+)
+def test_what_is_not_there_or_wrong_is_told_by_its_status(
+    shop: Shop, tmp_path: Path, members: dict[str, str], status: int
+) -> None:
+    changed = {name: value.format(mount=shop.mount) for name, value in members.items()}
+    with ready_sidecar(shop.kms, tmp_path) as sidecar:
+        answer = ask(sidecar, shop, **changed)
+    assert answer.status == status
+    assert PASSWORD not in answer.text
+    assert shop.token not in answer.text
+
+
+def test_vault_that_is_sealed_is_told_as_unavailable(shop: Shop, tmp_path: Path) -> None:
+    server = shop.vault.only_stand_in("sealing")
+    with ready_sidecar(shop.kms, tmp_path) as sidecar:
+        server.system.sealed = True
+        answer = ask(sidecar, shop)
+    assert answer.status == 503
+
+
+def test_clear_secrets_are_served_by_a_wingman_that_allows_them(kms: RunningKms, tmp_path: Path) -> None:
+    clear = {"type": "clear", "location": "string:///aHVudGVyMg=="}
+    with ready_sidecar(kms, tmp_path) as sidecar:
+        assert sidecar.post("/secret/unseal", clear).status == 400
+    with ready_sidecar(kms, tmp_path, allow_clear_secrets=True) as sidecar:
+        assert base64.b64decode(sidecar.post("/secret/unseal", clear).body) == b"hunter2"
