@@ -25,6 +25,25 @@ tenant = LazyGroup(
 Example:
   kms tenant list""",
 )
+operator = LazyGroup(
+    "operator",
+    {
+        "status": Entry("cli.online.unlocking:status", "Show whether the server is locked."),
+        "unlock": Entry(
+            "cli.online.unlocking:unlock",
+            "Give the words of one share, from a file or standard input, to a locked server.",
+        ),
+        "keygen": Entry("cli.offline.share_keys:keygen", "Make a key that a share can be wrapped to."),
+        "unwrap-share": Entry(
+            "cli.offline.share_keys:unwrap", "Print the words of a share that was wrapped to your key."
+        ),
+    },
+    help="The root of trust and its shares, for the platform's operators.",
+    epilog="""\b
+Example:
+  kms operator status
+  kms operator unwrap-share --key olga.pem share-1.json | kms operator unlock""",
+)
 backup = LazyGroup(
     "backup",
     {"inspect": Entry("cli.offline.backup_view:inspect", "Show the header of a backup, offline.")},
@@ -318,6 +337,7 @@ program = Program(
         "recover": Entry("cli.local.recover:recover", "Issue new credentials for a known identity."),
         "verify-store": Entry("cli.local.verify_store:verify_store", "Look at every invariant of a store."),
         "status": Entry("cli.online.status:status", "Show the state of the server."),
+        "operator": operator,
         "tenant": tenant,
         "backup": backup,
         "namespace": namespace,

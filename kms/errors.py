@@ -252,6 +252,16 @@ class DeviceFailed(KmsError):
     hint = "Tell whoever runs the KMS: the device's own log may say more."
 
 
+class Locked(Unavailable):
+    """The server has no root key yet: it waits for the shares of its operators."""
+
+    reason = "LOCKED"
+    hint = "Have operators unlock the server: kms operator unlock."
+
+    def __init__(self) -> None:
+        super().__init__("the server is locked")
+
+
 class StoreTampered(KmsError):
     """A stored row or event fails its authentication, is missing, or is older than a checkpoint."""
 

@@ -8,15 +8,18 @@ import click
 
 from cli.local.options import data_option
 from cli.local.passphrase import passphrase_option, passphrase_reader
+from cli.local.sharing import read_sharing, sharing_options
 from cli.options import FILE, json_option
 from cli.output import warn, write_fields, write_json
 from kms.main.configuration import PROVIDERS, Configuration
 from kms.main.initialising import Initialised, initialise
+from kms.main.root_material import Material
 
 LISTEN = "127.0.0.1:7443"
 ENROLMENT_LISTEN = "127.0.0.1:7444"
 LOCAL_NAMES = ("localhost",)
 LOCAL_ADDRESSES = ("127.0.0.1",)
+SHOWN_ONCE = "next: give each share to one holder, on paper; they are shown this once and kept nowhere"
 
 
 @click.command(
@@ -26,7 +29,9 @@ Example:
       --listen 0.0.0.0:7443 --enrolment-listen 0.0.0.0:7444 --dns-name kms.example.com
   kms init --data kms-data --root-of-trust passphrase --passphrase-file passphrase.txt --json
   kms init --data kms-data --root-of-trust pkcs11 --device-module /usr/lib/softhsm/libsofthsm2.so \\
-      --device-token kms --device-pin-file pin.txt"""
+      --device-token kms --device-pin-file pin.txt
+  kms init --data kms-data --root-of-trust shamir --threshold 2 \\
+      --share-key olga.pub --share-key peter.pub --share-key quinn.pub"""
 )
 @data_option
 @click.option("--tenant", metavar="ID", default="default", show_default=True, help="First tenant.")
@@ -71,15 +76,25 @@ Example:
     type=click.Choice(PROVIDERS),
     default=PROVIDERS[0],
     show_default=True,
-    help="What protects the root key: a file beside the store, a passphrase asked for at every start, or "
-    "a key in a device.",
+    help="What protects the root key: a file beside the store, a passphrase asked for at every start, shares "
+    "of which any --threshold unlock a started server, or a key in a device.",
 )
 @click.option("--device-module", type=FILE, help="PKCS 11 library of the device that keeps HIGH keys.")
 @click.option("--device-token", metavar="NAME", default="", help="Label or serial number of its token.")
 @click.option("--device-pin-file", type=FILE, help="File with the token's user PIN, for its owner alone.")
+@sharing_options
 @passphrase_option
 @json_option
-def init(data: Path, tenant: str, passphrase_file: str | None, as_json: bool, **settings: Any) -> None:
+def init(
+    data: Path,
+    tenant: str,
+    passphrase_file: str | None,
+    threshold: int | None,
+    count: int | None,
+    share_keys: tuple[Path, ...],
+    as_json: bool,
+    **settings: Any,
+) -> None:
     """Make a new KMS: store, root of trust, authorities, an operator, a tenant and its administrator.
 
     Prints the fingerprint of the documents root, which whoever seals pins with --trust-key, and the audit
@@ -87,11 +102,14 @@ def init(data: Path, tenant: str, passphrase_file: str | None, as_json: bool, **
     the directory; they last 24 hours and renew themselves while they are used.
     """
     configuration = _configuration(data.resolve(), **settings)
-    result = initialise(configuration, tenant, passphrase_reader(passphrase_file, confirm=True))
+    sharing = read_sharing(configuration.root_of_trust, threshold, count, share_keys)
+    material = Material(passphrase_reader(passphrase_file, confirm=True))
+    result = initialise(configuration, tenant, material, sharing=sharing)
+    fields = _fields(configuration, result)
     if as_json:
-        write_json({"directory": str(configuration.directory)} | result.to_json())
+        write_json({"directory": str(configuration.directory), "warning": result.warning} | fields)
     else:
-        write_fields(_fields(configuration, result))
+        write_fields(fields)
     if result.warning:
         warn(result.warning)
     _next_steps(configuration, result)
@@ -147,22 +165,28 @@ def _once(*values: str) -> tuple[str, ...]:
 
 
 def _fields(configuration: Configuration, result: Initialised) -> dict[str, object]:
+    shares = [share.reveal().decode("ascii") for share in result.shares]
+    files = [str(path) for path in result.share_files]
     return {
+        **({"shares": shares} if shares else {}),
+        **({"share_files": files} if files else {}),
         "documents_root": result.documents_root,
         "identity_root": result.identity_root,
         "audit_key": result.audit_key,
-        "identity_root_file": result.identity_root_file,
-        "operator_credentials": result.operator_credentials,
-        "admin_credentials": result.admin_credentials,
-        "checkpoint_file": configuration.checkpoint_file,
+        "identity_root_file": str(result.identity_root_file),
+        "operator_credentials": str(result.operator_credentials),
+        "admin_credentials": str(result.admin_credentials),
+        "checkpoint_file": str(configuration.checkpoint_file),
     }
 
 
 def _next_steps(configuration: Configuration, result: Initialised) -> None:
-    lines = (
+    lines: tuple[str, ...] = (
         f"next: move {result.identity_root_file} to a place that is offline; it signs new authorities",
         f"next: pin the documents root where secrets are sealed: --trust-key {result.documents_root}",
         f"next: kms serve --data {configuration.directory}",
     )
+    if result.shares:
+        lines = (SHOWN_ONCE, *lines)
     for line in lines:
         click.echo(line, err=True)

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import click
 
+from cli.local.material import material_options
 from cli.local.options import data_option
-from cli.local.passphrase import passphrase_option, passphrase_reader
 from cli.options import DIRECTORY, json_option
 from cli.output import write_fields, write_json
 from kms.identity.spiffe import parse_identity_name
 from kms.main.configuration import Configuration
 from kms.main.recovering import recover_identity
+from kms.main.root_material import Material
 
 
 @click.command(
@@ -22,9 +23,9 @@ Example:
 @data_option
 @click.option("--identity", metavar="NAME", required=True, help="Resource name of an identity it knows.")
 @click.option("--out", type=DIRECTORY, required=True, help="Directory to write the credentials to.")
-@passphrase_option
+@material_options
 @json_option
-def recover(data: Path, identity: str, out: Path, passphrase_file: str | None, as_json: bool) -> None:
+def recover(data: Path, identity: str, out: Path, material: Material, as_json: bool) -> None:
     """Issue new credentials for a known identity, while the server is stopped.
 
     For whoever holds the directory and its root of trust: certificates last 24 hours, and who was away for
@@ -32,7 +33,7 @@ def recover(data: Path, identity: str, out: Path, passphrase_file: str | None, a
     """
     name = parse_identity_name(identity, "--identity")
     configuration = Configuration.load(data.resolve())
-    recovered = recover_identity(configuration, name, out, passphrase_reader(passphrase_file))
+    recovered = recover_identity(configuration, name, out, material)
     shown = recovered.grant.to_json() | {"credentials": str(recovered.directory)}
     if as_json:
         write_json(shown)

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import sys
 from pathlib import Path
 
 import click
@@ -9,11 +11,15 @@ import click
 from cli.local.event_log import log_to_stderr
 from cli.local.options import data_option
 from cli.local.passphrase import passphrase_option, passphrase_reader
+from cli.local.shares import share_option, share_reader
 from cli.options import json_option
 from cli.output import warn
 from kms.main.configuration import Configuration
-from kms.main.serving import Served
+from kms.main.root_material import Material
+from kms.main.serving import Ending, Served
 from kms.main.serving import serve as serve_until_stopped
+
+LOCKED = "--locked"
 
 
 @click.command(
@@ -28,12 +34,24 @@ Example:
     is_flag=True,
     help="Serve a store that is older than its checkpoint, as after a restore. The audit trail records it.",
 )
+@click.option(
+    LOCKED, "locked", is_flag=True, help="Wait for `kms operator unlock` although --share-file is given."
+)
 @passphrase_option
+@share_option
 @json_option
-def serve(data: Path, accept_rollback: bool, passphrase_file: str | None, as_json: bool) -> None:
+def serve(
+    data: Path,
+    accept_rollback: bool,
+    locked: bool,
+    passphrase_file: str | None,
+    share_files: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Serve until SIGTERM or Ctrl-C; calls in flight are then finished.
 
     Prints one line with both addresses once it serves. The log goes to standard error, one line an event.
+    A server whose root of trust is shares is locked until its operators unlock it: `kms operator unlock`.
     """
     configuration = Configuration.load(data.resolve())
     log_to_stderr()
@@ -51,14 +69,20 @@ def serve(data: Path, accept_rollback: bool, passphrase_file: str | None, as_jso
             warn(warning)
         click.echo(json.dumps(addresses) if as_json else _line(addresses))
 
-    asyncio.run(
-        serve_until_stopped(
-            configuration,
-            passphrase_reader(passphrase_file),
-            accept_rollback=accept_rollback,
-            on_ready=announce,
-        )
+    shares = share_reader(share_files) if share_files and not locked else None
+    material = Material(passphrase_reader(passphrase_file), shares)
+    ending = asyncio.run(
+        serve_until_stopped(configuration, material, accept_rollback=accept_rollback, on_ready=announce)
     )
+    if ending is Ending.LOCKED:
+        _begin_anew()
+
+
+def _begin_anew() -> None:
+    """The same program, locked: Python cannot wipe all that it knew of keys, the system can."""
+    sys.stdout.flush()
+    arguments = [argument for argument in sys.orig_argv[1:] if argument != LOCKED]
+    os.execv(sys.executable, [sys.executable, *arguments, LOCKED])  # noqa: S606 - our own command line
 
 
 def _bound(listen: str, port: int) -> str:

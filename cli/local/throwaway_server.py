@@ -14,6 +14,7 @@ from cli.errors import CliError, UsageError
 from cli.exit_codes import ExitCode
 from kms.main.configuration import Configuration
 from kms.main.initialising import initialise
+from kms.main.root_material import Material
 
 PREFIX = "kms-vectors-"
 LISTEN = "127.0.0.1:0"
@@ -50,7 +51,7 @@ def throwaway_server() -> Iterator[ThrowawayServer]:
             enrolment_listen=LISTEN,
             checkpoint_file=directory / "checkpoint" / "checkpoint.json",
         )
-        made = initialise(configuration, TENANT, _no_passphrase)
+        made = initialise(configuration, TENANT, Material(_no_passphrase))
         with _serving(configuration.directory, directory / LOG) as addresses:
             yield ThrowawayServer(
                 addresses["listen"], addresses["enrolment_listen"], made.operator_credentials, directory

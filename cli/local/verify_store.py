@@ -7,12 +7,13 @@ import click
 
 from cli.errors import CliError
 from cli.exit_codes import ExitCode
+from cli.local.material import material_options
 from cli.local.options import data_option
-from cli.local.passphrase import passphrase_option, passphrase_reader
 from cli.options import json_option
 from cli.output import printable, warn, write_fields, write_json
 from cli.progress import Progress
 from kms.main.configuration import Configuration
+from kms.main.root_material import Material
 from kms.main.verifying import Verified
 from kms.main.verifying import verify_store as verify
 
@@ -24,9 +25,9 @@ Example:
   kms verify-store --data kms-data --passphrase-file passphrase.txt --json"""
 )
 @data_option
-@passphrase_option
+@material_options
 @json_option
-def verify_store(data: Path, passphrase_file: str | None, as_json: bool) -> None:
+def verify_store(data: Path, material: Material, as_json: bool) -> None:
     """Look at every invariant of a store, and name what is wrong.
 
     That is the file itself; the authentication of every row; the state digest; the audit chain and its
@@ -46,7 +47,7 @@ def verify_store(data: Path, passphrase_file: str | None, as_json: bool) -> None
         return progress.advance
 
     try:
-        found = verify(configuration, passphrase_reader(passphrase_file), begin)
+        found = verify(configuration, material, begin)
     finally:
         if progress is not None:
             progress.close()

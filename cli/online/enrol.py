@@ -1,8 +1,9 @@
 """`kms identity enrol`: from a token to credentials."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -18,6 +19,18 @@ from cli.secret_io import read_secret
 from kms.client.credentials import CERTIFICATE_FILE, Credentials
 from kms.client.enrolment import enrol as enrol_identity
 from kms.client.enrolment import enrol_with_jwt
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def identity_root_option(command: _Command) -> _Command:
+    """`identity_root`: SHA-256, or None."""
+    return click.option(
+        "--identity-root",
+        metavar="sha256:HEX",
+        callback=lambda context, option, text: _fingerprint(text),
+        help="Fingerprint of the KMS's identity root, as `kms init` prints it. A join token has it in it.",
+    )(command)
 
 
 @click.command(
@@ -45,12 +58,7 @@ Example:
     metavar="NAME",
     help="The token is not a join token but a JWT of this issuer: tenants/TENANT/jwtIssuers/ID.",
 )
-@click.option(
-    "--identity-root",
-    metavar="sha256:HEX",
-    callback=lambda context, option, text: _fingerprint(text),
-    help="Fingerprint of the KMS's identity root, as `kms init` prints it. A join token has it in itself.",
-)
+@identity_root_option
 @profile_option
 @json_option
 def enrol(

@@ -56,6 +56,16 @@ class AuthenticatedStore:
         self._changing_root = threading.Lock()
         self._unlocking = threading.Lock()
 
+    @property
+    def provider(self) -> str:
+        """The name of the root of trust."""
+        return self._provider.provider
+
+    @property
+    def warning(self) -> str:
+        """As that of the root of trust."""
+        return self._provider.warning
+
     def exchange_provider(self, old: RootOfTrust, new: RootOfTrust, caller: str) -> Receipt:
         """Protect the same root key by another provider, or by new material of the same one.
 

@@ -51,6 +51,7 @@ _MODULES: Mapping[str, str] = MappingProxyType(
         "StatusService": "status_service",
         "TenantService": "tenant_service",
         "TrustedAuthorityService": "trusted_authority_service",
+        "UnlockService": "unlock_service",
     }
 )
 

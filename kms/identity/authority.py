@@ -37,11 +37,15 @@ from kms.identity.csr import PublicKey
 from kms.identity.extension import ATTRIBUTES_OID, encode_attributes
 from kms.identity.grant import Grant
 from kms.identity.spiffe import SpiffeId, check_dns_name
+from kms.model.lock_status import UNLOCK_NAME
 from kms.model.names import check_id
 from kms.model.validity import whole_seconds
 
 MAX_LEAF_LIFE = timedelta(hours=24)
 MIN_LEAF_LIFE = timedelta(minutes=1)
+# A locked server issues nothing, so its certificate outlasts a stop; it is good for taking shares alone.
+UNLOCK_LIFE = timedelta(days=30)
+UNLOCK_SERVER = "unlock"
 
 _LEAF_USAGE = x509.KeyUsage(**{**NO_USAGE, "digital_signature": True})
 
@@ -129,13 +133,21 @@ class CertificateAuthority:
         self, public_key: PublicKey, names: ServerNames, ttl: timedelta, now: datetime
     ) -> x509.Certificate:
         """A leaf for the KMS itself, for serverAuth only, so that no one can call with it. As `issue`."""
+        extensions = self._server_extensions(names)
+        return _sign_leaf(self, public_key, extensions, ttl, now, x509.random_serial_number())
+
+    def issue_unlock_server(self, public_key: PublicKey, now: datetime) -> x509.Certificate:
+        """A leaf for the KMS while it is locked, for 30 days, under a name that only who unlocks asks for."""
+        extensions = self._server_extensions(ServerNames(UNLOCK_SERVER, (UNLOCK_NAME,)))
+        serial = x509.random_serial_number()
+        return _sign_leaf(self, public_key, extensions, UNLOCK_LIFE, now, serial, longest=UNLOCK_LIFE)
+
+    def _server_extensions(self, names: ServerNames) -> Extensions:
         uri = f"spiffe://{self.trust_domain}/server/{names.name}"
         alternatives: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri)]
         alternatives += [x509.DNSName(name) for name in names.dns_names]
         alternatives += [x509.IPAddress(address) for address in names.addresses]
-        extensions = _leaf_extensions(alternatives, [ExtendedKeyUsageOID.SERVER_AUTH])
-        serial = x509.random_serial_number()
-        return _sign_leaf(self, public_key, extensions, ttl, now, serial)
+        return _leaf_extensions(alternatives, [ExtendedKeyUsageOID.SERVER_AUTH])
 
 
 def create_root(trust_domain: str, now: datetime) -> CertificateAuthority:
@@ -201,8 +213,10 @@ def _sign_leaf(
     ttl: timedelta,
     now: datetime,
     serial: int,
+    *,
+    longest: timedelta = MAX_LEAF_LIFE,
 ) -> x509.Certificate:
-    if not MIN_LEAF_LIFE <= ttl <= MAX_LEAF_LIFE:
+    if not MIN_LEAF_LIFE <= ttl <= longest:
         raise InvalidField("ttl", f"must be from {MIN_LEAF_LIFE} to 24:00:00")
     end = _end_within(authority, now, ttl)
     issuer = authority.certificate.subject

@@ -84,8 +84,15 @@ class Issuer:
         return self._bundle(str(grant.identity), certificate)
 
     def issue_server(self, public_key: PublicKey, names: ServerNames, now: datetime) -> CertificateBundle:
-        """For the KMS itself. Its chain has the roots too, for clients that know only a digest."""
-        bundle = self._bundle("", self.authority.issue_server(public_key, names, MAX_LEAF_LIFE, now))
+        """For the KMS itself. Its chain goes up to the root, for clients that know only its digest."""
+        return self._server_bundle(self.authority.issue_server(public_key, names, MAX_LEAF_LIFE, now))
+
+    def issue_unlock_server(self, public_key: PublicKey, now: datetime) -> CertificateBundle:
+        """For the KMS while it is locked: as `issue_server`, and `CertificateAuthority` says for how long."""
+        return self._server_bundle(self.authority.issue_unlock_server(public_key, now))
+
+    def _server_bundle(self, certificate: x509.Certificate) -> CertificateBundle:
+        bundle = self._bundle("", certificate)
         return replace(bundle, chain_pem=bundle.chain_pem + self.trust.to_pem())
 
     def _bundle(self, identity: str, certificate: x509.Certificate) -> CertificateBundle:

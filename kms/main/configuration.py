@@ -3,7 +3,7 @@
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Self
@@ -14,6 +14,7 @@ from kms.identity.authority import ServerNames
 from kms.identity.spiffe import SpiffeId
 from kms.model.rate_limit import Limit, parse_limit
 from kms.model.secret_management_access import Allowances
+from kms.server.app import Ports
 from kms.server.forwarded import ENVOY_HEADER
 from kms.server.interceptors.forwarding import ProxyRules
 
@@ -21,14 +22,15 @@ FILE = "kms.toml"
 STORE = "store.sqlite"
 KEYFILE = "root.key"
 PKCS11 = "pkcs11"
-PROVIDERS = ("keyfile", "passphrase", PKCS11)
+PROVIDERS = ("keyfile", "passphrase", "shamir", PKCS11)
 SERVER_NAME = "kms"
 RATE_LIMITS = ("ENROL 600/minute burst 100 by address",)
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """`directory` holds store and keyfile. Addresses are `host:port`, port 0 for a free one.
+    """`directory` holds store and keyfile. `root_of_trust` is what `kms init` made; what it is now says the
+    store. Addresses are `host:port`, port 0 for a free one.
 
     `dns_names` and `addresses` are what clients reach the server by, `trust_domain` what identities are
     named after. `proxy_listen` is "" or the listener of proxies that end TLS: those with one of the SPIFFE
@@ -166,6 +168,21 @@ class Configuration:
         ):
             raise ConfigError(f"{path}: missing settings: {', '.join(missing)}")
         return cls(directory=directory, **typed)
+
+
+def with_ports(configuration: Configuration, ports: Ports) -> Configuration:
+    """With the ports that were found, in the place of 0."""
+
+    def bound(listen: str, port: int) -> str:
+        return f"{listen.rpartition(':')[0]}:{port}" if listen else ""
+
+    return replace(
+        configuration,
+        listen=bound(configuration.listen, ports.main),
+        enrolment_listen=bound(configuration.enrolment_listen, ports.enrolment),
+        proxy_listen=bound(configuration.proxy_listen, ports.proxy),
+        monitoring_listen=bound(configuration.monitoring_listen, ports.monitoring),
+    )
 
 
 _PATHS = ("checkpoint_file",)

@@ -2,22 +2,26 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from blindfold.secret import SecretBytes
 from kms.audit.authenticated_store import AuthenticatedStore, create_store
 from kms.client.credentials import generate_key_pair, parse_credentials, write_credentials
-from kms.crypto.root_of_trust.keyfile import Keyfile
+from kms.crypto.sharing import Sharing
 from kms.errors import ConfigError
 from kms.identity.authority import create_intermediate, create_root
 from kms.identity.grant import Grant
 from kms.identity.trust import fingerprint
 from kms.main.configuration import FILE, Configuration
 from kms.main.device import device_of
-from kms.main.parts import Parts, ReadPassphrase, assemble, root_of_trust
+from kms.main.parts import Parts, assemble
+from kms.main.root_material import Material, new_root_of_trust
+from kms.main.server_certificates import ServerCertificates
 from kms.model.audit_event import AuditEvent
 from kms.model.caller import Caller
 from kms.model.chain import timestamp
@@ -34,6 +38,7 @@ from kms.storage.sqlite import Settings
 
 IDENTITY_ROOT = "identity-root.pem"
 CREDENTIALS = "credentials"
+SHARES = "shares"
 OPERATOR = OperatorName("root")
 ACTION = "Kms.Init"
 
@@ -49,18 +54,22 @@ class Initialised:
     operator_credentials: Path
     admin_credentials: Path
     warning: str
-
-    def to_json(self) -> dict[str, str]:
-        return {name: str(getattr(self, name)) for name in self.__dataclass_fields__}
+    shares: tuple[SecretBytes, ...] = ()
+    share_files: tuple[Path, ...] = ()
 
 
 def initialise(
-    configuration: Configuration, tenant: str, read_passphrase: ReadPassphrase, now: datetime | None = None
+    configuration: Configuration,
+    tenant: str,
+    material: Material,
+    now: datetime | None = None,
+    sharing: Sharing | None = None,
 ) -> Initialised:
     """Make the store, the root of trust, the authorities, the documents root, an operator and a tenant.
 
     The tenant's administrator may manage all of it but use no key; further identities are enrolled by join
-    token. Raises `ConfigError` if anything is in the directory already, `InvalidField` for a bad name.
+    token. `sharing` is for a root of trust of shares. Raises `ConfigError` if anything is in the directory
+    already, `InvalidField` for a bad name, or for shares that cannot be.
     """
     first_tenant = TenantName(tenant)
     directory = configuration.directory
@@ -69,29 +78,49 @@ def initialise(
     if configuration.checkpoint_file.exists():
         raise ConfigError(f"{configuration.checkpoint_file} vouches for another store; move it away")
     try:
-        return _initialise(configuration, first_tenant, read_passphrase, now or datetime.now(UTC))
+        return _initialise(configuration, first_tenant, material, now or datetime.now(UTC), sharing)
     except BaseException:
         _remove(directory, configuration.checkpoint_file)
         raise
 
 
 def _initialise(
-    configuration: Configuration, tenant: TenantName, read_passphrase: ReadPassphrase, now: datetime
+    configuration: Configuration,
+    tenant: TenantName,
+    material: Material,
+    now: datetime,
+    sharing: Sharing | None,
 ) -> Initialised:
-    if configuration.root_of_trust == "keyfile":
-        Keyfile.create(configuration.keyfile_path)
     settings = Settings(CheckpointFile(configuration.checkpoint_file))
     with device_of(configuration) as device:
-        provider = root_of_trust(configuration, read_passphrase, device)
+        provider, shares = new_root_of_trust(configuration, material, device, sharing)
         if device is not None:
             device.connect()
-        vault = create_store(configuration.store_path, settings, provider)
-        try:
+        with closing(create_store(configuration.store_path, settings, provider)) as vault:
             result = _fill(vault, configuration, tenant, now, provider.warning)
-        finally:
-            vault.close()
+            if sharing is not None:
+                result = _hand_out(result, sharing, shares, vault.store.store_id, configuration)
     (configuration.directory / FILE).write_text(configuration.to_toml())
     return result
+
+
+def _hand_out(
+    result: Initialised,
+    sharing: Sharing,
+    shares: Sequence[SecretBytes],
+    store_id: bytes,
+    configuration: Configuration,
+) -> Initialised:
+    """With the shares in files, wrapped to their holders; or in clear."""
+    wrapped = sharing.hand_out(shares, store_id)
+    if not wrapped:
+        return replace(result, shares=tuple(shares))
+    directory = configuration.directory / SHARES
+    directory.mkdir(mode=0o700)
+    paths = tuple(directory / f"share-{share.header.number}.json" for share in wrapped)
+    for path, share in zip(paths, wrapped, strict=True):
+        path.write_bytes(share.to_bytes() + b"\n")
+    return replace(result, share_files=paths)
 
 
 def _fill(
@@ -115,6 +144,7 @@ def _fill(
         paths = [directory / credentials_name(grant) for grant in (operator, administrator)]
         for grant, path in zip((operator, administrator), paths, strict=True):
             first_credentials(parts, grant, path, ACTION, now)
+        ServerCertificates(configuration, parts, lambda: now).keep()
     root_file = configuration.directory / IDENTITY_ROOT
     with root.private_key_pem(None) as key:
         _write_secret(root_file, key.reveal() + root.certificate_pem())

@@ -7,17 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from time import monotonic_ns
 
-from blindfold.secret import SecretBytes
 from kms.audit.authenticated_store import AuthenticatedStore
 from kms.crypto.device.device import Device
-from kms.crypto.root_of_trust.interface import RootOfTrust
-from kms.crypto.root_of_trust.keyfile import Keyfile
-from kms.crypto.root_of_trust.passphrase import Passphrase
-from kms.crypto.root_of_trust.pkcs11 import Pkcs11
-from kms.errors import ConfigError
 from kms.identity.certificates import Authenticator
 from kms.identity.revocation import DenyList
-from kms.main.configuration import PKCS11, Configuration
 from kms.model.audit_event import AuditEvent
 from kms.model.rate_limit import Limit
 from kms.model.secret_management_access import NOTHING_ALLOWED, Allowances
@@ -71,8 +64,6 @@ from kms.services.use_budget import UseBudget
 # Events that wait to be looked at for alerts. Above it the oldest are passed over: the audit trail has them.
 MAX_OBSERVED = 20_000
 
-ReadPassphrase = Callable[[], SecretBytes]
-
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -119,22 +110,6 @@ class Parts:
     backups: Backups
     restores: Restores
     observed: deque[AuditEvent]
-
-
-def root_of_trust(
-    configuration: Configuration, read_passphrase: ReadPassphrase, device: Device | None = None
-) -> RootOfTrust:
-    """The configured provider; the passphrase is asked for only if it is needed.
-
-    `device` is the configuration's. Raises `ConfigError` if it is needed and not there.
-    """
-    if configuration.root_of_trust == PKCS11:
-        if device is None:
-            raise ConfigError("the root of trust is a device, and there is none")
-        return Pkcs11(device)
-    if configuration.root_of_trust == "keyfile":
-        return Keyfile(configuration.keyfile_path)
-    return Passphrase(read_passphrase())
 
 
 def assemble(

@@ -4,25 +4,21 @@ Leaf certificates last 24 hours: whoever was away longer, or lost a key, begins 
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kms.audit.authenticated_store import open_store
 from kms.errors import NotFound
 from kms.identity.grant import Grant
 from kms.main.configuration import Configuration
-from kms.main.device import device_of
 from kms.main.initialising import first_credentials
-from kms.main.parts import Parts, ReadPassphrase, assemble, root_of_trust
+from kms.main.parts import Parts, assemble
+from kms.main.root_material import Material, open_vault
 from kms.model.names import Identity, IdentityName, TenantName
 from kms.model.records import IdentityRecord
 from kms.services.granting import grant_of
 from kms.services.tenant_states import check_not_destroyed
 from kms.services.tenants import first_administrator
-from kms.storage.checkpoint_file import CheckpointFile
-from kms.storage.sqlite import Settings
 
 ACTION = "Kms.RecoverIdentity"
 
@@ -36,24 +32,18 @@ class Recovered:
 
 
 def recover_identity(
-    configuration: Configuration, identity: Identity, directory: Path, read_passphrase: ReadPassphrase
+    configuration: Configuration, identity: Identity, directory: Path, material: Material
 ) -> Recovered:
     """Issue a certificate for an identity the store knows, with what was granted to it last.
 
     The server must be stopped: the store is held by one process. The audit chain records it. Raises
     `NotFound` for an unknown identity, `ConfigError` while the server runs, `StoreTampered`.
     """
-    settings = Settings(CheckpointFile(configuration.checkpoint_file))
-    with device_of(configuration) as device:
-        provider = root_of_trust(configuration, read_passphrase, device)
-        with (
-            closing(open_store(configuration.store_path, settings, provider)) as vault,
-            ThreadPoolExecutor(1) as workers,
-        ):
-            parts = assemble(vault, workers)
-            grant = _known(parts, identity)
-            first_credentials(parts, grant, directory, ACTION, datetime.now(UTC))
-            return Recovered(grant, directory)
+    with open_vault(configuration, material) as vault, ThreadPoolExecutor(1) as workers:
+        parts = assemble(vault, workers)
+        grant = _known(parts, identity)
+        first_credentials(parts, grant, directory, ACTION, datetime.now(UTC))
+        return Recovered(grant, directory)
 
 
 def _known(parts: Parts, identity: Identity) -> Grant:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from kms.main.parts import Parts
 from kms.main.status import StatusReport
+from kms.main.unlocking import NotLocked
 from kms.scheduler import Scheduler
 from kms.server.servicers import Servicer
 from kms.server.servicers.audit import AuditServicer
@@ -24,6 +25,30 @@ from kms.server.servicers.secret_policies import SecretPolicyServicer
 from kms.server.servicers.status import StatusServicer
 from kms.server.servicers.tenants import TenantServicer
 from kms.server.servicers.trusted_authorities import TrustedAuthorityServicer
+from kms.server.servicers.unlock import UnlockServicer
+
+# The full names of those of the listener that requires client certificates.
+SERVICES = tuple(
+    servicer.SERVICE
+    for servicer in (
+        StatusServicer,
+        TenantServicer,
+        NamespaceServicer,
+        IdentityServicer,
+        JwtIssuerServicer,
+        TrustedAuthorityServicer,
+        SecretPolicyServicer,
+        KmsPolicyServicer,
+        PrefixSetServicer,
+        KeyServicer,
+        ImportServicer,
+        CryptoServicer,
+        BlindfoldServicer,
+        AuditServicer,
+        RateLimitServicer,
+        BackupServicer,
+    )
+)
 
 
 def main_servicers(parts: Parts, scheduler: Scheduler, status: StatusReport) -> Sequence[Servicer]:
@@ -50,5 +75,8 @@ def main_servicers(parts: Parts, scheduler: Scheduler, status: StatusReport) -> 
 
 
 def enrolment_servicers(parts: Parts) -> Sequence[Servicer]:
-    """Of the listener that does nothing but enrol."""
-    return (EnrolmentServicer(parts.identities, parts.jwt_enrolment),)
+    """Of the listener that asks for no certificate."""
+    return (
+        EnrolmentServicer(parts.identities, parts.jwt_enrolment),
+        UnlockServicer(NotLocked(parts.vault)),
+    )

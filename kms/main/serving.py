@@ -5,31 +5,35 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from enum import Enum
 from importlib.metadata import version
+from types import MappingProxyType
 
-from kms.audit.authenticated_store import AuthenticatedStore, open_store
-from kms.client.credentials import generate_key_pair
+from kms.audit.authenticated_store import read_record
 from kms.crypto.device.device import Device
-from kms.crypto.root_of_trust.interface import RootOfTrust
+from kms.crypto.root_of_trust.shamir import Shamir
 from kms.crypto.self_test import run_self_test
 from kms.external.endpoint import trusting
 from kms.external.https import HttpsReader
-from kms.identity.csr import verify_csr
-from kms.main.configuration import Configuration
+from kms.main.configuration import Configuration, with_ports
 from kms.main.device import device_of, device_warning
-from kms.main.parts import Parts, ReadPassphrase, assemble, root_of_trust
+from kms.main.locked_serving import serve_locked
+from kms.main.parts import Parts, assemble
 from kms.main.process_memory import memory_warnings, protect_process_memory
+from kms.main.root_material import Material, root_of_trust
+from kms.main.server_certificates import ServerCertificates
 from kms.main.servicers import enrolment_servicers, main_servicers
 from kms.main.status import StatusReport
+from kms.main.unlocking import Lock, Unlocked
 from kms.main.watching import Watch
 from kms.model.audit_event import AuditEvent
 from kms.model.chain import timestamp
+from kms.model.lock_status import UNLOCK_NAME
 from kms.model.random_ids import RandomIds
-from kms.model.validity import Validity
 from kms.scheduler import Generate, Scheduler, generate
 from kms.server.app import App, Listener, Ports
 from kms.server.call import acknowledge
@@ -37,17 +41,27 @@ from kms.server.interceptors.authentication import Authentication, require_tls_1
 from kms.server.interceptors.call_path import Begin
 from kms.server.interceptors.forwarding import Forwarding, UnbelievedHeaders
 from kms.server.interceptors.rate_limit import RateLimit
-from kms.server.tls import ServerCertificate, enrolment_credentials, main_credentials
+from kms.server.tls import enrolment_credentials, main_credentials
 from kms.storage.checkpoint_file import CheckpointFile
-from kms.storage.sqlite import Settings
+from kms.storage.sqlite import LockedStore, Settings
 
 STOP_GRACE = 10.0
+LOCKED_WARNING = (
+    "The server is locked: it serves nothing until its operators give their shares (kms operator unlock)."
+)
 
 _log = logging.getLogger(__name__)
 
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+class Ending(Enum):
+    """Why serving ended."""
+
+    STOPPED = "stopped"
+    LOCKED = "locked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +74,15 @@ class Served:
 
 async def serve(
     configuration: Configuration,
-    read_passphrase: ReadPassphrase,
+    material: Material,
     *,
     accept_rollback: bool = False,
     on_ready: Callable[[Served], None] = lambda served: None,
-) -> None:
-    """Serve until SIGTERM or SIGINT, then finish the calls in flight and close the store.
+) -> Ending:
+    """Serve until SIGTERM or SIGINT, or until an operator locks the server; finish the calls in flight.
 
-    Raises `SelfTestFailed`, `ConfigError`, `StoreTampered` (a rolled-back store too), `Unavailable`.
+    Where the root of trust is shares and nobody is there to give them, the server is locked at first. Raises
+    `SelfTestFailed`, `ConfigError`, `StoreTampered` (a rolled-back store too), `Unavailable`.
     """
     protect_process_memory()
     run_self_test()
@@ -75,32 +90,71 @@ async def serve(
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    with device_of(configuration) as device:
-        provider = root_of_trust(configuration, read_passphrase, device)
-        await _serve(configuration, provider, device, stop, accept_rollback, on_ready)
-
-
-async def _serve(
-    configuration: Configuration,
-    provider: RootOfTrust,
-    device: Device | None,
-    stop: asyncio.Event,
-    accept_rollback: bool,
-    on_ready: Callable[[Served], None],
-) -> None:
-    loop = asyncio.get_running_loop()
     settings = Settings(
         CheckpointFile(configuration.checkpoint_file), deliver=lambda act: _deliver(loop, act)
     )
-    vault = await asyncio.to_thread(
-        open_store, configuration.store_path, settings, provider, accept_rollback=accept_rollback
-    )
+    with device_of(configuration) as device:
+        locked = await asyncio.to_thread(LockedStore.open, configuration.store_path)
+        try:
+            if is_locked := _waits_for_shares(locked, material):
+                lock = Lock(locked, settings, accept_rollback=accept_rollback)
+                unlocked, configuration = await _serve_locked(configuration, lock, stop, on_ready)
+            else:
+                provider = root_of_trust(configuration, read_record(locked), material, device)
+                unlocked = await asyncio.to_thread(
+                    Unlocked.by, provider, locked, settings, accept_rollback=accept_rollback
+                )
+        except BaseException:
+            locked.close()
+            raise
+        if unlocked is None:
+            locked.close()
+            return Ending.STOPPED
+        heard = _unheard if is_locked else on_ready
+        return await _serve_unlocked(configuration, unlocked, device, stop, heard)
+
+
+def _waits_for_shares(locked: LockedStore, material: Material) -> bool:
+    return read_record(locked).provider == Shamir.provider and material.read_shares is None
+
+
+def _unheard(served: Served) -> None:
+    """Where it listens was told when it was locked."""
+
+
+async def _serve_locked(
+    configuration: Configuration, lock: Lock, stop: asyncio.Event, on_ready: Callable[[Served], None]
+) -> tuple[Unlocked | None, Configuration]:
+    """What was unlocked, if it was, and the configuration with the ports as they are."""
+    found: list[Ports] = []
+
+    def announce(ports: Ports) -> None:
+        found.append(ports)
+        on_ready(Served(ports, [LOCKED_WARNING, *memory_warnings()]))
+
+    unlocked = await serve_locked(configuration, lock, stop, announce)
+    return unlocked, with_ports(configuration, found[0])
+
+
+async def _serve_unlocked(
+    configuration: Configuration,
+    unlocked: Unlocked,
+    device: Device | None,
+    stop: asyncio.Event,
+    on_ready: Callable[[Served], None],
+) -> Ending:
+    vault = unlocked.vault
     try:
         with ThreadPoolExecutor(os.cpu_count() or 1, "kms-worker") as workers:
             missing = await asyncio.to_thread(device_warning, device)
-            warnings = [text for text in (provider.warning, *memory_warnings(), missing) if text]
-            await _run(
-                configuration, vault, workers, device, stop, lambda ports: on_ready(Served(ports, warnings))
+            warnings = [text for text in (vault.warning, *memory_warnings(), missing) if text]
+            return await _run(
+                configuration,
+                unlocked,
+                workers,
+                device,
+                stop,
+                lambda ports: on_ready(Served(ports, warnings)),
             )
     finally:
         await asyncio.to_thread(vault.close)
@@ -116,16 +170,16 @@ def _deliver(loop: asyncio.AbstractEventLoop, act: Callable[[], None]) -> None:
 
 async def _run(
     configuration: Configuration,
-    vault: AuthenticatedStore,
+    unlocked: Unlocked,
     workers: ThreadPoolExecutor,
     device: Device | None,
     stop: asyncio.Event,
     on_ready: Callable[[Ports], None],
-) -> None:
+) -> Ending:
     parts = assemble(
-        vault,
+        unlocked.vault,
         workers,
-        configuration.dns_names,
+        (*configuration.dns_names, UNLOCK_NAME),
         configuration.platform_limits,
         issuer_hosts=configuration.jwt_issuer_hosts,
         fetch=HttpsReader(configuration.jwt_issuer_hosts, trusting(configuration.jwt_issuer_ca_file)),
@@ -134,10 +188,11 @@ async def _run(
         device=device,
     )
     scheduler = make_scheduler(parts, utc_now)
-    status = StatusReport(parts.guard, configuration, vault, parts.repository, utc_now())
+    status = StatusReport(parts.guard, unlocked.vault, parts.repository, utc_now())
     watch = Watch(configuration, parts, lambda: status.ready)
     app = build_app(configuration, parts, scheduler, status, watch.observers)
-    await _record(parts, "Kms.Start")
+    parts.observed.extend(unlocked.events)
+    await _record(parts, "Kms.Start", {"root_of_trust": unlocked.vault.provider})
     ports = await app.start()
     _spare_the_collector()
     background = asyncio.create_task(_in_background(scheduler, watch))
@@ -160,6 +215,7 @@ async def _run(
         await parts.refusals.flush(timestamp(utc_now()))
         await watch.stop()
         await _record(parts, "Kms.Stop")
+    return Ending.STOPPED
 
 
 async def _in_background(scheduler: Scheduler, watch: Watch) -> None:
@@ -209,6 +265,7 @@ def build_app(
 ) -> App:
     """All listeners, not started. `now` is the clock of the calls."""
     certificates = ServerCertificates(configuration, parts, utc_now)
+    certificates.keep()
     limit = RateLimit(parts.rate_limits)
     authentication = Authentication(parts.authenticator.authenticate)
     rules = configuration.proxy_rules
@@ -243,44 +300,7 @@ def build_app(
     )
 
 
-class ServerCertificates:
-    """The server's own certificate, and whose it accepts.
-
-    Issued anew at two thirds of its life, and when the KMS's authorities change.
-    """
-
-    def __init__(self, configuration: Configuration, parts: Parts, now: Callable[[], datetime]) -> None:
-        self._names = configuration.server_names
-        self._own = parts.identity_trust
-        self._trust = parts.corporate_trust
-        self._now = now
-        self._others = self._trust.certificates_pem()
-        self._standing = self._own.current()
-        self._certificate, self._validity = self._issue()
-
-    def __call__(self) -> ServerCertificate:
-        """The one to show now; the same object until it is replaced."""
-        others, self._others = self._others, self._trust.certificates_pem()
-        standing = self._own.current()
-        if self._validity.renewal_due(self._now()) or standing is not self._standing:
-            self._standing = standing
-            self._certificate, self._validity = self._issue()
-        elif others is not self._others:
-            self._certificate = replace(self._certificate, client_authorities_pem=self._authorities())
-        return self._certificate
-
-    def _authorities(self) -> bytes:
-        """What client certificates may come from: our own authorities, and those of tenants."""
-        return self._standing.bundle.to_pem() + self._others
-
-    def _issue(self) -> tuple[ServerCertificate, Validity]:
-        pair = generate_key_pair()
-        bundle = self._standing.issuer.issue_server(verify_csr(pair.csr), self._names, self._now())
-        certificate = ServerCertificate(pair.key_pem, bundle.chain_pem, self._authorities())
-        return certificate, Validity(bundle.issued.not_before, bundle.issued.not_after)
-
-
-async def _record(parts: Parts, action: str) -> None:
+async def _record(parts: Parts, action: str, details: Mapping[str, str] = MappingProxyType({})) -> None:
     event = AuditEvent(
         time=timestamp(utc_now()),
         action=action,
@@ -288,6 +308,6 @@ async def _record(parts: Parts, action: str) -> None:
         tenant="",
         resource="",
         decision="ALLOW",
-        details={"version": version("blindfold-kms")},
+        details={"version": version("blindfold-kms"), **details},
     )
     await parts.guard.commit([], [event])

@@ -4,7 +4,7 @@ from datetime import datetime
 from importlib.metadata import version
 
 from kms.audit.authenticated_store import AuthenticatedStore
-from kms.main.configuration import PKCS11, Configuration
+from kms.main.configuration import PKCS11
 from kms.model.records import TenantRecord
 from kms.model.server_status import Grade, ServerStatus, StoreStatus
 from kms.model.tenant_lifecycle import TenantState
@@ -14,7 +14,12 @@ from kms.services.repository import Repository
 from kms.storage.schema import STEPS
 
 GET_STATUS = Action("GetStatus", "status.get")
-_GRADES = {"keyfile": Grade.DEVELOPMENT, "passphrase": Grade.PRODUCTION, PKCS11: Grade.PRODUCTION}
+_GRADES = {
+    "keyfile": Grade.DEVELOPMENT,
+    "passphrase": Grade.PRODUCTION,
+    "shamir": Grade.PRODUCTION,
+    PKCS11: Grade.PRODUCTION,
+}
 
 
 class StatusReport:
@@ -23,13 +28,11 @@ class StatusReport:
     def __init__(
         self,
         guard: Guard,
-        configuration: Configuration,
         vault: AuthenticatedStore,
         repository: Repository,
         start: datetime,
     ) -> None:
         self._guard = guard
-        self._provider = configuration.root_of_trust
         self._vault = vault
         self._repository = repository
         self._start = start
@@ -48,8 +51,8 @@ class StatusReport:
             start_time=self._start,
             ready=self.ready,
             locked=False,
-            root_of_trust=self._provider,
-            grade=_GRADES[self._provider],
+            root_of_trust=self._vault.provider,
+            grade=_GRADES[self._vault.provider],
             store=StoreStatus("sqlite", len(STEPS), store.last_event(), time),
             tenant_count=sum(
                 tenant.record.state != TenantState.DESTROYED for tenant in self._repository.all(TenantRecord)

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kms.audit.authenticated_store import store_keys, unlock_keys
+from kms.audit.authenticated_store import read_record, store_keys, unlock_keys
 from kms.main.configuration import Configuration
 from kms.main.device import device_of
-from kms.main.parts import ReadPassphrase, root_of_trust
+from kms.main.root_material import Material, root_of_trust
 from kms.model.finding import Finding
 from kms.services.store_check import StoreCheck
 from kms.storage.checkpoint_file import CheckpointFile
@@ -28,7 +28,7 @@ class Verified:
     faults: int
 
 
-def verify_store(configuration: Configuration, read_passphrase: ReadPassphrase, begin: Begin) -> Verified:
+def verify_store(configuration: Configuration, material: Material, begin: Begin) -> Verified:
     """Look at all of it. `begin` is told how much there is, and gives what hears of progress.
 
     Raises `ConfigError` where there is no store, `StoreTampered` where the store cannot be read as one, or
@@ -47,7 +47,7 @@ def verify_store(configuration: Configuration, read_passphrase: ReadPassphrase, 
         device_of(configuration) as device,
         inspecting(configuration.store_path, CheckpointFile(configuration.checkpoint_file)) as store,
     ):
-        provider = root_of_trust(configuration, read_passphrase, device)
+        provider = root_of_trust(configuration, read_record(store), material, device)
         record, keys, signer = unlock_keys(store, provider)
         sizes = store.sizes()
         advance = begin(sizes.rows + sizes.events + sizes.checkpoints)

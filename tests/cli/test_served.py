@@ -13,16 +13,14 @@ import pytest
 from house import ADMIN, NOWHERE, House
 
 from cli.exit_codes import ExitCode
-from kms.audit.authenticated_store import open_store
 from kms.client.credentials import read_credentials
 from kms.identity.grant import Grant
 from kms.identity.spiffe import parse_identity_name
 from kms.main.configuration import Configuration
 from kms.main.initialising import first_credentials
-from kms.main.parts import assemble, root_of_trust
+from kms.main.parts import assemble
+from kms.main.root_material import Material, open_vault
 from kms.services.tenants import ADMIN_ROLES
-from kms.storage.checkpoint_file import CheckpointFile
-from kms.storage.sqlite import Settings
 
 HOUR = timedelta(hours=1)
 
@@ -30,16 +28,11 @@ HOUR = timedelta(hours=1)
 def issue(house: House, name: str, age: timedelta) -> Path:
     """Credentials of the administrator, issued some time ago; the server must be stopped."""
     configuration = Configuration.load(house.data)
-    settings = Settings(CheckpointFile(configuration.checkpoint_file))
-    provider = root_of_trust(configuration, lambda: pytest.fail("asked for a passphrase"))
-    vault = open_store(configuration.store_path, settings, provider)
-    try:
-        with ThreadPoolExecutor(1) as workers:
-            parts = assemble(vault, workers)
-            grant = Grant(parse_identity_name(ADMIN), roles=ADMIN_ROLES)
-            first_credentials(parts, grant, house.path / name, "Kms.Init", datetime.now(UTC) - age)
-    finally:
-        vault.close()
+    material = Material(lambda: pytest.fail("asked for a passphrase"))
+    with open_vault(configuration, material) as vault, ThreadPoolExecutor(1) as workers:
+        parts = assemble(vault, workers)
+        grant = Grant(parse_identity_name(ADMIN), roles=ADMIN_ROLES)
+        first_credentials(parts, grant, house.path / name, "Kms.Init", datetime.now(UTC) - age)
     return house.path / name
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from kms.authz.roles import ROLES
 from kms.errors import Denied
-from kms.identity.authority import MAX_LEAF_LIFE
+from kms.identity.authority import MAX_LEAF_LIFE, UNLOCK_LIFE
 from kms.main import configuration, initialising
 from kms.model.caller import Caller
 from kms.model.names import OperatorName, TenantName
@@ -22,7 +22,7 @@ SPEC = (ROOT / "docs/spec/blindfold.md").read_text(encoding="utf-8")
 MEMORY_OF_PROCESS = (ROOT / "kms/main/process_memory.py").read_text(encoding="utf-8")
 # Nobody has this role in a tenant by himself: it says which keys one may use, not who may open.
 ENROLMENTS = "ENROL 600/minute burst 100 by address"
-PROVIDERS = ("keyfile", "passphrase", "pkcs11")
+PROVIDERS = ("keyfile", "passphrase", "shamir", "pkcs11")
 NOT_AN_ATTACKER = {"key-user"}
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 OPERATOR = Caller(OperatorName("olga"), "spiffe://kms.test/operator/olga", (), roles=frozenset({"operator"}))
@@ -51,7 +51,8 @@ def test_identity_administrators_do_not_write_policies_and_operators_are_outside
         ("its certificate ends (24 hours at most", hours(MAX_LEAF_LIFE) == 24),
         ("until the delegation ends (90 days at most)", document_signing.DELEGATION_LIFE.days == 90),
         ("destroy one in less than 24 hours", hours(blindfold_keys.MIN_DELAY) == 24),
-        ("A passphrase and a key in a device", configuration.PROVIDERS == PROVIDERS),
+        ("are a passphrase, shares of which any k of n do, and", configuration.PROVIDERS == PROVIDERS),
+        ("pose as the locked server for 30 days at most", UNLOCK_LIFE.days == 30),
         ("`identity-root.pem`", initialising.IDENTITY_ROOT == "identity-root.pem"),
         ("By default enrolments are limited, by address", configuration.RATE_LIMITS == (ENROLMENTS,)),
         ("switches core files off", "RLIMIT_CORE" in MEMORY_OF_PROCESS),

@@ -217,8 +217,9 @@ def test_no_call_of_the_unknown_reaches_a_servicer(
     assert watched.main.reached == []
 
 
-def test_enrolment_listener_serves_enrolment_alone(watched: WatchedKms, tmp_path: Path) -> None:
-    assert {path.split("/")[1] for path in watched.enrolment.methods} == {"kms.v1.EnrolmentService"}
+def test_enrolment_listener_serves_what_strangers_may_call_alone(watched: WatchedKms, tmp_path: Path) -> None:
+    served = {path.split("/")[1] for path in watched.enrolment.methods}
+    assert served == {"kms.v1.EnrolmentService", "kms.v1.UnlockService"}
     root = read_credentials(watched.kms.credentials("admin")).ca_pem
     with open_enrolment_channel(watched.kms.enrolment_target, root) as channel:
         outcomes = {
@@ -230,7 +231,7 @@ def test_enrolment_listener_serves_enrolment_alone(watched: WatchedKms, tmp_path
     assert watched.enrolment.reached == []
 
 
-def test_enrolment_s_methods_are_not_on_the_main_listener(watched: WatchedKms) -> None:
+def test_methods_for_strangers_are_not_on_the_main_listener(watched: WatchedKms) -> None:
     with open_channel(watched.kms.target, watched.kms.credentials("admin")) as channel:
         for method in watched.enrolment.methods.values():
             [attempt] = attempts(method, ())

@@ -88,7 +88,7 @@ def watched_kms(directory: Path) -> Iterator[WatchedKms]:
 
     def make_app(configuration: Configuration, parts: Parts, now: Callable[[], datetime]) -> App:
         scheduler = make_scheduler(parts, now)
-        status = StatusReport(parts.guard, configuration, parts.vault, parts.repository, datetime.now(UTC))
+        status = StatusReport(parts.guard, parts.vault, parts.repository, datetime.now(UTC))
         return build_app(configuration, parts, scheduler, status, now=now)
 
     with pytest.MonkeyPatch.context() as patch:

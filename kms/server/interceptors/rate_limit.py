@@ -6,13 +6,14 @@ from typing import Protocol
 from kms.model.rate_limit import OperationClass
 from kms.server.call import Call
 from kms.services.rate_limits import Requester
-from protos.kms.v1 import crypto_service_pb2
+from protos.kms.v1 import crypto_service_pb2, unlock_service_pb2
 
 _READ_VERBS = (
     *("Check", "Explain", "ExportAuditEvents", "Fetch", "Get", "List", "Review", "Server", "Simulate"),
     *("Validate", "Watch"),
 )
 _CRYPTO = f"/{crypto_service_pb2.DESCRIPTOR.services_by_name['CryptoService'].full_name}/"
+_UNLOCK = f"/{unlock_service_pb2.DESCRIPTOR.services_by_name['UnlockService'].full_name}/"
 # Each element of a blind evaluation is a unit (docs/spec/blindfold.md, "Opening"), like an item of a batch.
 _ITEMS = {"EvaluateBlinded": "elements"}
 _ITEMS_OF_BATCH = "requests"
@@ -51,7 +52,7 @@ def _charge(method: str) -> tuple[OperationClass, str]:
 def operation_class(method: str) -> OperationClass:
     """The class of a method, given by its full path."""
     verb = method.rpartition("/")[2]
-    if verb.startswith("Enrol"):
+    if verb.startswith("Enrol") or method.startswith(_UNLOCK):
         return OperationClass.ENROL
     if verb == "EvaluateBlinded":
         return OperationClass.OPEN

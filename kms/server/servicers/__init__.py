@@ -1,6 +1,6 @@
 """One servicer for each service. A method converts, calls one function, and converts back."""
 
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import grpc
 
@@ -8,7 +8,8 @@ import grpc
 class Servicer(Protocol):
     """What an application needs of a servicer. `SERVICE` is its full name, such as `kms.v1.StatusService`."""
 
-    SERVICE: ClassVar[str]
+    @property
+    def SERVICE(self) -> str: ...
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register the methods with a server that has not started."""

@@ -53,7 +53,7 @@ class ServerStatus(_message.Message):
     ready: _builtins.bool
     """Whether it serves every call now."""
     locked: _builtins.bool
-    """Whether it waits for its root of trust to be unlocked."""
+    """Always false: a locked server does not answer this."""
     tenant_count: _builtins.int
     """Tenants of the platform; nothing that tells one tenant's load."""
     @_builtins.property

@@ -47,7 +47,7 @@ class StatusServiceServicer:
     """
 
     def GetStatus(self, request, context):
-        """Answers also while the server is locked.
+        """While the server is locked it is refused like the rest: UnlockService.GetLockStatus tells of that.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,7 +34,7 @@ class StatusServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> StatusServiceAsyncStub: ...
     GetStatus: _grpc.UnaryUnaryMultiCallable[_status_service_pb2.GetStatusRequest, _status_service_pb2.ServerStatus]
-    """Answers also while the server is locked."""
+    """While the server is locked it is refused like the rest: UnlockService.GetLockStatus tells of that."""
 
 @_typing.type_check_only
 class StatusServiceAsyncStub(StatusServiceStub):
@@ -42,7 +42,7 @@ class StatusServiceAsyncStub(StatusServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetStatus: _aio.UnaryUnaryMultiCallable[_status_service_pb2.GetStatusRequest, _status_service_pb2.ServerStatus]  # type: ignore[assignment]
-    """Answers also while the server is locked."""
+    """While the server is locked it is refused like the rest: UnlockService.GetLockStatus tells of that."""
 
 class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
     """The state of the server, for platform operators."""
@@ -53,6 +53,6 @@ class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _status_service_pb2.GetStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_status_service_pb2.ServerStatus, _abc.Awaitable[_status_service_pb2.ServerStatus]]:
-        """Answers also while the server is locked."""
+        """While the server is locked it is refused like the rest: UnlockService.GetLockStatus tells of that."""
 
 def add_StatusServiceServicer_to_server(servicer: StatusServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
