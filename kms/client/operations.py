@@ -127,7 +127,8 @@ class Decrypt(Request[Decrypted]):
 class ReEncrypt(Request[ReEncrypted]):
     """To the primary version of `destination`, or of the same key. `destination_aad` is not taken from `aad`.
 
-    All in one batch have the same destination.
+    A raw ciphertext, as nonce || ciphertext || tag, is asked of its version. All in one batch have the same
+    destination.
     """
 
     ciphertext: bytes

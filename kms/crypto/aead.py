@@ -64,6 +64,13 @@ class AeadKey(LoadedKey):
         return self.unseal(nonce, ciphertext + tag, aad)
 
 
+def split_raw(data: bytes) -> RawCiphertext:
+    """Of nonce || ciphertext || tag. Raises `InvalidField` for fewer bytes than nonce and tag have."""
+    if len(data) < NONCE_SIZE + TAG_SIZE:
+        raise InvalidField("ciphertext", f"must have {NONCE_SIZE} bytes of nonce and {TAG_SIZE} of tag")
+    return RawCiphertext(data[:NONCE_SIZE], data[NONCE_SIZE:-TAG_SIZE], data[-TAG_SIZE:])
+
+
 def check_raw(nonce: bytes, ciphertext: bytes, tag: bytes, aad: bytes) -> None:
     """Raise `InvalidField` or `LimitExceeded` for what no raw ciphertext can be."""
     if len(nonce) != NONCE_SIZE:

@@ -6,10 +6,10 @@ batch is made into is a tuple: it costs half of what a frozen dataclass does.
 
 import secrets
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from kms.crypto import ciphertext as envelope
-from kms.crypto.aead import AeadKey, RawCiphertext
+from kms.crypto.aead import AeadKey, RawCiphertext, split_raw
 from kms.crypto.ciphertext import DeviceVersionCipher, VersionCipher
 from kms.crypto.device.keys import DeviceAeadKey, DeviceMacKey, DeviceOaepKey, DevicePssKey, Pending
 from kms.crypto.key_handle import expect
@@ -30,7 +30,7 @@ Act = Callable[[KeyUse], bytes | Pending[bytes]]
 DATA_KEY_SIZES = (16, 32, 64)
 
 
-def _operation(name: str, action: str, *purposes: Purpose, **more: bool) -> Operation:
+def _operation(name: str, action: str, *purposes: Purpose, **more: Any) -> Operation:
     return Operation(name, action, frozenset(purposes), **more)
 
 
@@ -39,7 +39,18 @@ _OAEP, _PSS, _MAC = Purpose.ASYMMETRIC_DECRYPT, Purpose.ASYMMETRIC_SIGN, Purpose
 
 ENCRYPT = _operation("ENCRYPT", "Encrypt", _CIPHER, is_new=True, draws_nonce=True)
 DECRYPT = _operation("DECRYPT", "Decrypt", _CIPHER, is_new=False)
-REENCRYPT_FROM = _operation("REENCRYPT_FROM", "ReEncrypt", _CIPHER, is_new=False, is_named=True)
+REENCRYPT_FROM = _operation(
+    *("REENCRYPT_FROM", "ReEncrypt", _CIPHER),
+    is_new=False,
+    is_named=True,
+    unless="; of a raw ciphertext, name the version",
+)
+REENCRYPT_RAW_FROM = _operation(
+    *("REENCRYPT_FROM", "ReEncrypt", _RAW),
+    is_new=False,
+    is_named=True,
+    unless=" of a version: its ciphertexts say theirs",
+)
 REENCRYPT_TO = _operation("REENCRYPT_TO", "ReEncrypt", _CIPHER, is_new=True, draws_nonce=True, is_named=True)
 DATA_KEY = _operation("GENERATE_DATA_KEY", "GenerateDataKey", _CIPHER, is_new=True, draws_nonce=True)
 RAW_ENCRYPT = _operation("RAW_ENCRYPT", "RawEncrypt", _RAW, is_new=True, draws_nonce=True)
@@ -92,7 +103,10 @@ class Plain(NamedTuple):
 
 
 class Sealed(NamedTuple):
-    """To decrypt. An AES ciphertext names its version itself; for OAEP 0 is the primary."""
+    """To decrypt. An AES ciphertext names its version itself; for OAEP 0 is the primary.
+
+    With a version, an AES ciphertext is a raw one, to be moved: nonce || ciphertext || tag.
+    """
 
     ciphertext: bytes
     aad: bytes = b""
@@ -149,9 +163,11 @@ class Cryptography:
     ) -> Results[tuple[KeyVersionName, Made]]:
         """From one key, version and AAD to another; the plaintext stays here. Each pair ends in the new AAD.
 
-        Both keys' policies are asked, the source's first.
+        Raw ciphertexts are moved too. Both keys' policies are asked, the source's first.
         """
-        opened = await self._opened(call, source, REENCRYPT_FROM, [sealed for sealed, _ in items])
+        sealed = [item for item, _ in items]
+        raw = any(item.version for item in sealed)
+        opened = await self._opened(call, source, REENCRYPT_RAW_FROM if raw else REENCRYPT_FROM, sealed)
         good = {number: made for number, made in enumerate(opened) if isinstance(made, Made)}
         results: Results[tuple[KeyVersionName, Made]] = [
             made if isinstance(made, KmsError) else WrongState("was not reached") for made in opened
@@ -280,25 +296,8 @@ class Cryptography:
     async def _opened(
         self, call: Call, key: KeyName, operation: Operation, items: Sequence[Sealed]
     ) -> Results[Made]:
-        parsed = [_parsed(item.ciphertext) for item in items]
-
-        def make(part: envelope.Ciphertext | KmsError, aad: bytes) -> Act:
-            def act(use: KeyUse) -> bytes | Pending[bytes]:
-                if isinstance(part, KmsError):
-                    raise part
-                return _cipher(use).decrypt(part, aad)
-
-            return act
-
-        work = [
-            Item(
-                _made(make(part, item.aad)),
-                item.aad,
-                0 if isinstance(part, KmsError) else part.version,
-                item.allow_compromised,
-            )
-            for item, part in zip(items, parsed, strict=True)
-        ]
+        opening = _opening_raw if operation is REENCRYPT_RAW_FROM else _opening
+        work = [opening(item) for item in items]
         return await self._operations.run(call, key, operation, work)
 
     async def _run_messages(
@@ -327,6 +326,27 @@ def _made(act: Act) -> Callable[[KeyUse], Made | Pending[Made]]:
 
 def _encrypting(item: Plain) -> Item[Made]:
     return Item(_made(lambda use: _cipher(use).encrypt(item.plaintext, item.aad)), item.aad)
+
+
+def _opening(item: Sealed) -> Item[Made]:
+    part = _parsed(item.ciphertext)
+
+    def act(use: KeyUse) -> bytes | Pending[bytes]:
+        if isinstance(part, KmsError):
+            raise part
+        return _cipher(use).decrypt(part, item.aad)
+
+    version = 0 if isinstance(part, KmsError) else part.version
+    return Item(_made(act), item.aad, version, item.allow_compromised)
+
+
+def _opening_raw(item: Sealed) -> Item[Made]:
+    def act(use: KeyUse) -> bytes | Pending[bytes]:
+        if not item.version:
+            raise InvalidField("name", "must be a version: a raw ciphertext does not say its own")
+        return _raw(use).raw_decrypt(*split_raw(item.ciphertext), item.aad)
+
+    return Item(_made(act), item.aad, item.version, item.allow_compromised)
 
 
 def _public_key(use: KeyUse) -> PublicKey:

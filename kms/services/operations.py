@@ -45,7 +45,7 @@ class Operation:
 
     `is_named`: events say its name, because another operation is the same method's. `draws_nonce`: each item
     takes one from the version's budget; `in_worker`: it takes long enough to leave the event loop;
-    `many_in_worker`: several of them do.
+    `many_in_worker`: several of them do. `unless` ends what is said of a key for another purpose.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Operation:
     is_named: bool = False
     in_worker: bool = False
     many_in_worker: bool = False
+    unless: str = ""
 
     @property
     def permission(self) -> str:
@@ -204,7 +205,9 @@ class Operations:
     ) -> tuple[KeyUse, str]:
         """Raises `WrongState`."""
         if record.purpose not in operation.purposes:
-            raise WrongState(f"{key} is for {record.purpose}, which does not {operation.action}")
+            raise WrongState(
+                f"{key} is for {record.purpose}, which does not {operation.action}{operation.unless}"
+            )
         number = version or record.primary
         begun = self._handles.begin()
         minimum = record.minimum_encrypt_version if operation.is_new else record.minimum_decrypt_version

@@ -144,6 +144,14 @@ def test_ciphertext_is_moved_to_another_key(client, keys):
     assert {item.name for item in client.batch(keys["aes"], requests)} == {keys["archive-1"]}
 
 
+def test_raw_ciphertexts_are_moved_by_their_version(client, keys):
+    made = client.raw_encrypt(keys["raw"], SECRET, aad=b"a")
+    item = op.ReEncrypt(made.nonce + made.ciphertext + made.tag, b"a", keys["aes"], b"b")
+    for moved in client.batch(made.name, [item] * 2):
+        assert moved.source_name == made.name
+        assert plaintext(client.decrypt(keys["aes"], moved.ciphertext, b"b")) == SECRET
+
+
 @pytest.mark.parametrize("byte_count", [16, 32, 64])
 def test_data_key_is_what_its_ciphertext_decrypts_to(client, keys, byte_count):
     made = client.generate_data_key(keys["aes"], aad=b"a", byte_count=byte_count)

@@ -71,7 +71,7 @@ class CryptoOperations:
             lambda call, source, items, asked: use.re_encrypt(
                 call, source, _destination(asked.destination) or source, items
             ),
-            _to_key,
+            _to_version,
             _resealed,
             _moved,
             of_batch=("destination",),

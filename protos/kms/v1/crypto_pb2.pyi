@@ -226,9 +226,13 @@ class ReEncryptRequest(_message.Message):
     DESTINATION_ADDITIONAL_AUTHENTICATED_DATA_CRC32C_FIELD_NUMBER: _builtins.int
     ALLOW_COMPROMISED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The key that the ciphertext is of. In a batch: empty."""
+    """The key that the ciphertext is of; for a raw ciphertext, which does not say its version, that version. In a
+    batch: empty for the batch's key, or one of its versions.
+    """
     ciphertext: _builtins.bytes
-    """A ciphertext of Encrypt, ReEncrypt or GenerateDataKey."""
+    """A ciphertext of Encrypt, ReEncrypt or GenerateDataKey. Or a raw one of another system, whose key was
+    imported for RAW_ENCRYPT_DECRYPT: 12 bytes of nonce, the ciphertext, 16 bytes of tag.
+    """
     additional_authenticated_data: _builtins.bytes
     """That of the encryption."""
     destination: _builtins.str
