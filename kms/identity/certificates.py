@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
@@ -166,12 +166,11 @@ def verify_leaf(certificate: x509.Certificate, anchors: Sequence[TrustAnchor], n
 
 @dataclass(frozen=True, slots=True)
 class Vouched:
-    """A caller whom another authority vouches for, how long its path holds, and the state it was asked in."""
+    """A caller whom another authority vouches for, how long its path holds, and what that was read from."""
 
     caller: Caller
     validity: Validity
-    authority: str
-    state: int
+    basis: Any
 
 
 class OtherAuthorities(Protocol):

@@ -11,7 +11,7 @@ from kms.identity.corporate import Certificate, CorporateAuthority
 from kms.model.names import TrustedAuthorityName
 from kms.model.records import TrustedAuthorityRecord
 from kms.services.authority_settings import AuthoritySettings
-from kms.services.repository import Repository
+from kms.services.repository import Loaded, Repository
 
 # In nanoseconds. Writes are heard of; a restored tenant's authorities are found by looking again.
 LOOK_AGAIN = 60_000_000_000
@@ -19,10 +19,10 @@ LOOK_AGAIN = 60_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """An authority, and the counter of the row that it was read from."""
+    """An authority, and the row that it was read from."""
 
     authority: CorporateAuthority
-    counter: int
+    row: Loaded[TrustedAuthorityRecord]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class CorporateTrust:
             except Unauthenticated as error:
                 refusal = error
             else:
-                found.append(Vouched(caller, validity, str(read.authority.name), read.counter))
+                found.append(Vouched(caller, validity, read.row))
         if len({item.caller.tenant for item in found}) > 1:
             raise Unauthenticated("the certificate's authority is trusted by two tenants")
         if not found:
@@ -75,8 +75,7 @@ class CorporateTrust:
 
     def is_current(self, vouched: Vouched) -> bool:
         """Whether the row is there, and as it was."""
-        loaded = self._repository.load(TrustedAuthorityRecord, vouched.authority)
-        return loaded is not None and loaded.counter == vouched.state
+        return self._repository.is_current(vouched.basis)
 
     def certificates_pem(self) -> bytes:
         """Of all authorities, for TLS; the same object until they change."""
@@ -101,10 +100,10 @@ class CorporateTrust:
         read: dict[str, _Read] = {}
         for loaded in self._repository.all(TrustedAuthorityRecord):
             known = before.read.get(loaded.name)
-            if known is None or known.counter != loaded.counter:
+            if known is None or known.row != loaded:
                 name = TrustedAuthorityName.parse(loaded.name)
                 authority = AuthoritySettings.of(loaded.record).authority(name, self._trust_domain)
-                known = _Read(authority, loaded.counter)
+                known = _Read(authority, loaded)
             read[loaded.name] = known
         if read == before.read:
             return before

@@ -55,6 +55,8 @@ class JwtEnrolment:
                 raise Unauthenticated(REFUSED)
             settings = IssuerSettings.of(loaded.record)
             keys = await self._keys_of(settings, key_id)
+            if not self._repository.is_current(loaded):
+                continue
             verified = verify_token(token, keys, settings.expected, now)
             grant = _grant(issuer.tenant, settings.admission.admit(verified.claims))
             changes: list[Change] = [loaded.require(), *self._place_of(grant)]

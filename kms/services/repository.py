@@ -123,9 +123,8 @@ class Repository:
         return loaded
 
     def is_current(self, loaded: Loaded[Any]) -> bool:
-        """Whether the row is still the one that was read."""
-        current = self.load(type(loaded.record), loaded.name)
-        return current is not None and current.counter == loaded.counter
+        """Whether the row is still what was read. Counters begin anew where a row is deleted and made."""
+        return self.load(type(loaded.record), loaded.name) == loaded
 
     def scan(self, cls: type[R], prefix: str, after: str = "", limit: int = PAGE) -> list[Loaded[R]]:
         """Rows whose names start with prefix and sort after `after`.

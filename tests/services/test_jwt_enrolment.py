@@ -28,9 +28,11 @@ from kms.errors import (
 from kms.identity.admission import Admission
 from kms.identity.grant import Grant
 from kms.identity.issued import CertificateBundle
+from kms.identity.web_tokens import Jwks, parse_jwks
 from kms.model.names import IdentityName, JwtIssuerName, SiteName
 from kms.model.records import UsedTokenRecord
 from kms.model.tenant_lifecycle import TenantVerb
+from kms.services.jwt_enrolment import JwtEnrolment
 from kms.services.jwt_issuers import MAX_ISSUERS, IssuerSettings
 from kms.services.spent_tokens import KEPT_LONGER
 
@@ -263,6 +265,24 @@ def test_change_of_an_issuer_counts_from_the_next_token_on(kms: Kms) -> None:
     assert dict(authenticate(kms, use(kms, fresh(kms, jti="2"))).labels) == {"from": "new"}
     with pytest.raises(EtagMismatch):
         kms.run(kms.parts.jwt_issuers.update(kms.call(ADMIN), CLUSTER, SETTINGS, made.etag))
+
+
+def test_issuer_that_is_replaced_while_its_keys_are_fetched_enrols_by_what_it_is_then(
+    kms: Kms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = trust(kms)
+    replaced = [made]
+
+    async def replace_meanwhile(self: JwtEnrolment, settings: IssuerSettings, key_id: str) -> Jwks:
+        for old in replaced[:]:
+            replaced.remove(old)
+            narrower = replace(SETTINGS, admission=replace(ADMISSION, roles=frozenset()))
+            await kms.parts.jwt_issuers.delete(kms.call(ADMIN), CLUSTER, old.etag)
+            await kms.parts.jwt_issuers.create(kms.call(ADMIN), CLUSTER, narrower, "")
+        return parse_jwks(settings.jwks.encode())
+
+    monkeypatch.setattr(JwtEnrolment, "_keys_of", replace_meanwhile)
+    assert authenticate(kms, use(kms)).roles == frozenset()
 
 
 def test_issuers_are_read_listed_and_bounded_in_number(kms: Kms) -> None:

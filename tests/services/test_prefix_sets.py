@@ -114,6 +114,14 @@ def test_kms_policy_follows_the_set_with_the_next_decision(ready: Kms) -> None:
     assert require(ready, policies) == "office"
 
 
+def test_set_that_was_removed_and_made_anew_is_not_taken_for_the_old_one(ready: Kms) -> None:
+    policies = KeyPolicies(ready.parts.repository)
+    assert require(ready, policies) == "office"
+    ready.run(ready.parts.prefix_sets.delete(ready.call(AUTHOR), OFFICE, ""))
+    make(ready, ELSEWHERE)
+    assert require(ready, policies) == "NO_RULE_MATCHED"
+
+
 def test_kms_policy_whose_set_is_gone_denies_and_says_why(ready: Kms) -> None:
     policies = KeyPolicies(ready.parts.repository)
     everybody = {"rules": [rule("all"), *FROM_OFFICE["rules"]]}

@@ -86,6 +86,25 @@ def test_change_of_an_authority_counts_at_once_for_who_called_before(kms: Kms) -
         kms.run(kms.parts.trusted_authorities.update(kms.call(ADMIN), CORP, SETTINGS, made.etag))
 
 
+@pytest.mark.parametrize("noticed", [True, False])
+def test_authority_that_was_removed_and_trusted_anew_is_not_taken_for_the_old_one(
+    kms: Kms, monkeypatch: pytest.MonkeyPatch, noticed: bool
+) -> None:
+    """Whether or not anybody looked between."""
+    trust(kms)
+    authenticate(kms)
+    kms.run(kms.parts.trusted_authorities.delete(kms.call(ADMIN), CORP, ""))
+    if not noticed:
+        monkeypatch.setattr(corporate_trust.CorporateTrust, "others", lambda *_: [])
+    narrower = replace(SETTINGS, admission=replace(ADMISSION, roles=frozenset()))
+    made = trust(kms, narrower)
+    assert authenticate(kms).roles == frozenset()
+    kms.run(kms.parts.trusted_authorities.delete(kms.call(ADMIN), CORP, made.etag))
+    trust(kms, replace(SETTINGS, certificates_pem=Company(START).pem))
+    with pytest.raises(Unauthenticated):
+        authenticate(kms)
+
+
 def revoke(kms: Kms, serial: str, who: Caller = ADMIN) -> Any:
     return kms.run(kms.parts.trusted_authorities.revoke(kms.call(who), CORP, serial, "stolen"))
 
