@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import h11
@@ -15,6 +15,10 @@ MAX_DOCUMENT = 64 << 10
 _PIECE = 16 << 10
 
 Headers = Sequence[tuple[str, str]]
+
+
+class TooLong(Unavailable):
+    """More bytes than the caller reads."""
 
 
 class Exchange:
@@ -40,19 +44,23 @@ class Exchange:
 
     async def status(self) -> int:
         """The final status code. Raises `Unavailable` too, if the other side hangs up."""
+        return (await self.head())[0]
+
+    async def head(self) -> tuple[int, Mapping[bytes, bytes]]:
+        """As `status`, with the headers by their names in lower case."""
         while not isinstance(event := await self._next(), h11.Response):
             if isinstance(event, h11.ConnectionClosed):
                 raise Unavailable("it hangs up without an answer")
-        return event.status_code
+        return event.status_code, dict(event.headers)
 
     async def body(self, most: int) -> bytes:
-        """What comes after the status. Raises `Unavailable` too, for more bytes than `most`."""
+        """What comes after the status. Raises `TooLong` too, for more bytes than `most`."""
         body = bytearray()
         while not isinstance(event := await self._next(), h11.EndOfMessage):
             if isinstance(event, h11.Data):
                 body += event.data
             if len(body) > most:
-                raise Unavailable(f"it answers with more than {most} bytes")
+                raise TooLong(f"it answers with more than {most} bytes")
         return bytes(body)
 
     async def _next(self) -> object:
@@ -62,14 +70,20 @@ class Exchange:
 
 
 @asynccontextmanager
-async def exchange(endpoint: Endpoint, context: ssl.SSLContext, seconds: float) -> AsyncIterator[Exchange]:
-    """`context` verifies the server; `seconds` bound all of it, names and handshakes included.
+async def exchange(
+    endpoint: Endpoint, context: ssl.SSLContext | None, seconds: float, server_name: str = ""
+) -> AsyncIterator[Exchange]:
+    """`context` verifies the server, by `server_name` instead of the endpoint's host if there is one; without
+    it, there is no TLS. `seconds` bound all of it, names and handshakes included.
 
     Raises one of `FAULTS`: `OSError`, of which the timeout is one, `h11.ProtocolError`, and `ValueError` for
     a path that cannot be asked for.
     """
     async with asyncio.timeout(seconds):
-        reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port, ssl=context)
+        name = None if context is None else server_name or endpoint.host
+        reader, writer = await asyncio.open_connection(
+            endpoint.host, endpoint.port, ssl=context, server_hostname=name
+        )
         try:
             yield Exchange(endpoint, reader, writer)
         finally:

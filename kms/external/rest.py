@@ -11,17 +11,20 @@ from urllib.parse import urlencode
 import h11
 
 from blindfold.secret import SecretBytes
-from kms.external.calls import READING, repeated, within
+from kms.errors import Unavailable
+from kms.external.calls import READING, repeated
+from kms.external.endpoint import Endpoint
 from kms.external.errors import (
     ExternalFailed,
     LoginRefused,
     NotVerified,
+    TimedOut,
     TooLarge,
     Unreachable,
     Unreadable,
 )
 from kms.external.fetched import Fetched, OpenSecret, chosen_of_bytes
-from kms.external.getting import Got, TooLong, get
+from kms.external.https import Headers, TooLong, exchange
 from kms.external.statuses import failure
 from kms.external.tls import client_context
 from kms.model.secret_management_access import (
@@ -73,43 +76,45 @@ class RestSource:
     async def _body(self, path: str) -> bytes:
         how = self._access.authentication
         headers, query = await _CREDENTIALS[type(how)](how, self._open)
-        url = self._access.url
-        target = "/" + "/".join(filter(None, (url.path, path))) + query
-        headers = {"host": url.authority, "accept": "*/*"} | headers
-        got = await self._sent(target, headers)
-        if got.status != 200:
-            raise failure(got.status, got.retry_after, _REFUSED)
-        return got.body
+        target = "/" + "/".join(filter(None, (self._access.url.path, path))) + query
+        status, told, body = await self._asked(target, [("accept", "*/*"), *headers])
+        if status != 200:
+            raise failure(status, told.get(b"retry-after", b"").decode("latin-1"), _REFUSED)
+        return body
 
-    async def _sent(self, target: str, headers: Mapping[str, str]) -> Got:
-        url, access = self._access.url, self._access
+    async def _asked(self, target: str, headers: Headers) -> tuple[int, Mapping[bytes, bytes], bytes]:
+        access, url = self._access, self._access.url
         most = 2 * access.max_secret_bytes + _AROUND
-        names = {"server_name": access.tls.server_name}
+        at = Endpoint(url.host, url.port, target)
         try:
-            sent = get(url.host, url.port, target, headers, self._context, most, **names)
-            return await within(access.timeout_seconds, sent)
+            async with exchange(at, self._context, access.timeout_seconds, access.tls.server_name) as asked:
+                await asked.send("GET", headers)
+                status, told = await asked.head()
+                return status, told, await asked.body(most) if status == 200 else b""
+        except TimeoutError:
+            problem: ExternalFailed = TimedOut("the server does not answer in time")
         except ssl.SSLCertVerificationError:
-            problem: ExternalFailed = NotVerified("the server's certificate cannot be verified")
+            problem = NotVerified("the server's certificate cannot be verified")
         except TooLong:
             problem = TooLarge(f"the server answers with more than {most} bytes")
         except h11.ProtocolError:
             problem = Unreadable("the server's answer is no HTTP")
-        except OSError as error:
+        except (OSError, Unavailable) as error:
             problem = Unreachable(f"the server cannot be reached, or hangs up: {type(error).__name__}")
         raise problem
 
 
-async def _basic(how: BasicAuthentication, open_secret: OpenSecret) -> tuple[dict[str, str], str]:
+async def _basic(how: BasicAuthentication, open_secret: OpenSecret) -> tuple[Headers, str]:
     pair = how.username.encode() + b":" + (await open_secret(how.password)).reveal()
-    return {"authorization": "Basic " + b64encode(pair).decode()}, ""
+    return [("authorization", "Basic " + b64encode(pair).decode())], ""
 
 
-async def _header(how: HeaderAuthentication, open_secret: OpenSecret) -> tuple[dict[str, str], str]:
-    return {how.header: how.prefix + _printable(await open_secret(how.value))}, ""
+async def _header(how: HeaderAuthentication, open_secret: OpenSecret) -> tuple[Headers, str]:
+    return [(how.header, how.prefix + _printable(await open_secret(how.value)))], ""
 
 
-async def _query(how: QueryAuthentication, open_secret: OpenSecret) -> tuple[dict[str, str], str]:
-    return {}, "?" + urlencode({how.parameter: (await open_secret(how.value)).reveal()})
+async def _query(how: QueryAuthentication, open_secret: OpenSecret) -> tuple[Headers, str]:
+    return [], "?" + urlencode({how.parameter: (await open_secret(how.value)).reveal()})
 
 
 def _printable(secret: SecretBytes) -> str:
@@ -121,8 +126,8 @@ def _printable(secret: SecretBytes) -> str:
 
 
 # From an authentication to headers and the query.
-_CREDENTIALS: Mapping[
-    type[Authentication], Callable[[Any, OpenSecret], Awaitable[tuple[dict[str, str], str]]]
-] = MappingProxyType(
-    {BasicAuthentication: _basic, HeaderAuthentication: _header, QueryAuthentication: _query}
+_CREDENTIALS: Mapping[type[Authentication], Callable[[Any, OpenSecret], Awaitable[tuple[Headers, str]]]] = (
+    MappingProxyType(
+        {BasicAuthentication: _basic, HeaderAuthentication: _header, QueryAuthentication: _query}
+    )
 )
