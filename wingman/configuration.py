@@ -118,16 +118,17 @@ def _check_loopback(listen: str) -> None:
 
 
 _TEXT = string()
+ENROLMENT = object_of(
+    Enrolment,
+    dict.fromkeys(("server", "join_token_file", "jwt_file", "jwt_issuer", "identity_root"), _TEXT),
+    ("server",),
+)
 _MEMBERS: Mapping[str, Form] = MappingProxyType(
     {
         "server": _TEXT,
         "credentials": _TEXT,
         "server_name": _TEXT,
-        "enrolment": object_of(
-            Enrolment,
-            dict.fromkeys(("server", "join_token_file", "jwt_file", "jwt_issuer", "identity_root"), _TEXT),
-            ("server",),
-        ),
+        "enrolment": ENROLMENT,
         "socket": _TEXT,
         "uids": list_of(INTEGER),
         "listen": _TEXT,
