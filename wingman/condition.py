@@ -103,10 +103,6 @@ class Condition:
             self._answered()
             self._refused = False
 
-    def reached(self) -> None:
-        """The KMS says that it serves; it has not been asked for anything."""
-        self._answered()
-
     def has_identity(self, validity: Validity) -> None:
         """Another identity than before, or its next certificate."""
         self._validity = validity

@@ -52,7 +52,7 @@ class KmsConnection:
         return answer
 
     async def watch(self) -> None:
-        """Look again and again whether the KMS serves, until cancelled."""
+        """Look again and again whether the KMS serves, and serves this identity, until cancelled."""
         while True:
             await self._reach()
             await asyncio.sleep(LOOK_EVERY * (0.5 + self._jitter()))
@@ -79,11 +79,12 @@ class KmsConnection:
         try:
             await asyncio.get_running_loop().run_in_executor(self._workers, client.check_health)
         except CallFailed as failure:
-            if self.condition.facts.kms_answers:
-                _log.warning("the KMS does not answer: %s", failure.message)
+            before = self.condition.state
             self.condition.heard(failure)
+            if self.condition.state is not before:
+                _log.warning("%s: %s", self.condition.rule.because, failure.message)
             raise
-        self.condition.reached()
+        self.condition.heard(None)
 
     def _connected(self) -> KmsClient:
         if self._client is None:

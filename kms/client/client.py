@@ -171,7 +171,7 @@ class KmsClient(_Client[ReloadingChannel], Operations):
         return repeat(act, attempts(self._resending, repeatable=call.repeatable))
 
     def check_health(self) -> None:
-        """Ask whether the KMS serves, which needs no role and is not recorded. Raises `CallUnavailable`."""
+        """Ask whether the KMS serves this caller: no role is needed, no event made. Raises `CallFailed`."""
         with self._channel.lease() as channel:
             check_health(channel, self._resending.deadline)
 

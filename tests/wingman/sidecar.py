@@ -89,11 +89,9 @@ def wait_until(holds: Callable[[], bool]) -> None:
 
 def configuration(kms: RunningKms, directory: Path, who: str = "web", **members: Any) -> Configuration:
     """Of a Wingman that is one of PEOPLE."""
-    told = {
-        "server": kms.target,
-        "credentials": str(kms.credentials(who)),
-        "socket": str(directory / "wingman.sock"),
-    }
+    told = {"server": kms.target, "socket": str(directory / "wingman.sock")}
+    if "credentials" not in members:
+        told["credentials"] = str(kms.credentials(who))
     return parse_configuration(told | members)
 
 

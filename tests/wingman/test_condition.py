@@ -50,7 +50,7 @@ class Told(Condition):
 def ready(now: list[datetime] | None = None) -> Told:
     condition = Told(now or [NOW])
     condition.has_identity(VALID)
-    condition.reached()
+    condition.heard(None)
     assert condition.state == State.READY
     return condition
 
@@ -77,7 +77,6 @@ def test_lost_identity_is_told_once_and_another_one_makes_it_good() -> None:
     condition = ready()
     for _ in range(2):
         condition.heard(CallUnauthenticated("no"))
-    condition.reached()
     assert (condition.state, condition.refused) == (State.HALTED, 1)
     condition.has_identity(VALID)
     assert condition.state == State.READY

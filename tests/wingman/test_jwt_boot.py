@@ -1,6 +1,5 @@
 """An identity from a token of a cluster, as in a pod."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,15 +9,13 @@ from server.test_jwt_enrolment_served import CLUSTER, account, cluster, kms
 from sidecar import ready_sidecar
 
 from kms.client.credentials import read_credentials
-from kms.identity.trust import fingerprint
 
 __all__ = ["cluster", "kms"]
 
 
 @pytest.fixture(autouse=True)
-def serving(kms: RunningKms) -> Iterator[None]:
+def healthy(kms: RunningKms) -> None:
     kms.loop.run(kms.app.set_serving(True))
-    yield
 
 
 def test_token_of_a_service_account_is_an_identity(
@@ -31,7 +28,7 @@ def test_token_of_a_service_account_is_an_identity(
         "server": kms.enrolment_target,
         "jwt_file": str(tmp_path / "jwt"),
         "jwt_issuer": CLUSTER,
-        "identity_root": "sha256:" + fingerprint(kms.parts.issuer.trust.roots[0]).hex(),
+        "identity_root": "sha256:" + kms.parts.identity_trust.current().issuer.root_fingerprint.hex(),
     }
     credentials = tmp_path / "credentials"
     with ready_sidecar(kms, tmp_path, credentials=str(credentials), enrolment=enrolment) as sidecar:

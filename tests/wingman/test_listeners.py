@@ -5,7 +5,9 @@ import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from server.kms_harness import RunningKms
@@ -40,12 +42,12 @@ def ask_as(uid: int, path: str) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.fixture
-def open_way(tmp_path: Path) -> Path:
-    """A directory that other users can reach."""
-    for directory in (tmp_path, *tmp_path.parents):
-        if stat.S_IMODE(directory.stat().st_mode) & 0o005 != 0o005:
-            directory.chmod(0o755)
-    return tmp_path
+def open_way() -> Iterator[Path]:
+    """A directory that other users can reach, which those of pytest are not."""
+    with TemporaryDirectory() as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        yield directory
 
 
 def test_socket_is_for_its_own_user_alone(sidecar: Sidecar) -> None:
