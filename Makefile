@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-slow check vectors protos bench fuzz lock
+.PHONY: setup demo demo-vault test test-slow check vectors protos bench fuzz lock
 
 setup: $(STAMP)
 
@@ -15,6 +15,10 @@ $(STAMP): requirements.lock pyproject.toml
 
 demo: setup
 	$(BIN)/python -m demo
+
+# The vault is the stand-in of the tests, or the server of TEST_VAULT_ADDR, TEST_VAULT_TOKEN, TEST_VAULT_CACERT.
+demo-vault: setup
+	PYTHONPATH=tests $(BIN)/python -m demo.vault
 
 # Branch coverage: all of blindfold/ and of the policy engine, and a line for the rest.
 WHOLLY_COVERED := blindfold/*,kms/authz/*,kms/model/policy.py,kms/model/policy_json.py,kms/model/json_form.py,kms/model/predicate.py,kms/model/access_request.py

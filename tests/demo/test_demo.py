@@ -1,6 +1,7 @@
 """The demo holds, and its search can fail."""
 
 import base64
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,12 +14,14 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-def test_demo_ends_with_ok() -> None:
+@pytest.mark.parametrize(("module", "end"), [("demo", "demo: ok"), ("demo.vault", "demo-vault: ok")])
+def test_demo_ends_with_ok(module: str, end: str) -> None:
     result = subprocess.run(
-        [sys.executable, "-m", "demo"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
-    )
+        [sys.executable, "-m", module], cwd=ROOT, capture_output=True, text=True, timeout=240, check=False,
+        env=os.environ | {"PYTHONPATH": "tests"},
+    )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines()[-1] == "demo: ok"
+    assert result.stdout.splitlines()[-1] == end
 
 
 @pytest.mark.parametrize("before", [b"", b"x", b"xy", b"xyz"])

@@ -2,17 +2,19 @@
 
 import http.client
 import json
+import os
 import secrets
 import ssl
-from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from server.server_harness import Authority
-from vault.stand_in import StandIn
+from vault.stand_in import StandIn, stand_in
 
 from blindfold.secret import SecretBytes
 from kms.model.predicate import ClientSelector
@@ -26,6 +28,7 @@ from kms.model.secret_management_access import (
 from kms.model.secret_type import ClearSecret, SecretType
 
 WHERE = ClientSelector(("app=web",))
+ADDRESS, TOKEN, CA = "TEST_VAULT_ADDR", "TEST_VAULT_TOKEN", "TEST_VAULT_CACERT"
 
 
 class Answered(Exception):
@@ -148,3 +151,20 @@ async def open_clear(secret: SecretType) -> SecretBytes:
     """Opens the secrets that tests have in clear."""
     assert isinstance(secret, ClearSecret)
     return SecretBytes(secret.secret.reveal())
+
+
+@contextmanager
+def workshop(directory: Path) -> Iterator[Workshop]:
+    """With the stand-in, which has its files in the directory, or with the real server of the environment."""
+    authority = Authority("authority of vaults")
+    address = os.environ.get(ADDRESS, "")
+    with ExitStack() as contexts:
+        if address:
+            file = os.environ.get(CA, "")
+            pem = Path(file).read_text() if file else ""
+            shop = Workshop(address.rstrip("/"), os.environ[TOKEN], pem, None, authority)
+        else:
+            server = contexts.enter_context(stand_in(directory, authority))
+            shop = Workshop(server.address, server.root, authority.pem.decode(), server, authority)
+        contexts.enter_context(shop.later)
+        yield shop
