@@ -27,7 +27,10 @@ class World:
         self.refusals = LateRefusals(Lateness(**how), lambda: self.now)
 
     def delays(self, user, number):
-        return [self.refusals.delay(user) for _ in range(number)]
+        return [self.delay(user) for _ in range(number)]
+
+    def delay(self, user, size=1):
+        return self.refusals.delay(user, size)
 
 
 def test_first_refusals_leave_at_once_and_then_so_many_in_a_second():
@@ -50,9 +53,9 @@ def test_refusals_of_an_hour_ago_are_forgotten():
     assert world.delays(FLOOD, 2) == [0, 0.25]
 
 
-async def held(world, *users):
+async def held(world, *users, size=1):
     """Hold one of each user for long, until they are let go."""
-    tasks = [asyncio.create_task(world.refusals.hold(user, 60)) for user in users]
+    tasks = [asyncio.create_task(world.refusals.hold(user, 60, size)) for user in users]
     await asyncio.sleep(0)
     return tasks
 
@@ -68,12 +71,27 @@ def test_one_too_many_leaves_at_once():
         world = World(at_once=1, each_second=1, longest=5, held_of_user=2, held=3)
         world.delays(FLOOD, 3), world.delays(QUIET, 3)
         tasks = await held(world, FLOOD, FLOOD)
-        assert world.refusals.delay(FLOOD) == 0
-        assert world.refusals.delay(QUIET) > 0
+        assert world.delay(FLOOD) == 0
+        assert world.delay(QUIET) > 0
         tasks += await held(world, QUIET)
-        assert world.refusals.delay(QUIET) == 0
+        assert world.delay(QUIET) == 0
         await let_go(tasks)
-        assert world.refusals.delay(FLOOD) > 0
+        assert world.delay(FLOOD) > 0
+
+    asyncio.run(run())
+
+
+def test_what_would_hold_too_much_memory_leaves_at_once():
+    """A refused caller could otherwise fill it with the requests that are kept waiting."""
+
+    async def run():
+        world = World(at_once=1, each_second=1, longest=5, held_bytes=100)
+        world.delays(FLOOD, 3), world.delays(QUIET, 3)
+        tasks = await held(world, FLOOD, size=60)
+        assert world.delay(QUIET, 41) == 0
+        assert world.delay(QUIET, 40) > 0
+        await let_go(tasks)
+        assert world.delay(QUIET, 41) > 0
 
     asyncio.run(run())
 

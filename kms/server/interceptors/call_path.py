@@ -87,8 +87,7 @@ class CallPath:
         async def serve(raw: bytes, context: ServicerContext) -> bytes:
             identifier = self._identify(context)
             try:
-                request = _parse(raw, parse)
-                await self._admit(self._call(method, identifier, context, request))
+                request = await self._admitted(method, identifier, context, raw, parse)
                 with self._open.one_of(_requester(), method):
                     answer: bytes = to_bytes(await act(request, context))
                 context.set_trailing_metadata(trailers(identifier))
@@ -96,7 +95,7 @@ class CallPath:
             except grpc.aio.AbortError:
                 raise
             except Exception as error:
-                refused = self._refused(error, method, identifier)
+                refused = self._refused(error, method, identifier, len(raw))
             return await self._end(refused, context, identifier)
 
         return grpc.unary_unary_rpc_method_handler(self._observed(method, serve))
@@ -104,12 +103,11 @@ class CallPath:
     def _streaming(self, method: str, handler: Handler) -> Handler:
         async def serve(raw: bytes, context: ServicerContext) -> None:
             async def answer(identifier: str) -> None:
-                request = _parse(raw, handler.request_deserializer)
-                await self._admit(self._call(method, identifier, context, request))
+                request = await self._admitted(method, identifier, context, raw, handler.request_deserializer)
                 with self._open.one_of(_requester(), method):
                     await _send(handler.unary_stream(request, context), context)
 
-            await self._stream(method, context, answer)
+            await self._stream(method, context, answer, len(raw))
 
         serve_observed = self._observed(method, serve)
         return grpc.unary_stream_rpc_method_handler(serve_observed, None, handler.response_serializer)
@@ -151,9 +149,9 @@ class CallPath:
         return observed
 
     async def _stream(
-        self, method: str, context: ServicerContext, answer: Callable[[str], Awaitable[None]]
+        self, method: str, context: ServicerContext, answer: Callable[[str], Awaitable[None]], size: int = 0
     ) -> None:
-        """`answer` is given the request id."""
+        """`answer` is given the request id; `size` is the request's, in bytes."""
         identifier = self._identify(context)
         try:
             await answer(identifier)
@@ -162,7 +160,7 @@ class CallPath:
         except grpc.aio.AbortError:
             raise
         except Exception as error:
-            refused = self._refused(error, method, identifier)
+            refused = self._refused(error, method, identifier, size)
         await self._end(refused, context, identifier)
 
     async def _messages(
@@ -185,34 +183,49 @@ class CallPath:
         metadata = tuple(context.invocation_metadata() or ())
         return Call(method, identifier, self._now(), address, transport, metadata, request)
 
+    async def _admitted(
+        self,
+        method: str,
+        identifier: str,
+        context: ServicerContext,
+        raw: bytes,
+        parse: Callable[[bytes], Message],
+    ) -> Message:
+        """The request. Of one that is refused nothing is kept but `raw`, which grpc holds."""
+        request = _parse(raw, parse)
+        await self._admit(self._call(method, identifier, context, request))
+        return request
+
     async def _admit(self, call: Call) -> None:
         enter(call)
         for layer in self._layers:
             call = await layer(call)
             enter(call)
 
-    def _refused(self, error: Exception, method: str, identifier: str) -> "_Refused":
+    def _refused(self, error: Exception, method: str, identifier: str, size: int) -> "_Refused":
         user, held = "", 0.0
         if isinstance(error, _COUNTED):
             call, user = current_call(), _user()
+            enter(replace(call, request=None))
             caller = call.caller.spiffe_id if call.caller is not None else ""
             self._count_refused(caller, call.address, error.reason)
-            held = self._late.delay(user)
-        return _Refused(refusal(error, method, identifier, held), user, held)
+            held = self._late.delay(user, size)
+        return _Refused(refusal(error, method, identifier, held), user, held, size)
 
     async def _end(self, refused: "_Refused", context: ServicerContext, identifier: str) -> NoReturn:
         if refused.held:
-            await self._late.hold(refused.user, refused.held)
+            await self._late.hold(refused.user, refused.held, refused.size)
         await abort(context, refused.status, identifier)
 
 
 @dataclass(frozen=True, slots=True)
 class _Refused:
-    """How a call ends: with that status, after so many seconds."""
+    """How a call ends: with that status, after so many seconds. `size` is its request's, in bytes."""
 
     status: Status
     user: str
     held: float
+    size: int
 
 
 def _user() -> str:
