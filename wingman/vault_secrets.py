@@ -1,16 +1,20 @@
 """Secrets of vaults: the KMS says how a vault is reached, and Wingman connects to it itself."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from blindfold.secret import SecretBytes
 from kms.client.accesses import FetchedAccesses
 from kms.client.errors import CallDenied
-from kms.external.sources import SecretSources
 from kms.model.names import SecretManagementAccessName
 from kms.model.secret_management_access import Allowances, SecretManagementAccess
 from kms.model.secret_type import BlindfoldSecret, ClearSecret, VaultSecret
 from wingman.kms_connection import KmsConnection
 from wingman.secret_source import Found
+
+if TYPE_CHECKING:
+    from kms.external.sources import SecretSources
 
 OpenSealed = Callable[[BlindfoldSecret], Awaitable[SecretBytes]]
 
@@ -24,27 +28,41 @@ class VaultSecrets:
     def __init__(self, connection: KmsConnection, open_sealed: OpenSealed, allowances: Allowances) -> None:
         self._connection = connection
         self._accesses = FetchedAccesses()
-        self._sources = SecretSources(self._find, open_sealed, allowances)
+        self._open_sealed = open_sealed
+        self._allowances = allowances
+        self._sources: SecretSources | None = None
+        self._is_used = asyncio.Event()
 
     async def open(self, secret: VaultSecret) -> Found:
         """Raises `CallFailed`, `ExternalFailed`, `InvalidField`, and what `open_sealed` raises."""
-        fetched = await self._sources.get(secret)
+        fetched = await self._used().get(secret)
         return Found(fetched.secret, fetched.keep_seconds)
 
     async def run(self) -> None:
         """Renew tokens and leases, until cancelled."""
-        await self._sources.run()
+        await self._is_used.wait()
+        await self._used().run()
 
     async def close(self) -> None:
         """Revoke leases and tokens, as far as the vaults can be asked."""
-        await self._sources.close()
+        if self._sources is not None:
+            await self._sources.close()
+
+    def _used(self) -> "SecretSources":
+        if self._sources is None:
+            # Here, not above: it takes 8 MiB, and many a Wingman never asks a vault.
+            from kms.external.sources import SecretSources
+
+            self._sources = SecretSources(self._find, self._open_sealed, self._allowances)
+            self._is_used.set()
+        return self._sources
 
     async def _find(self, name: SecretManagementAccessName) -> SecretManagementAccess:
         """As it is now: whoever is selected no longer is refused at once."""
         try:
             return await self._connection.ask(lambda client: self._accesses.fetch(client.api, name))
         except CallDenied:
-            await self._sources.forget(name)
+            await self._used().forget(name)
             raise
 
 
