@@ -82,6 +82,35 @@ Example:
   kms identity create-token prod/web --label app=web --out web.token
   kms identity enrol --out credentials web.token""",
 )
+_OWN = "cli.online.identity_authority"
+identity_authority = LazyGroup(
+    "identity-authority",
+    {
+        "status": Entry(f"{_OWN}:status", "Show the KMS's roots and intermediates."),
+        "prepare": Entry(
+            f"{_OWN}:prepare", "Make the key of the next intermediate, and a request for its certificate."
+        ),
+        "sign": Entry(
+            "cli.offline.identity_root:sign",
+            "Certify the KMS's next intermediate with the root's key, offline.",
+        ),
+        "activate": Entry(f"{_OWN}:activate", "Issue with a prepared intermediate from now on."),
+        "retire": Entry(f"{_OWN}:retire", "Refuse all that an intermediate issued."),
+        "new-root": Entry(
+            "cli.offline.identity_root:new_root",
+            "Make a new identity root, endorsed by the one before, offline.",
+        ),
+        "publish-root": Entry(f"{_OWN}:publish_root", "Have clients trust a new root beside the one before."),
+        "retire-root": Entry(f"{_OWN}:retire_root", "Trust a root no more, nor what it signed."),
+        "bundle": Entry(f"{_OWN}:bundle", "Write the roots that are trusted."),
+    },
+    help="The KMS's own authorities, and how they are replaced. For operators.",
+    epilog="""\b
+Example:
+  kms identity-authority prepare --out next.csr
+  kms identity-authority sign --root identity-root.pem --key-sha256 sha256:... --out next.pem next.csr
+  kms identity-authority activate ca-0123456789abcdef next.pem""",
+)
 jwt_issuer = LazyGroup(
     "jwt-issuer",
     {
@@ -342,6 +371,7 @@ program = Program(
         "backup": backup,
         "namespace": namespace,
         "identity": identity,
+        "identity-authority": identity_authority,
         "jwt-issuer": jwt_issuer,
         "trusted-authority": trusted_authority,
         "secret-policy": secret_policy,

@@ -101,6 +101,7 @@ ROLES: Mapping[str, frozenset[str]] = MappingProxyType(
         OPERATOR: _permissions("tenants", "create get list backup restore")
         | _permissions("tenants", "enable disable scheduleDestroy cancelDestroy getDestructionReceipt")
         | _permissions("identities", "createJoinToken get list revoke delete")
+        | _permissions("identityAuthorities", "get prepare activate retire publishRoot retireRoot")
         | _AUDIT
         | _permissions("status", "get")
         | _permissions("server", "lock unlock"),
@@ -130,7 +131,7 @@ _OF_THE_TENANT = (
         "rateLimiters.",
         "userIdentifications.",
     ),
-    *("status.", "server."),
+    *("status.", "server.", "identityAuthorities."),
 )
 # What is the tenant's or the platform's is never reached by a role in a namespace, whatever the call names.
 _ABOVE_NAMESPACES = frozenset(

@@ -38,6 +38,7 @@ _MODULES: Mapping[str, str] = MappingProxyType(
         "BlindfoldService": "blindfold_service",
         "CryptoService": "crypto_service",
         "EnrolmentService": "enrolment_service",
+        "IdentityAuthorityService": "identity_authority_service",
         "IdentityService": "identity_service",
         "ImportService": "import_service",
         "JwtIssuerService": "jwt_issuer_service",

@@ -29,6 +29,7 @@ from kms.services.forgetting import forget_in
 from kms.services.fresh_versions import FreshVersions
 from kms.services.guard import Acknowledge, Guard
 from kms.services.identities import Identities
+from kms.services.identity_authorities import IdentityAuthorities
 from kms.services.identity_trust import IdentityTrust
 from kms.services.issuer_keys import Fetch, IssuerKeys, fetch_nothing
 from kms.services.jwt_enrolment import JwtEnrolment
@@ -88,6 +89,7 @@ class Parts:
     identities: Identities
     corporate_trust: CorporateTrust
     trusted_authorities: TrustedAuthorities
+    identity_authorities: IdentityAuthorities
     jwt_issuers: JwtIssuers
     jwt_enrolment: JwtEnrolment
     secret_policies: SecretPolicies
@@ -173,6 +175,7 @@ def assemble(
         identities=identities,
         corporate_trust=trust,
         trusted_authorities=TrustedAuthorities(guard, repository, trust, deny_lists, own, trust_domain),
+        identity_authorities=IdentityAuthorities(guard, repository, keyring, own, trust),
         jwt_issuers=JwtIssuers(guard, repository, issuer_hosts),
         jwt_enrolment=JwtEnrolment(repository, identities, issuer_keys),
         secret_policies=SecretPolicies(guard, repository, documents),

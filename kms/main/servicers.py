@@ -13,6 +13,7 @@ from kms.server.servicers.blindfold import BlindfoldServicer
 from kms.server.servicers.cryptography import CryptoServicer
 from kms.server.servicers.enrolment import EnrolmentServicer
 from kms.server.servicers.identities import IdentityServicer
+from kms.server.servicers.identity_authorities import IdentityAuthorityServicer
 from kms.server.servicers.imports import ImportServicer
 from kms.server.servicers.jwt_issuers import JwtIssuerServicer
 from kms.server.servicers.keys import KeyServicer
@@ -60,6 +61,7 @@ def main_servicers(parts: Parts, scheduler: Scheduler, status: StatusReport) -> 
         IdentityServicer(parts.identities, parts.authenticator.leaf),
         JwtIssuerServicer(parts.jwt_issuers),
         TrustedAuthorityServicer(parts.trusted_authorities),
+        IdentityAuthorityServicer(parts.identity_authorities),
         SecretPolicyServicer(parts.secret_policies, parts.access_review, parts.simulations),
         KmsPolicyServicer(parts.kms_policies, parts.access_review, parts.simulations),
         PrefixSetServicer(parts.prefix_sets),

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from kms.errors import WrongState
+from kms.model.lifecycle import follow
 from kms.model.record import Part, Record
 
 # An old root and a new one: the endorsement of a third would not reach the first.
@@ -26,6 +27,22 @@ class AuthorityState(StrEnum):
     RETIRED = "RETIRED"
 
 
+class AuthorityVerb(StrEnum):
+    """What may happen to an intermediate. `SUPERSEDE` is the activation of another one."""
+
+    ACTIVATE = "activate"
+    SUPERSEDE = "supersede"
+    RETIRE = "retire"
+
+
+_S, _V = AuthorityState, AuthorityVerb
+
+TRANSITIONS: dict[tuple[AuthorityState, AuthorityVerb], AuthorityState] = {
+    (_S.PREPARED, _V.ACTIVATE): _S.ACTIVE,
+    (_S.ACTIVE, _V.SUPERSEDE): _S.OLD,
+    (_S.PREPARED, _V.RETIRE): _S.RETIRED,
+    (_S.OLD, _V.RETIRE): _S.RETIRED,
+}
 _TRUSTED = frozenset({AuthorityState.ACTIVE, AuthorityState.OLD})
 _WITH_KEY = frozenset({AuthorityState.PREPARED, AuthorityState.ACTIVE})
 
@@ -63,6 +80,14 @@ class AuthorityEntry(Part):
 
     def __post_init__(self) -> None:
         AuthorityState(self.state)
+
+    def after(self, verb: AuthorityVerb) -> str:
+        """The state that follows. Raises `WrongState`."""
+        return follow(TRANSITIONS, AuthorityState(self.state), verb, "identity authority").value
+
+    def retired(self, now: datetime) -> "AuthorityEntry":
+        """Raises `WrongState`."""
+        return replace(self, state=self.after(AuthorityVerb.RETIRE), retire_time=now)
 
     @property
     def is_trusted(self) -> bool:
@@ -132,26 +157,23 @@ class AuthoritiesRecord(Record):
         self, entry: AuthorityEntry, root: str, certificate_pem: str, now: datetime
     ) -> "AuthoritiesRecord":
         """The prepared one issues, with its certificate; the one before it is OLD. Raises `WrongState`."""
-        if entry.state != AuthorityState.PREPARED:
-            raise WrongState(f"{entry.id} is {entry.state}; only what is prepared is activated")
         active = replace(
             entry,
-            state=AuthorityState.ACTIVE.value,
+            state=entry.after(AuthorityVerb.ACTIVATE),
             csr_pem="",
             root=root,
             certificate_pem=certificate_pem,
             activate_time=now,
         )
-        before = replace(self.active, state=AuthorityState.OLD.value)
+        before = replace(self.active, state=self.active.after(AuthorityVerb.SUPERSEDE))
         return self._with(lambda item: {entry.id: active, before.id: before}.get(item.id, item))
 
     def with_retired(self, entry: AuthorityEntry, now: datetime) -> "AuthoritiesRecord":
         """Nothing of it is trusted. One that was only prepared is forgotten. Raises `WrongState`."""
-        if entry.state == AuthorityState.ACTIVE:
-            raise WrongState(f"{entry.id} issues; activate another one first")
-        if entry.state == AuthorityState.PREPARED:
+        retired = entry.retired(now)
+        if not entry.certificate_pem:
             return replace(self, authorities=tuple(item for item in self.authorities if item != entry))
-        return self._with(lambda item: _retired(item, now) if item == entry else item)
+        return self._with(lambda item: retired if item == entry else item)
 
     def with_root(self, entry: RootEntry) -> "AuthoritiesRecord":
         """Raises `WrongState` while two are trusted."""
@@ -167,14 +189,10 @@ class AuthoritiesRecord(Record):
             )
         roots = tuple(replace(item, retire_time=now) if item == entry else item for item in self.roots)
         authorities = tuple(
-            _retired(item, now) if item.is_trusted and item.root == entry.id else item
+            item.retired(now) if item.is_trusted and item.root == entry.id else item
             for item in self.authorities
         )
         return replace(self, roots=roots, authorities=authorities)
 
     def _with(self, change: Callable[[AuthorityEntry], AuthorityEntry]) -> "AuthoritiesRecord":
         return replace(self, authorities=tuple(map(change, self.authorities)))
-
-
-def _retired(entry: AuthorityEntry, now: datetime) -> AuthorityEntry:
-    return replace(entry, state=AuthorityState.RETIRED.value, retire_time=now)

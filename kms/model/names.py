@@ -146,6 +146,20 @@ class OperatorName(ResourceName):
 
 
 @dataclass(frozen=True, slots=True, order=True)
+class IdentityAuthorityName(ResourceName):
+    """An intermediate of the KMS's own identity authority."""
+
+    PATTERN: ClassVar[str] = "identityAuthorities/{authority}"
+    authority: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class IdentityRootName(ResourceName):
+    PATTERN: ClassVar[str] = "identityRoots/{root}"
+    root: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
 class TrustedAuthorityName(ResourceName):
     PATTERN: ClassVar[str] = "tenants/{tenant}/trustedAuthorities/{authority}"
     tenant: str

@@ -81,8 +81,8 @@ class CorporateTrust:
         """Of all authorities, for TLS; the same object until they change."""
         return self._current().certificates
 
-    def others(self, name: TrustedAuthorityName) -> list[CorporateAuthority]:
-        """All authorities but the one of that name."""
+    def others(self, name: TrustedAuthorityName | None) -> list[CorporateAuthority]:
+        """All authorities but the one of that name; all for None."""
         self.forget()
         reads = self._current().read.values()
         return [read.authority for read in reads if read.authority.name != name]

@@ -15,7 +15,7 @@ from kms.model.names import BlindfoldKeyName, KeyVersionName, TenantName
 from kms.model.records import BlindfoldKeyRecord, KeyVersionRecord
 from kms.services.loaded_keys import LoadedKeys
 from kms.services.tenant_key import TenantKey
-from kms.storage.interface import MISSING, Put, Require
+from kms.storage.interface import MISSING, Delete, Put, Require, Row
 
 MAX_EVALUATORS = 256
 MAX_TENANTS = 10_000
@@ -36,6 +36,10 @@ class Keyring:
         """
         return Put(kind, name, self._vault.root.keys.wrap(kind, name, key), MISSING)
 
+    def end_root_wrapped(self, kind: str, name: str) -> Delete:
+        """The end of a key right below the root. Raises `StoreTampered` if its row is missing."""
+        return Delete(kind, name, self._row(kind, name).counter)
+
     @property
     def requirement(self) -> Require:
         """Holds while the root key is the one that rows are wrapped under now."""
@@ -43,10 +47,13 @@ class Keyring:
 
     def root_wrapped(self, kind: str, name: str) -> SecretBytes:
         """A key right below the root. Raises `StoreTampered` if its row is missing or does not open."""
+        return self._vault.root.keys.unwrap(kind, name, self._row(kind, name).body)
+
+    def _row(self, kind: str, name: str) -> Row:
         row = self._vault.store.get(kind, name)
         if row is None:
             raise StoreTampered(f"the row {name} of kind {kind} is missing")
-        return self._vault.root.keys.unwrap(kind, name, row.body)
+        return row
 
     def new_tenant(self, tenant: str) -> Put:
         """The row of a tenant's key, freshly drawn. As `new_root_wrapped`."""

@@ -55,6 +55,8 @@ GRID = {
     "tenants.create tenants.list tenants.restore": "operator",
     "tenants.enable tenants.disable tenants.scheduleDestroy tenants.cancelDestroy": "operator",
     "tenants.getDestructionReceipt": "operator",
+    "identityAuthorities.get identityAuthorities.prepare identityAuthorities.activate": "operator",
+    "identityAuthorities.retire identityAuthorities.publishRoot identityAuthorities.retireRoot": "operator",
     "tenants.get tenants.backup": "operator tenant-admin",
     "namespaces.create namespaces.delete": "tenant-admin",
     "namespaces.get namespaces.list namespaces.getPolicy": "tenant-admin policy-author key-admin",

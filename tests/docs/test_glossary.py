@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from kms.model import lifecycle, names, tenant_lifecycle
+from kms.model import identity_authorities, lifecycle, names, tenant_lifecycle
+from kms.model.identity_authorities import AuthorityState
 from kms.model.lifecycle import VersionState
 from kms.model.names import ResourceName
 from kms.model.tenant_lifecycle import TenantState
@@ -33,6 +34,7 @@ REQUIRED = (
     [
         ("States of a key version", VersionState, lifecycle.TRANSITIONS),
         ("States of a tenant", TenantState, tenant_lifecycle.TRANSITIONS),
+        ("States of an identity authority", AuthorityState, identity_authorities.TRANSITIONS),
     ],
 )
 def test_every_state_is_explained_with_what_the_transitions_say_that_follows(

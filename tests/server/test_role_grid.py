@@ -26,7 +26,8 @@ OF_OPERATORS = {
     *("GetStatus", "CreateTenant", "GetTenant", "ListTenants", "BackupTenant", "RestoreTenant"),
     *("CreateJoinToken", "GetIdentity", "ListIdentities", "RevokeIdentity", "DeleteIdentity"),
     *("EnableTenant", "DisableTenant", "ScheduleDestroyTenant", "CancelDestroyTenant"),
-    "GetDestructionReceipt",
+    *("GetIdentityTrust", "PrepareIdentityAuthority", "ActivateIdentityAuthority", "RetireIdentityAuthority"),
+    *("PublishIdentityRoot", "RetireIdentityRoot", "GetDestructionReceipt"),
     *AUDIT,
 }
 

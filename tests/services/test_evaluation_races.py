@@ -4,10 +4,12 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from services.conftest import ADMIN, ALLOW_WEB, AUTHOR, KEY, KEY_ADMIN, WEB, WEB_TLS, Kms
+from services.root_keeper import RootKeeper
 
 import blindfold
 from blindfold.errors import EvaluationFault
@@ -75,7 +77,8 @@ def elements(kms: Kms, count: int = ELEMENTS) -> tuple[RevisionBinding, list[byt
 
 
 async def evaluate(kms: Kms, binding: Any, asked: list[bytes]) -> list[bytes | KmsError]:
-    evaluated = await kms.parts.evaluation.evaluate(kms.call(WEB), KEY, binding, asked)
+    caller = replace(WEB, authority=kms.parts.identity_trust.current().row.record.active.id)
+    evaluated = await kms.parts.evaluation.evaluate(kms.call(caller), KEY, binding, asked)
     return list(evaluated.results)
 
 
@@ -139,6 +142,29 @@ def test_acknowledged_stop_leaves_no_answer_that_was_allowed_before(
     events = [event for event in ready.events() if event["action"] == "EvaluateBlinded"]
     assert {(event["decision"] == "ALLOW", event["reason"]) for event in events} == {(False, reason)}
     assert len(events) == ELEMENTS
+
+
+def test_retirement_of_his_authority_leaves_a_caller_no_answer_that_was_allowed_before(
+    ready: Kms, paused: Paused, tmp_path: Path
+) -> None:
+    keeper = RootKeeper(ready, tmp_path / "kms")
+
+    def retire() -> None:
+        keeper.activate()
+        keeper.retire(keeper.first, force=True)
+
+    outcome = changed_while_evaluating(ready, paused, lambda: asyncio.to_thread(retire))
+    assert isinstance(outcome, Unauthenticated)
+    assert len(paused.made) <= 2, "elements that still waited for a worker are not evaluated"
+
+
+def test_activation_of_another_authority_delays_the_answer_only(
+    ready: Kms, paused: Paused, tmp_path: Path
+) -> None:
+    keeper = RootKeeper(ready, tmp_path / "kms")
+    outcome = changed_while_evaluating(ready, paused, lambda: asyncio.to_thread(keeper.activate))
+    assert isinstance(outcome, list)
+    assert len(paused.made) == ELEMENTS, "no element is evaluated twice"
 
 
 @pytest.mark.parametrize("count", [1, 2])
