@@ -11,6 +11,7 @@ from google.rpc.status_pb2 import Status
 from server.made_requests import Attempt
 
 from kms.server.interceptors.request_id import REQUEST_ID_KEY
+from kms.server.interceptors.trailers import RECEIPT_KEY
 from kms.server.status import DETAILS_KEY
 
 TRIES = 2000
@@ -19,7 +20,7 @@ OK = grpc.StatusCode.OK
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a call ended: code, text and trailing metadata, the request id apart.
+    """How a call ended: code, text and trailing metadata, request id and receipt apart.
 
     What an answer says of its one item counts as the call's; the item is `within` that field.
     """
@@ -29,6 +30,7 @@ class Outcome:
     metadata: tuple[tuple[str, str | bytes], ...] = ()
     request_id: str = ""
     within: str = ""
+    has_receipt: bool = False
 
     @property
     def status(self) -> Status:
@@ -44,7 +46,7 @@ class Outcome:
         return [f"{self.within}{item.field}" for item in found]
 
     def said(self) -> tuple[Any, ...]:
-        """All that the caller learns, but the request id."""
+        """All that the caller learns, but the request id and the receipt of its event."""
         return self.code, self.text, self.metadata
 
     def _details(self, kind: type[Any]) -> Iterable[Any]:
@@ -101,7 +103,9 @@ def try_well(channel: grpc.Channel, attempt: Attempt) -> Outcome:
 def _failed(error: Any) -> Outcome:
     metadata = dict(error.trailing_metadata() or ())
     request_id = str(metadata.pop(REQUEST_ID_KEY, ""))
-    return Outcome(error.code(), error.details() or "", tuple(sorted(metadata.items())), request_id)
+    has_receipt = metadata.pop(RECEIPT_KEY, None) is not None
+    items = tuple(sorted(metadata.items()))
+    return Outcome(error.code(), error.details() or "", items, request_id, has_receipt=has_receipt)
 
 
 def _answered(answers: Sequence[Any]) -> Outcome:

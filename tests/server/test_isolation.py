@@ -120,8 +120,8 @@ def test_an_identity_of_another_tenant_is_denied_everything(watched: WatchedKms,
 @pytest.mark.parametrize("who", ["mallory", "nobody"])
 def test_missing_and_forbidden_differ_in_nothing_but_the_request_id(watched: WatchedKms, who: str) -> None:
     there, missing = (refused(watched, who, identifier) for identifier in (REAL, MISSING))
-    assert {name: item.said() for name, item in there.items()} == {
-        name: item.said() for name, item in missing.items()
+    assert {name: (item.said(), item.has_receipt) for name, item in there.items()} == {
+        name: (item.said(), item.has_receipt) for name, item in missing.items()
     }
     open_to_all = OF_ALL_OF_A_TENANT if who == "nobody" else set()
     assert {name for name, item in there.items() if item.code is OK} == open_to_all
