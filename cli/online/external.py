@@ -54,6 +54,13 @@ Example:
     metavar="FILE|DIR",
     help="Read accesses from here instead of the KMS; may be repeated.",
 )
+@click.option(
+    "--endpoint",
+    "endpoints",
+    multiple=True,
+    metavar="URL",
+    help="Connect to no other vault; may be repeated. Needed for credentials that are not sealed for one.",
+)
 @click.option("--allow-clear", is_flag=True, help="Use credentials that are in clear.")
 @click.option("--allow-http", is_flag=True, help="Connect to a loopback address without TLS.")
 @out_option
@@ -63,6 +70,7 @@ def get(
     access: str,
     path: str,
     access_files: tuple[Path, ...],
+    endpoints: tuple[str, ...],
     allow_clear: bool,
     allow_http: bool,
     out: Path | None,
@@ -77,7 +85,7 @@ def get(
     A secret with a lease lives until that ends; nothing renews or revokes it once this program has ended.
     """
     wanted = _wanted(resolve(SecretManagementAccessName, access, session.tenant), path, **about)
-    allowances = Allowances(clear_secrets=allow_clear, plain_http=allow_http)
+    allowances = Allowances(clear_secrets=allow_clear, plain_http=allow_http, endpoints=endpoints)
     fetched = asyncio.run(_fetch(session, wanted, _given(session, access_files), allowances))
     secret = fetched.secret.reveal()
     shown = {"access": str(wanted.access), "path": path, "version": fetched.version}

@@ -135,7 +135,7 @@ class SecretSources:
                 for secret in found.credentials.values():
                     if isinstance(secret, VaultSecret) and secret.access not in reached:
                         reached[secret.access] = await self._find(secret.access)
-        access.check_allowed(self._allowances)
+        access.check_may_connect(self._allowances)
         check_sealed_credentials(access, name.tenant)
         check_references(name, access, lambda wanted, field: reached[wanted])
 

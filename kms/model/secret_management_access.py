@@ -19,7 +19,7 @@ from kms.model.labels import check_labels
 from kms.model.names import check_id
 from kms.model.policy import MAX_DECRYPT_CACHE_TIMEOUT, MAX_DESCRIPTION_BYTES
 from kms.model.predicate import ClientSelector, check_count, check_text, within
-from kms.model.secret_type import ClearSecret, SecretType
+from kms.model.secret_type import ClearSecret, SecretType, VaultSecret
 
 MAX_MOUNTS = 16
 MAX_TIMEOUT = 60
@@ -210,7 +210,8 @@ _CREDENTIAL_FIELDS: Mapping[type, str] = MappingProxyType(
 class Allowances:
     """What a flag has to allow: credentials in clear, and http on a loopback address.
 
-    `endpoints` are the only ones that accesses may have, () for all.
+    `endpoints` are the only ones that accesses may have, () for all. A party that connects sends what is not
+    sealed for its endpoint to endpoints that are listed, and to no other.
     """
 
     clear_secrets: bool = False
@@ -304,6 +305,23 @@ class SecretManagementAccess:
         if not found:
             raise InvalidField("path", "is below none of the mounts of the access")
         return max(found, key=lambda mount: len(mount.path))
+
+    def check_may_connect(self, allowances: Allowances) -> None:
+        """As `check_allowed`, for the party that connects.
+
+        Whoever writes accesses chooses the endpoint. Only a sealed credential says itself where it may go.
+        """
+        self.check_allowed(allowances)
+        if allowances.endpoints:
+            return
+        unbound = [path for path, secret in self.credentials.items() if isinstance(secret, VaultSecret)]
+        if isinstance(self.authentication, KubernetesAuthentication) and self.authentication.jwt_file:
+            unbound.append("authentication.jwt_file")
+        if unbound:
+            raise InvalidField(
+                unbound[0],
+                "is not sealed for the endpoint: it is sent to vaults that are listed, and none is",
+            )
 
     def check_allowed(self, allowances: Allowances) -> None:
         """Raise `InvalidField` for what needs a flag that is not set."""

@@ -55,7 +55,9 @@ class Shop:
         return path
 
     def get(self, path: str, *arguments: object, who: str = "prod-web", **how: Any) -> Ended:
-        return self.house.blindfold("external", "get", *arguments, "prod/vault", path, who=who, **how)
+        plain = ["--allow-http"] if self.vault.address.startswith("http:") else []
+        words = ("external", "get", *plain, *arguments, "prod/vault", path)
+        return self.house.blindfold(*words, who=who, **how)
 
 
 @pytest.fixture
@@ -113,7 +115,11 @@ def test_access_in_a_file_is_held_to_the_same_rules(shop: Shop, tmp_path: Path) 
     token = circle | {"path": f"{shop.mount}/token"}
     file = shop.file(tmp_path, authentication={"type": "token", "token": token})
     ended = shop.get(f"{shop.mount}/db/web", "--access-file", file)
+    assert (ended.code, "is not sealed for the endpoint" in ended.words) == (ExitCode.USAGE, True)
+    ended = shop.get(f"{shop.mount}/db/web", "--access-file", file, "--endpoint", shop.vault.address)
     assert (ended.code, "is a cycle" in ended.words) == (ExitCode.USAGE, True)
+    ended = shop.get(f"{shop.mount}/db/web", "--endpoint", "https://vault.example")
+    assert (ended.code, "none of those that are allowed" in ended.words) == (ExitCode.USAGE, True)
 
 
 def test_what_the_vault_refuses_is_told_without_what_it_said(shop: Shop) -> None:

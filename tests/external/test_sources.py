@@ -18,9 +18,13 @@ from kms.errors import InvalidField
 from kms.external.sources import SecretSources
 from kms.model.names import SecretManagementAccessName
 from kms.model.secret_management_access import (
+    JWT_DIRECTORY,
     AccessTls,
     Allowances,
+    Engine,
     HeaderAuthentication,
+    KubernetesAuthentication,
+    Mount,
     SecretManagementAccess,
 )
 from kms.model.secret_type import BlindfoldSecret, SecretType, VaultSecret
@@ -74,7 +78,8 @@ class Shop:
         return SecretBytes(b"opened")
 
     def sources(self, **allowed: Any) -> SecretSources:
-        return SecretSources(self.find, self.open_blindfold, Allowances(**allowed))
+        allowances = Allowances(**{"endpoints": (self.site.url,)} | allowed)
+        return SecretSources(self.find, self.open_blindfold, allowances)
 
     def get(self, secret: VaultSecret, **allowed: Any) -> bytes:
         async def run() -> bytes:
@@ -143,7 +148,7 @@ def test_a_credential_in_clear_needs_a_flag(shop: Shop) -> None:
 def test_http_needs_a_flag(shop: Shop) -> None:
     shop.add("one", sealed_for("http://127.0.0.1:1"), endpoint="http://127.0.0.1:1", tls=AccessTls())
     with pytest.raises(InvalidField, match="must be https"):
-        shop.get(at("one", "a"))
+        shop.get(at("one", "a"), endpoints=())
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -218,3 +223,21 @@ def test_an_access_that_is_forgotten_is_connected_anew(shop: Shop) -> None:
 
     run(test())
     assert shop.site.asked == ["/a", "/a"]
+
+
+def test_a_secret_of_another_vault_goes_to_endpoints_that_are_listed_alone(shop: Shop) -> None:
+    shop.add("one", shop.sealed)
+    shop.add("two", at("one", "a"))
+    with pytest.raises(InvalidField, match="not sealed for the endpoint"):
+        shop.get(at("two", "b"), endpoints=())
+    assert shop.site.asked == []
+
+
+def test_a_token_of_a_cluster_goes_to_endpoints_that_are_listed_alone(shop: Shop) -> None:
+    how = KubernetesAuthentication("web", jwt_file=f"{JWT_DIRECTORY}token")
+    mounts = (Mount("secret", Engine.KV_V2),)
+    shop.add("one", shop.sealed, authentication=how, mounts=mounts)
+    with pytest.raises(InvalidField) as caught:
+        shop.get(at("one", "secret/a"), endpoints=())
+    assert caught.value.field == "authentication.jwt_file"
+    assert shop.site.asked == []

@@ -6,6 +6,7 @@ import pytest
 from server.kms_harness import PROD
 
 from kms.client.errors import CallConflict, CallDenied, CallInvalid, CallNotFound
+from kms.model.secret_management_access import Allowances
 
 SERVICE = "SecretManagementAccessService"
 MAIN = f"{PROD}/secretManagementAccesses/main"
@@ -175,3 +176,19 @@ def test_bad_content_is_refused_naming_the_field(kms, content, members, field):
 def test_mask_of_what_is_no_content_is_refused(kms, main, content):
     with pytest.raises(CallInvalid, match="update_mask"):
         update(kms, content, "etag")
+
+
+def test_credential_in_clear_is_answered_to_whoever_fetches_alone(kms, content):
+    accesses = kms.parts.secret_management_accesses
+    accesses._allowances = Allowances(clear_secrets=True)
+    try:
+        made = create(kms, content | {"authentication": {"token": {"token": CLEAR}}})
+    finally:
+        accesses._allowances = Allowances()
+    shown = {"token": {"token": {"clear": {}}}}
+    listed = call(kms, "ListSecretManagementAccesses", parent=PROD)["secret_management_accesses"]
+    for answer in (made, call(kms, "GetSecretManagementAccess", name=MAIN), *listed):
+        assert answer["content"]["authentication"] == shown
+    fetched = call(kms, "FetchSecretManagementAccess", "web", name=MAIN)
+    assert fetched["content"]["authentication"] == {"token": {"token": CLEAR}}
+    call(kms, "DeleteSecretManagementAccess", name=MAIN)

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,11 +56,20 @@ class Shop:
         self.write("UpdateSecretManagementAccess", secret_management_access=sent)
 
 
+@contextmanager
+def beside(shop: Shop, directory: Path, who: str = "web", **members: Any) -> Iterator[Sidecar]:
+    """A Wingman. A real server for development may speak http."""
+    plain = {"allow_plain_http": shop.vault.address.startswith("http:")}
+    with ready_sidecar(shop.kms, directory, who, **plain | members) as sidecar:
+        yield sidecar
+
+
 @pytest.fixture
 def shop(kms: RunningKms, vault: Workshop) -> Iterator[Shop]:  # noqa: F811
     mount = vault.mount("kv", version="2")
     vault.write(f"{mount}/data/db/web", data={"password": PASSWORD})
     shop = Shop(kms, vault, mount, vault.policy_of({f"{mount}/data/*": "read"}))
+    kms.parts.secret_management_accesses._allowances = Allowances(plain_http=True)
     shop.write(
         "CreateSecretManagementAccess",
         parent=PROD,
@@ -75,28 +85,28 @@ def ask(sidecar: Sidecar, shop: Shop, **members: Any) -> Answer:
 
 
 def test_program_gets_a_secret_of_a_vault(shop: Shop, tmp_path: Path) -> None:
-    with ready_sidecar(shop.kms, tmp_path) as sidecar:
+    with beside(shop, tmp_path) as sidecar:
         answer = ask(sidecar, shop)
     assert (answer.status, base64.b64decode(answer.body)) == (200, PASSWORD.encode())
 
 
 def test_whoever_the_access_does_not_select_gets_nothing(shop: Shop, tmp_path: Path) -> None:
     asked = list(shop.vault.server.requests) if shop.vault.server else []
-    with ready_sidecar(shop.kms, tmp_path, "batch") as sidecar:
+    with beside(shop, tmp_path, "batch") as sidecar:
         answer = ask(sidecar, shop)
     assert (answer.status, answer.text) == (403, "permission denied, or the resource does not exist\n")
     assert shop.vault.server is None or shop.vault.server.requests == asked
 
 
 def test_workload_that_is_selected_no_longer_is_refused_at_once(shop: Shop, tmp_path: Path) -> None:
-    with ready_sidecar(shop.kms, tmp_path) as sidecar:
+    with beside(shop, tmp_path) as sidecar:
         assert ask(sidecar, shop).status == 200
         shop.update(where={"expressions": ["app=batch"]})
         assert ask(sidecar, shop).status == 403
 
 
 def test_token_is_rotated_under_a_running_wingman(shop: Shop, tmp_path: Path) -> None:
-    with ready_sidecar(shop.kms, tmp_path) as sidecar:
+    with beside(shop, tmp_path) as sidecar:
         assert ask(sidecar, shop).status == 200
         old = shop.token
         shop.update()
@@ -105,13 +115,10 @@ def test_token_is_rotated_under_a_running_wingman(shop: Shop, tmp_path: Path) ->
 
 
 def test_access_that_needs_a_flag_is_refused_by_wingman_itself(shop: Shop, tmp_path: Path) -> None:
-    shop.kms.parts.secret_management_accesses._allowances = Allowances(clear_secrets=True)
-    try:
-        clear = {"clear": {"location": "string:///aHVudGVyMg=="}}
-        shop.update(authentication={"token": {"token": clear}})
-    finally:
-        shop.kms.parts.secret_management_accesses._allowances = Allowances()
-    with ready_sidecar(shop.kms, tmp_path) as sidecar:
+    shop.kms.parts.secret_management_accesses._allowances = Allowances(True, plain_http=True)
+    clear = {"clear": {"location": "string:///aHVudGVyMg=="}}
+    shop.update(authentication={"token": {"token": clear}})
+    with beside(shop, tmp_path) as sidecar:
         answer = ask(sidecar, shop)
     assert (answer.status, "is in clear" in answer.text) == (400, True)
     assert "aHVudGVyMg" not in answer.text
@@ -119,7 +126,7 @@ def test_access_that_needs_a_flag_is_refused_by_wingman_itself(shop: Shop, tmp_p
 
 def test_wingman_connects_to_no_other_endpoint_than_it_is_told(shop: Shop, tmp_path: Path) -> None:
     for endpoints, status in ((["https://vault.example"], 400), ([shop.vault.address], 200)):
-        with ready_sidecar(shop.kms, tmp_path, vault_endpoints=endpoints) as sidecar:
+        with beside(shop, tmp_path, vault_endpoints=endpoints) as sidecar:
             assert ask(sidecar, shop).status == status
 
 
@@ -139,7 +146,7 @@ def test_what_is_not_there_or_wrong_is_told_by_its_status(
     shop: Shop, tmp_path: Path, members: dict[str, str], status: int
 ) -> None:
     changed = {name: value.format(mount=shop.mount) for name, value in members.items()}
-    with ready_sidecar(shop.kms, tmp_path) as sidecar:
+    with beside(shop, tmp_path) as sidecar:
         answer = ask(sidecar, shop, **changed)
     assert answer.status == status
     assert PASSWORD not in answer.text
@@ -148,7 +155,7 @@ def test_what_is_not_there_or_wrong_is_told_by_its_status(
 
 def test_vault_that_is_sealed_is_told_as_unavailable(shop: Shop, tmp_path: Path) -> None:
     server = shop.vault.only_stand_in("sealing")
-    with ready_sidecar(shop.kms, tmp_path) as sidecar:
+    with beside(shop, tmp_path) as sidecar:
         server.system.sealed = True
         answer = ask(sidecar, shop)
     assert answer.status == 503
