@@ -29,6 +29,8 @@ from kms.model.validity import Validity
 
 MAX_BUNDLE = 64 * 1024
 MAX_CERTIFICATES = 8
+# In a path: all that could be one are tried, and their number grows with a power of this.
+MAX_INTERMEDIATES = 4
 SERIAL_BITS = 159
 
 Certificate: TypeAlias = x509.Certificate
@@ -67,6 +69,8 @@ _FITS: Mapping[str, Callable[[object], bool]] = MappingProxyType(
     }
 )
 KEY_TYPES = tuple(_FITS)
+# Of authorities. A key that is slow to verify with would keep everybody waiting.
+_AUTHORITY_FITS = (*_FITS.values(), _is_on(ec.SECP521R1))
 DEFAULT_KEY_TYPES = ("ED25519", "P256", "P384", "RSA_3072")
 
 # Fields of subjects, by the short names that people know them by.
@@ -185,7 +189,7 @@ class CorporateAuthority:
         leaf_policy = ExtensionPolicy.webpki_defaults_ee().may_be_present(
             x509.SubjectAlternativeName, Criticality.AGNOSTIC, None
         )
-        depth = len(self.bundle.intermediates)
+        depth = min(len(self.bundle.intermediates), MAX_INTERMEDIATES)
         try:
             # The verifier knows no skew; `check` does.
             return start, verified_chain(self.bundle, certificate, max(now, start), depth, leaf_policy)
@@ -229,10 +233,13 @@ def _is_authority(certificate: x509.Certificate) -> bool:
     """Whether it is one, and all that is asked of it later can be read."""
     try:
         _ = key_digest(certificate), mark(certificate)
+        key = certificate.public_key()
         constraints = find_extension(certificate.extensions, x509.BasicConstraints)
     except _UNREADABLE:
         return False
-    return constraints is not None and constraints.ca and certificate.serial_number > 0
+    if not any(fits(key) for fits in _AUTHORITY_FITS) or certificate.serial_number <= 0:
+        return False
+    return constraints is not None and constraints.ca
 
 
 def _check_profile(extensions: x509.Extensions) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import example, given
@@ -22,6 +23,7 @@ from kms.identity.certificates import Authenticator, load_certificate
 from kms.identity.corporate import (
     DEFAULT_KEY_TYPES,
     KEY_TYPES,
+    MAX_INTERMEDIATES,
     SERIAL_BITS,
     CorporateAuthority,
     key_digest,
@@ -227,6 +229,43 @@ def test_bundles_hold_authorities_alone_and_few() -> None:
         parse_bundle(certificate_pem(COMPANY.root) * 9)
     with pytest.raises(LimitExceeded, match="bytes"):
         parse_bundle(bytes(70_000))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        rsa.generate_private_key(3, 2048),
+        rsa.generate_private_key(65537, 1024),  # noqa: S505
+        ec.generate_private_key(ec.SECP256K1()),
+        ed448.Ed448PrivateKey.generate(),
+    ],
+    ids=["exponent", "short", "curve", "kind"],
+)
+def test_authorities_have_keys_that_can_be_verified_with_quickly(key: Any) -> None:
+    subject = name(CN="slow")
+    builder = x509.CertificateBuilder(subject, subject, key.public_key(), 1, NOW, NOW + YEAR)
+    signed_by = None if isinstance(key, ed448.Ed448PrivateKey) else hashes.SHA256()
+    root = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), True).sign(key, signed_by)
+    with pytest.raises(InvalidField, match="no authority's"):
+        parse_bundle(certificate_pem(root))
+
+
+@pytest.mark.parametrize(("levels", "is_found"), [(MAX_INTERMEDIATES, True), (MAX_INTERMEDIATES + 1, False)])
+def test_paths_are_so_long_and_no_longer(levels: int, is_found: bool) -> None:
+    company = Company(NOW)
+    chain = [company.root]
+    above, above_key = company.root.subject, company.root_key
+    for level in range(levels - 1):
+        key, subject = ec.generate_private_key(ec.SECP256R1()), name(CN=f"level {level}")
+        chain.append(company._authority(subject, key, above, above_key))
+        above, above_key = subject, key
+    chain.append(company._authority(company.issuing.subject, company.issuing_key, above, above_key))
+    bundle = parse_bundle(b"".join(map(certificate_pem, chain)))
+    if is_found:
+        assert who(company.leaf(), bundle=bundle).identity
+    else:
+        with pytest.raises(Unauthenticated, match="no authority"):
+            who(company.leaf(), bundle=bundle)
 
 
 def test_an_authority_is_known_by_its_keys_whatever_its_certificates() -> None:
