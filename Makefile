@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo demo-vault test test-slow check vectors protos bench fuzz lock
+.PHONY: setup demo demo-vault test test-slow check vectors protos bench chaos fuzz lock
 
 setup: $(STAMP)
 
@@ -46,6 +46,9 @@ protos: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
+
+chaos: setup
+	$(BIN)/python -m chaos --kills $(if $(LONG),200,20)
 
 fuzz: setup
 	$(BIN)/python -m fuzz --seconds $(or $(SECONDS),60)

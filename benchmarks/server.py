@@ -21,6 +21,7 @@ from kms.identity.grant import Grant
 from kms.main.configuration import Configuration
 from kms.main.initialising import first_credentials, initialise
 from kms.main.parts import Parts, assemble
+from kms.main.root_material import Material
 from kms.model.algorithms import Purpose
 from kms.model.caller import Caller
 from kms.model.names import IdentityName, KeyName, KmsPolicyName, SecretPolicyName, TenantName
@@ -71,7 +72,7 @@ def prepare(directory: Path, key_rules: Sequence[Rule] = (EVERY_USER,)) -> Prepa
         enrolment_listen="127.0.0.1:0",
         checkpoint_file=directory / "checkpoint" / "checkpoint.json",
     )
-    made = initialise(configuration, TENANT.tenant, _no_passphrase)
+    made = initialise(configuration, TENANT.tenant, Material(_no_passphrase))
     user = directory / "user"
     with opened(configuration) as parts:
         digest = asyncio.run(_fill(parts, key_rules))

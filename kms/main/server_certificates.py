@@ -41,13 +41,17 @@ class ServerCertificates:
         """The one to show now; the same object until it is replaced."""
         others, self._others = self._others, self._trust.certificates_pem()
         standing = self._own.current()
-        if self._validity.renewal_due(self._now()) or standing is not self._standing:
+        if self._is_due(self._now()) or standing is not self._standing:
             self._standing = standing
             self._certificate, self._validity = self._issue()
             self.keep()
         elif others is not self._others:
             self._certificate = replace(self._certificate, client_authorities_pem=self._authorities())
         return self._certificate
+
+    def _is_due(self, now: datetime) -> bool:
+        """Also if it was issued while the clock ran ahead: nobody takes it before its time has come."""
+        return self._validity.renewal_due(now) or now < self._validity.not_before
 
     def keep(self) -> None:
         """Put what a locked server shows on the disk, if the root of trust is shares; else remove it.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kms.errors import ConfigError, StoreTampered, Unavailable
+from kms.errors import ConfigError, KmsError, StoreTampered, Unavailable
 
 _SETTINGS = (
     "PRAGMA journal_mode = WAL",
@@ -48,13 +48,17 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn SQLite's errors into `StoreTampered` (not a database of ours) or `Unavailable` (all else)."""
+    failure: KmsError
     try:
         yield
     except sqlite3.Error as error:
-        failure = error
+        failure = as_kms_error(error)
+    except UnicodeDecodeError:
+        # What SQLite says of a damaged schema may quote it.
+        failure = StoreTampered("the store's file is damaged (SQLITE_CORRUPT)")
     else:
         return
-    raise as_kms_error(failure)
+    raise failure
 
 
 def as_kms_error(error: sqlite3.Error) -> StoreTampered | Unavailable:

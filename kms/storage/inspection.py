@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kms.errors import ConfigError, StoreTampered
+from kms.errors import ConfigError, StoreTampered, Unavailable
 from kms.model.chain import Malformed, SignedCheckpoint, genesis, state_digest_of
 from kms.model.finding import Finding, Invariant
 from kms.storage.authentication import StoreKeys, row_element, state_digest, verify_row
 from kms.storage.checkpoint_file import CheckpointFile
-from kms.storage.connection import check_exists, connect, error_name, translated
+from kms.storage.connection import check_exists, connect, translated
 from kms.storage.events import verified
 from kms.storage.interface import Row, StoredEvent, StoreRolledBack
 from kms.storage.lock import StoreLock
@@ -183,9 +183,10 @@ class Inspected:
 
     def _query(self, report: Report, sql: str, parameters: tuple[str, ...] = ()) -> Iterator[Any]:
         try:
-            yield from self._connection.execute(sql, parameters)
-        except sqlite3.Error as error:
-            report(Finding(Invariant.FILE, "the store's file", f"cannot be read ({error_name(error)})"))
+            with translated():
+                yield from self._connection.execute(sql, parameters)
+        except (StoreTampered, Unavailable) as error:
+            report(Finding(Invariant.FILE, "the store's file", f"cannot be read: {error.message}"))
 
 
 class StateCheck:

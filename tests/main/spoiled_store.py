@@ -10,6 +10,7 @@ from typing import Any
 from kms.audit.authenticated_store import AuthenticatedStore, open_store
 from kms.crypto.root_of_trust.keyfile import Keyfile
 from kms.main.configuration import Configuration
+from kms.main.root_material import Material
 from kms.main.verifying import Verified, verify_store
 from kms.model.audit_event import AuditEvent
 from kms.storage.checkpoint_file import CheckpointFile
@@ -21,6 +22,9 @@ def no_passphrase() -> Any:
     raise AssertionError("a keyfile has no passphrase")
 
 
+NOTHING = Material(no_passphrase)
+
+
 @dataclass(frozen=True)
 class Place:
     """A store of its own for one test."""
@@ -28,7 +32,7 @@ class Place:
     configuration: Configuration
 
     def verify(self) -> Verified:
-        return verify_store(self.configuration, no_passphrase, lambda total: lambda count: None)
+        return verify_store(self.configuration, NOTHING, lambda total: lambda count: None)
 
     @contextmanager
     def opened(self) -> Iterator[AuthenticatedStore]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from main.spoiled_store import Place, an_event, no_passphrase
+from main.spoiled_store import NOTHING, Place, an_event
 from server.backup_harness import Made
 from server.kms_harness import ACME, PROD, running_kms
 
@@ -336,7 +336,7 @@ def test_no_server_starts_while_a_stopped_store_is_verified(place: Place) -> Non
             pass
         return lambda count: None
 
-    assert verify_store(place.configuration, no_passphrase, begin).faults == 0
+    assert verify_store(place.configuration, NOTHING, begin).faults == 0
     with place.opened():
         pass
 
@@ -358,5 +358,5 @@ def test_progress_adds_up(place: Place) -> None:
         totals.append(total)
         return looked.append
 
-    verify_store(place.configuration, no_passphrase, begin)
+    verify_store(place.configuration, NOTHING, begin)
     assert totals == [sum(looked)]

@@ -412,3 +412,12 @@ def test_keys_do_not_show_in_a_repr() -> None:
     keys = StoreKeys(row=b"secretrow", element=b"secret", state=b"secret", event=b"secret")
     assert "secret" not in repr(keys)
     assert "seed, 32 bytes" not in repr(SIGNER)
+
+
+def test_a_schema_that_is_no_text_any_more_is_noticed(workshop: Workshop) -> None:
+    workshop.create().close()
+    data = workshop.path.read_bytes()
+    assert data.count(b"counter INTEGER") == 1
+    workshop.path.write_bytes(data.replace(b"counter INTEGER", b"counter \xf4NTEGER"))
+    with pytest.raises(StoreTampered, match="damaged"):
+        workshop.open()

@@ -1,0 +1,65 @@
+"""The server is killed at random moments under load, and started again."""
+
+import random
+import time
+from pathlib import Path
+
+from benchmarks.server import opened
+from chaos.house import House, build, kill
+from chaos.ledger import Ledger
+from chaos.load import prepare_load
+from chaos.outcome import Outcome
+from kms.audit.export import export
+from kms.audit.verify import ChainBroken, verify
+from kms.errors import KmsError
+
+# The longest that the load goes on before a kill, in seconds.
+LONGEST = 2.5
+# All of the store is looked at, and all that was acknowledged, so often.
+WHOLE_EVERY = 20
+
+
+def run(directory: Path, times: int, draw: random.Random) -> Outcome:
+    """So many kills, after each a look at what was acknowledged last, and at the end at all of it."""
+    house, ledger = build(directory), Ledger()
+    with house.served():
+        load = prepare_load(house, ledger)
+    for cycle in range(1, times + 1):
+        process = house.start()
+        with load.running():
+            time.sleep(draw.uniform(0.0, LONGEST))
+            kill(process)
+        whole = cycle in (times, 1) or cycle % WHOLE_EVERY == 0
+        _check_receipts(house, ledger)
+        if whole:
+            check_store(house, ledger)
+        with house.served(), house.calling() as api:
+            ledger.check(api, everything=cycle == times)
+    return Outcome("kill -9 under load", times, ledger)
+
+
+def check_store(house: House, ledger: Ledger) -> None:
+    """Every invariant of the stopped store."""
+    found = house.verified()
+    ledger.wrong += [
+        f"{finding.invariant}: {finding.subject} {finding.problem}" for finding in found.findings
+    ]
+
+
+def _check_receipts(house: House, ledger: Ledger) -> None:
+    """Every event whose receipt a caller has is in the chain; the chain verifies from then on by itself."""
+    try:
+        with opened(house.prepared.configuration) as parts:
+            store = parts.vault.store
+            store.checkpoint().result()
+            receipts = sorted(ledger.receipts, key=lambda receipt: receipt.sequence)
+            after = max((at for at in ledger.anchors if not receipts or at < receipts[0].sequence), default=0)
+            verify(export(store, after), parts.vault.audit_public_key, (), receipts)
+            newest = store.newest_checkpoint()
+            if newest is not None:
+                ledger.anchors.append(newest.checkpoint.sequence)
+    except ChainBroken as broken:
+        ledger.lost.append(broken.message)
+    except KmsError as error:
+        ledger.wrong.append(f"the store does not open: {error.message}")
+    ledger.receipts.clear()
