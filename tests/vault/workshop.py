@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -91,6 +92,8 @@ class Workshop:
         name = f"test-{kind}-{secrets.token_hex(4)}"
         self.write(f"sys/mounts/{name}", type=kind, options=options or None)
         self._remove(f"sys/mounts/{name}")
+        if options.get("version") == "2":
+            self._wait_for_versions(name)
         return name
 
     def method(self, kind: str) -> str:
@@ -134,6 +137,18 @@ class Workshop:
             "mounts": tuple(Mount(path, engine) for path, engine in mounts),
         }
         return SecretManagementAccess(**values | settings)
+
+    def _wait_for_versions(self, mount: str) -> None:
+        """A real server prepares such a mount for a moment, and answers 400 meanwhile."""
+        end = time.monotonic() + 20
+        while True:
+            try:
+                self.call("GET", f"{mount}/config")
+                return
+            except Answered as answer:
+                if answer.status != 400 or time.monotonic() > end:
+                    raise
+            time.sleep(0.05)
 
     def _remove(self, path: str) -> None:
         self.later.callback(self._quietly, "DELETE", path)
