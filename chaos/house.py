@@ -49,6 +49,7 @@ class House:
     prefix: Sequence[str] = ()
     ahead: int = AHEAD_DAYS
     addresses: Mapping[str, str] = field(default_factory=dict)
+    starts: int = 0
 
     @property
     def worker(self) -> Path:
@@ -65,10 +66,11 @@ class House:
 
     def start(self) -> "subprocess.Popen[bytes]":
         """A server that serves. Raises `Refused`."""
-        log = self.directory / "server.log"
+        self.starts += 1
+        log = self.directory / f"server-{self.starts}.log"
         environment = {**os.environ, "CHAOS_CLOCK": str(self.clock), "CHAOS_AHEAD": str(self.ahead)}
         command = [*self.prefix, sys.executable, "-m", "chaos.server", "serve", "--json", "--data"]
-        with log.open("ab") as words:
+        with log.open("wb") as words:
             process = subprocess.Popen(
                 [*command, str(self.prepared.configuration.directory)],
                 env=environment,
