@@ -10,10 +10,12 @@ from types import MappingProxyType
 from kms.errors import InvalidField
 from kms.model.endpoint_url import EndpointUrl
 from kms.model.json_form import BOOLEAN, INTEGER, Form, list_of, object_of, string
+from kms.model.names import KeyName
 from kms.model.secret_management_access import Allowances
 
 SOCKET = "/run/wingman/wingman.sock"
 MAX_KEEP = 30 * 86_400
+LOCAL_KEY_SECONDS = 3600
 
 _FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 
@@ -54,9 +56,10 @@ class Configuration:
 
     `server_name` is that of the server's certificate, if it is not the host. Programs reach Wingman on the
     unix socket `socket`, if they run under its own user id or one of `uids`; and on `listen`, "" or
-    `host:port` of this machine. `max_keep_seconds` limits what policies allow. `vault_endpoints` are the only
-    vaults that are connected to, () for those of all accesses; the two flags are for tests. Raises
-    `InvalidField`.
+    `host:port` of this machine. `max_keep_seconds` limits what policies allow.
+    `local_keys` are used here for up to `local_key_seconds` at a time, where the KMS exports them.
+    `vault_endpoints` are the only vaults that are connected to, () for those of all accesses; the two flags
+    are for tests. Raises `InvalidField`.
     """
 
     server: str
@@ -67,6 +70,8 @@ class Configuration:
     uids: tuple[int, ...] = ()
     listen: str = ""
     max_keep_seconds: int = MAX_KEEP
+    local_keys: tuple[KeyName, ...] = ()
+    local_key_seconds: int = LOCAL_KEY_SECONDS
     vault_endpoints: tuple[str, ...] = ()
     allow_clear_secrets: bool = False
     allow_plain_http: bool = False
@@ -86,6 +91,8 @@ class Configuration:
         if not 0 <= self.max_keep_seconds <= MAX_KEEP:
             raise InvalidField("max_keep_seconds", f"is from 0 to {MAX_KEEP}")
 
+        if not 60 <= self.local_key_seconds <= 86_400:
+            raise InvalidField("local_key_seconds", "is from 60 to 86400")
         for index, endpoint in enumerate(self.vault_endpoints):
             EndpointUrl.parse(endpoint, f"vault_endpoints[{index}]")
 
@@ -118,6 +125,7 @@ def _check_loopback(listen: str) -> None:
 
 
 _TEXT = string()
+_KEY_NAME = Form(lambda value: KeyName.parse(_TEXT.decode(value), ""), str, _TEXT.schema)
 ENROLMENT = object_of(
     Enrolment,
     dict.fromkeys(("server", "join_token_file", "jwt_file", "jwt_issuer", "identity_root"), _TEXT),
@@ -133,6 +141,8 @@ _MEMBERS: Mapping[str, Form] = MappingProxyType(
         "uids": list_of(INTEGER),
         "listen": _TEXT,
         "max_keep_seconds": INTEGER,
+        "local_keys": list_of(_KEY_NAME),
+        "local_key_seconds": INTEGER,
         "vault_endpoints": list_of(_TEXT),
         "allow_clear_secrets": BOOLEAN,
         "allow_plain_http": BOOLEAN,

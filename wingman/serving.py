@@ -25,6 +25,7 @@ from wingman.http.listening import CONNECTIONS, Listeners
 from wingman.http.pages import Pages, application
 from wingman.identity import IdentityKeeper
 from wingman.kept_secrets import KeptSecrets
+from wingman.key_leases import KeyLeases
 from wingman.key_operations import KeyOperations
 from wingman.kms_connection import KmsConnection
 from wingman.sealed_secrets import SealedSecrets
@@ -61,7 +62,14 @@ class Wingman:
             _jitter,
             configuration.max_keep_seconds,
         )
-        self.condition.on_refused = self._kept.clear
+        self.leases = KeyLeases(
+            self.connection, configuration.local_keys, configuration.local_key_seconds, elapsed, _jitter
+        )
+        self.condition.on_refused = self._forget
+
+    def _forget(self) -> None:
+        self._kept.clear()
+        self.leases.clear()
 
     def _openers(self, allowances: Allowances) -> Mapping[type, Opener[Any]]:
         """How each kind of secret is opened. A kind that is not here is refused."""
@@ -85,6 +93,7 @@ class Wingman:
     async def close(self) -> None:
         await self.source.close()
         await self.vaults.close()
+        await self.leases.close()
         await self.connection.close()
 
     async def _watch(self) -> None:
@@ -95,6 +104,7 @@ class Wingman:
         while True:
             await asyncio.sleep(SWEEP_EVERY)
             self._kept.sweep()
+            self.leases.sweep()
 
 
 async def serve(configuration: Configuration, on_ready: Callable[[Served], None]) -> None:
@@ -138,7 +148,8 @@ async def serve_until(
 def _listen(configuration: Configuration, wingman: Wingman) -> tuple[Listeners, Served]:
     """Bound, not served yet. Raises `ConfigError`."""
     pages = Pages(wingman.condition, wingman.identity, wingman.source)
-    key_pages = KeyPages(KeyOperations(wingman.connection), lambda: wingman.identity.tenant)
+    operations = KeyOperations(wingman.connection, wingman.leases)
+    key_pages = KeyPages(operations, lambda: wingman.identity.tenant)
     routes = [*pages.routes(), *key_pages.routes(), *description_routes()]
     listeners = Listeners(application(routes))
     uids = frozenset({os.geteuid(), *configuration.uids})

@@ -12,6 +12,8 @@ from kms.errors import InvalidField
 
 MAX_PLAINTEXT = 64 * 1024
 MAX_AAD = 16 * 1024
+# How often may encrypt who was given the bytes of an AES-GCM key, for each time that he was given them.
+USES_ELSEWHERE = 1 << 14
 
 
 class Purpose(StrEnum):

@@ -18,7 +18,7 @@ from blindfold.secret import SecretBytes
 from kms.crypto import key_wrapping
 from kms.crypto.key_handle import KeyMaterial, accept_private, accept_public
 from kms.errors import DecryptionFailed, Denied, InvalidField, KmsError, LimitExceeded, NotFound, WrongState
-from kms.model.algorithms import ALGORITHMS, Algorithm, Purpose, find
+from kms.model.algorithms import ALGORITHMS, USES_ELSEWHERE, Algorithm, Purpose, find
 from kms.model.lifecycle import WAITING_FOR_IMPORT, Verb, VersionState, next_state
 from kms.model.names import ImportKeyName, KeyName, KeyVersionName, NamespaceName
 from kms.model.records import ImportKeyRecord, KeyRecord, KeyVersionRecord, UseRecord
@@ -34,7 +34,7 @@ from kms.services.keys import version_row
 from kms.services.pending_exports import PendingExport, PendingExports, recipient_of
 from kms.services.repository import Loaded, Repository, create, found
 from kms.services.tenants import require_namespace
-from kms.services.use_budget import BLOCK, Counter, UseBudget
+from kms.services.use_budget import Counter, UseBudget
 from kms.storage.interface import Change, Require
 
 T = TypeVar("T")
@@ -287,7 +287,8 @@ class Transfers:
         if not ALGORITHMS[version.algorithm].counts_nonces:
             return []
         row = version_row(name.key_name, name.version)
-        return [self._budget.charge(Counter(row, name.tenant, str(name), MAX_INVOCATIONS), BLOCK, now)]
+        counter = Counter(row, name.tenant, str(name), MAX_INVOCATIONS)
+        return [self._budget.charge(counter, USES_ELSEWHERE, now)]
 
     def _allowed(
         self, call: Call, key: KeyName, record: KeyRecord, operation: str
@@ -357,7 +358,7 @@ def _copied_uses(name: KeyVersionName, algorithm: Algorithm, now: datetime) -> l
     """What is spent of a copied version's budget: all but a block."""
     if not algorithm.counts_nonces:
         return []
-    used = UseRecord(MAX_INVOCATIONS - BLOCK, now)
+    used = UseRecord(MAX_INVOCATIONS - USES_ELSEWHERE, now)
     return [create(version_row(name.key_name, name.version), used)]
 
 

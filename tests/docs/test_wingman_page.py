@@ -15,6 +15,7 @@ from server.kms_harness import RunningKms, running_kms
 
 from blindfold.forms import to_location
 from kms.client.client import KmsClient
+from kms.model.algorithms import USES_ELSEWHERE
 from wingman import configuration, kept_secrets
 from wingman.condition import RULES
 from wingman.http import bodies, listening, protocol
@@ -66,6 +67,7 @@ def test_example_of_a_configuration_is_one() -> None:
     [
         f"up to {MAX_BATCH} secrets",
         f"Up to {kept_secrets.MAX_SECRETS:,} secrets and {kept_secrets.MAX_BYTES >> 20} MiB are kept",
+        f"of {USES_ELSEWHERE:,} encryptions",
         f"longer than {bodies.BODY_SECONDS:g} seconds",
         f"Headers have {protocol.HEADER_SECONDS:g} seconds and {MAX_HEADERS >> 10} KiB",
         f"{bodies.MAX_BODY >> 20} MiB; {listening.CONNECTIONS:,} connections",

@@ -46,6 +46,8 @@ CASES: list[tuple[Any, str]] = [
     (LEAST | {"listen": "8070"}, "listen"),
     (LEAST | {"max_keep_seconds": -1}, "max_keep_seconds"),
     (LEAST | {"max_keep_seconds": True}, "max_keep_seconds"),
+    (LEAST | {"local_keys": ["box"]}, "local_keys[0]"),
+    (LEAST | {"local_key_seconds": 59}, "local_key_seconds"),
     (LEAST | {"tls": "off"}, ""),
     (LEAST | {"enrolment": {}}, "enrolment.server"),
     (LEAST | {"enrolment": {"server": "a:1"}}, "enrolment"),
