@@ -29,6 +29,8 @@ from kms.crypto.device.messages import (
 )
 from kms.crypto.envelope import Header
 from kms.errors import InvalidField
+from kms.model import strict_json
+from kms.model.access_json import access_to_json, parse_access
 
 VECTORS = Path(__file__).parents[1] / "testvectors"
 
@@ -97,6 +99,17 @@ def reprint_envelope(data: bytes) -> bytes:
     return Header.read(source).to_bytes() + source.read()
 
 
+def reprint_access(data: bytes) -> bytes:
+    """The same bytes, if what was read is printed as an access that is printed alike."""
+    try:
+        obj = strict_json.loads(data.decode())
+    except (ValueError, RecursionError):
+        raise InvalidField("", "is no JSON") from None
+    printed = access_to_json(parse_access(obj))
+    again = access_to_json(parse_access(json.loads(json.dumps(printed))))
+    return data if again == printed else b""
+
+
 def vectors(name: str, directory: str = "blindfold") -> list[dict[str, Any]]:
     tests: list[dict[str, Any]] = json.loads((VECTORS / directory / name).read_text())["tests"]
     return tests
@@ -150,6 +163,24 @@ def text_seeds() -> list[bytes]:
     ]
 
 
+def access_seeds() -> list[bytes]:
+    name = "tenants/acme/namespaces/prod/secretManagementAccesses/main"
+    secrets = (
+        {"type": "blindfold", "location": to_location(sealed_seeds()[0])},
+        {"type": "clear", "location": "string:///aHVudGVyMg=="},
+        {"type": "vault", "access": name, "path": "secret/db", "key": "a", "encoding": "BASE64"},
+    )
+    rest = {"provider": "a", "where": {"expressions": ["app"]}, "endpoint": "https://vault:8200/v"}
+    return [
+        json.dumps(rest | {"authentication": {"type": kind, **members}, **more}).encode()
+        for secret in secrets
+        for kind, members, more in (
+            ("token", {"token": secret, "wrapped": True}, {"mounts": [{"path": "a", "engine": "KV_V1"}]}),
+            ("header", {"header": "x-key", "value": secret}, {"timeout_seconds": 1}),
+        )
+    ]
+
+
 def seen_seeds() -> list[bytes]:
     policy = PolicyDocument.parse(document_seeds(PolicyDocument.TYPE)[0])
     root = f"sha256:{'0' * 64}"
@@ -178,5 +209,6 @@ TARGETS = MappingProxyType(
         "device_answers": Target(lambda data: dump_answers(parse_answers(data)), answer_seeds),
         "seen": Target(lambda data: Seen.parse(data).to_bytes(), seen_seeds),
         "structured_text": Target(reprint_text, text_seeds, CliError),
+        "access": Target(reprint_access, access_seeds, InvalidField),
     }
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from house import House
+from jsonschema import Draft202012Validator
 
 from cli.exit_codes import ExitCode
 
@@ -128,3 +129,18 @@ def test_clear_credential_is_refused_and_shown_in_no_diff(
         assert ended.code == ExitCode.USAGE
         assert "is in clear" in ended.words
         assert "aHVudGVyMg" not in ended.out.decode() + ended.words
+
+
+def test_schema_lets_the_files_pass_that_are_read(house: House, content: dict[str, Any]) -> None:
+    schema = json.loads(house.kms("secret-access", "schema").out)
+    Draft202012Validator.check_schema(schema)
+    file = {"kind": "SecretManagementAccess", "name": "prod/vault", "content": content}
+    validator = Draft202012Validator(schema)
+    assert validator.is_valid(file)
+    for wrong in (
+        file | {"kind": "KmsPolicy"},
+        file | {"content": content | {"password": "x"}},
+        file | {"content": content | {"authentication": {"type": "token", "token": "hvs.1"}}},
+        file | {"content": content | {"timeout_seconds": "10"}},
+    ):
+        assert not validator.is_valid(wrong)

@@ -1,10 +1,13 @@
 """The page on secrets in a vault: its example is an access, and its tables name every member."""
 
 import re
+import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import yaml
 
+from kms.main.configuration import Configuration
 from kms.model.access_json import access_schema, parse_access
 from kms.model.secret_type import SECRET_TYPE
 
@@ -45,3 +48,10 @@ def test_every_authentication_is_listed_with_its_members():
     for variant in access_schema()["properties"]["authentication"]["oneOf"]:
         name = variant["properties"]["type"]["const"]
         assert members(variant) <= named_in(row_of(name)), name
+
+
+def test_the_settings_are_those_of_a_server():
+    [settings] = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    names = tomllib.loads(settings)
+    assert names == {"allow_clear_secrets": True, "allow_plain_http": True}
+    assert names.keys() <= {item.name for item in fields(Configuration)}

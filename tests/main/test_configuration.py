@@ -7,6 +7,7 @@ import pytest
 
 from kms.errors import ConfigError
 from kms.main.configuration import FILE, Configuration
+from kms.model.secret_management_access import Allowances
 
 
 @pytest.fixture
@@ -26,6 +27,19 @@ def configuration(tmp_path: Path) -> Configuration:
 def test_written_file_reads_back_the_same(configuration: Configuration) -> None:
     (configuration.directory / FILE).write_text(configuration.to_toml())
     assert Configuration.load(configuration.directory) == configuration
+
+
+def test_credentials_in_clear_and_http_are_allowed_by_their_own_settings(
+    configuration: Configuration,
+) -> None:
+    assert configuration.allowances == Allowances()
+    for setting, allowed in (
+        ("allow_clear_secrets", Allowances(clear_secrets=True)),
+        ("allow_plain_http", Allowances(plain_http=True)),
+    ):
+        text = configuration.to_toml().replace(f"{setting} = false", f"{setting} = true")
+        (configuration.directory / FILE).write_text(text)
+        assert Configuration.load(configuration.directory).allowances == allowed
 
 
 def test_missing_file_says_what_to_do(tmp_path: Path) -> None:
@@ -53,6 +67,8 @@ def test_missing_file_says_what_to_do(tmp_path: Path) -> None:
         ('monitoring_listen = "80"', "monitoring_listen has the form host:port"),
         ('root_of_trust = "pkcs11"', "pkcs11 needs device_module"),
         ('device_token = "kms"', "go together"),
+        ('allow_clear_secrets = "yes"', "allow_clear_secrets is true or false"),
+        ("allow_plain_http = 1", "allow_plain_http is true or false"),
         ('dns_names = ["Not A Name"]', "dns_names or addresses"),
     ],
 )

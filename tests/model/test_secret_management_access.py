@@ -245,6 +245,35 @@ def test_clear_credentials_and_plain_http_need_their_flag(value, needs, field):
         assert caught.value.field == field
 
 
+UNBOUND = [
+    (authenticated("token", token=ELSEWHERE), "authentication.token"),
+    (access(tls=access()["tls"] | {"client_key": ELSEWHERE}), "tls.client_key"),
+    (
+        authenticated("kubernetes", jwt=None, jwt_file="/var/run/secrets/tokens/vault"),
+        "authentication.jwt_file",
+    ),
+]
+
+
+@pytest.mark.parametrize(("value", "field"), UNBOUND)
+def test_what_is_not_sealed_for_the_endpoint_goes_to_listed_ones_alone(value, field):
+    read = parse_access(value)
+    read.check_allowed(Allowances())
+    read.check_may_connect(Allowances(endpoints=("https://other", read.endpoint)))
+    with pytest.raises(InvalidField) as caught:
+        read.check_may_connect(Allowances())
+    assert caught.value.field == field
+
+
+def test_an_endpoint_that_is_not_listed_is_refused_where_some_are():
+    read = parse_access(access())
+    read.check_may_connect(Allowances())
+    read.check_may_connect(Allowances(endpoints=(read.endpoint,)))
+    with pytest.raises(InvalidField) as caught:
+        read.check_may_connect(Allowances(endpoints=(f"{read.endpoint}/other",)))
+    assert caught.value.field == "endpoint"
+
+
 def test_an_access_does_not_show_a_clear_credential():
     assert "hunter2" not in repr(parse_access(authenticated("app_role")))
     assert CLEAR["location"] not in repr(parse_access(authenticated("app_role")))
