@@ -5,46 +5,35 @@ method is in the walk by being served, and fails it if it is not refused as the 
 """
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import grpc
 import pytest
-from server.asking import OK, Outcome, ask, ask_well
-from server.kms_harness import ACME, PROD
-from server.made_requests import Attempt, attempts, resource_names
+from server.asking import OK, Outcome, ask
+from server.made_requests import attempts
 from server.server_harness import Authority, write_credentials
-from server.watched_kms import Listener, WatchedKms, watched_kms
+from server.tenant_walk import (
+    DAY,
+    DENIED,
+    MISSING,
+    OF_ALL_OF_A_TENANT,
+    OF_NO_TENANT,
+    REAL,
+    UNAUTHENTICATED,
+    UNAVAILABLE,
+    admin,
+    asked,
+    furnish,
+    get_tenant,
+    texts,
+)
+from server.watched_kms import WatchedKms, watched_kms
 
-from kms.authz.roles import OPERATOR, ROLES
 from kms.client import api
-from kms.client.api import Api
 from kms.client.channel import open_channel, open_enrolment_channel
 from kms.client.credentials import read_credentials
-from kms.errors import Denied
-from kms.identity.grant import Grant
-from kms.model.names import IdentityName, SiteName
-
-DAY = timedelta(days=1)
-REAL, MISSING = "real", "missing"
-ALL_ROLES = frozenset(ROLES) - {OPERATOR}
-DENIED = (grpc.StatusCode.PERMISSION_DENIED, Denied().message, Denied.reason)
-
-# What names no tenant and reads nothing of any: whoever has a certificate may ask, and is answered.
-OF_NO_TENANT = {
-    "/grpc.health.v1.Health/Check": OK,
-    "/grpc.health.v1.Health/List": OK,
-    "/grpc.health.v1.Health/Watch": OK,
-    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": OK,
-    # A checkpoint is of the chain of all tenants, and says hashes alone.
-    "/kms.v1.AuditService/GetCheckpoint": OK,
-    # About the caller's own certificate; the request has no name, and no field that holds a good CSR here.
-    "/kms.v1.IdentityService/RenewCertificate": grpc.StatusCode.INVALID_ARGUMENT,
-}
-# Any identity of the tenant may have it: what opens a sealed secret needs it, and it is public.
-OF_ALL_OF_A_TENANT = {"/kms.v1.BlindfoldService/GetKeyDocument"}
 
 
 @pytest.fixture(scope="module")
@@ -55,53 +44,17 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WatchedKms]:
         yield watched
 
 
-def furnish(watched: WatchedKms) -> None:
-    kms = watched.kms
-    kms.add_key()
-    kms.add_policy(REAL)
-    kms.allow_keys(policy_id=REAL)
-    kms.make_key(REAL)
-    kms.add_access(REAL, f"{PROD}/secretPolicies/{REAL}")
-    for grant in (Grant(IdentityName("acme", "prod", REAL)), Grant(SiteName("acme", REAL))):
-        kms.issue(grant, kms.directory / "real" / type(grant.identity).__name__)
-    everything = Grant(IdentityName("globex", "prod", "mallory"), roles=ALL_ROLES)
-    kms.issue(everything, kms.directory / "callers" / "mallory")
-    nobody = Grant(IdentityName("acme", "prod", "nobody"))
-    kms.issue(nobody, kms.directory / "callers" / "nobody")
-
-
-def texts(identifier: str) -> tuple[str, ...]:
-    namespace = "prod" if identifier == REAL else MISSING
-    return (*resource_names("acme", namespace, identifier), identifier, "10.0.0.0/8")
-
-
-def walk(listener: Listener, identifier: str = REAL) -> list[Attempt]:
-    """All methods of a listener, but those of no tenant."""
-    assert set(OF_NO_TENANT) <= set(listener.methods), "a method was removed: take it off the table"
-    return [
-        attempt
-        for path, method in listener.methods.items()
-        if path not in OF_NO_TENANT
-        for attempt in attempts(method, texts(identifier))
-    ]
-
-
 def refused(watched: WatchedKms, who: str, identifier: str) -> dict[str, Outcome]:
-    """How each method ends for that caller, all at once."""
-    with (
-        open_channel(watched.kms.target, watched.kms.directory / "callers" / who) as channel,
-        ThreadPoolExecutor(8) as workers,
-    ):
-        walked = walk(watched.main, identifier)
-        outcomes = workers.map(lambda attempt: ask_well(channel, attempt), walked)
-        return dict(zip(map(str, walked), outcomes, strict=True))
+    """How each method ends for that caller."""
+    with open_channel(watched.kms.target, watched.kms.directory / "callers" / who) as channel:
+        return asked(channel, watched.main, identifier)
 
 
 def test_the_walk_is_of_all_that_is_served(watched: WatchedKms) -> None:
     served = {path.split("/")[1] for path in (*watched.main.methods, *watched.enrolment.methods)}
     assert {f"kms.v1.{name}" for name in api._MODULES} <= served
     with open_channel(watched.kms.target, watched.kms.credentials("admin")) as channel:
-        get_tenant(watched, channel)
+        get_tenant(channel)
     assert "/kms.v1.TenantService/GetTenant" in watched.main.reached
 
 
@@ -160,7 +113,7 @@ def expired(watched: WatchedKms, directory: Path) -> grpc.Channel:
 def expired_since_it_connected(watched: WatchedKms, directory: Path) -> grpc.Channel:
     watched.kms.issue(admin("expiring"), directory)
     channel = open_channel(watched.kms.target, directory)
-    get_tenant(watched, channel)
+    get_tenant(channel)
     watched.kms.offset[0] = DAY + timedelta(seconds=1)
     return channel
 
@@ -168,7 +121,7 @@ def expired_since_it_connected(watched: WatchedKms, directory: Path) -> grpc.Cha
 def revoked_since_it_connected(watched: WatchedKms, directory: Path) -> grpc.Channel:
     watched.kms.issue(admin("revoked"), directory)
     channel = open_channel(watched.kms.target, directory)
-    get_tenant(watched, channel)
+    get_tenant(channel)
     name = str(admin("revoked").identity)
     watched.kms.as_("admin").call("IdentityService", "RevokeIdentity", {"name": name})
     return channel
@@ -180,16 +133,6 @@ def self_signed(watched: WatchedKms, directory: Path) -> grpc.Channel:
     return open_channel(watched.kms.target, directory)
 
 
-def admin(name: str) -> Grant:
-    return Grant(IdentityName("acme", "prod", name), roles=ALL_ROLES)
-
-
-def get_tenant(watched: WatchedKms, channel: grpc.Channel) -> None:
-    """The connection is there, and its caller is known."""
-    assert Api(channel).call("TenantService", "GetTenant", {"name": ACME})["name"] == ACME
-
-
-UNAVAILABLE, UNAUTHENTICATED = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNAUTHENTICATED
 # UNAVAILABLE without a request id: the handshake failed.
 UNKNOWN = (
     Unknown(without_certificate, UNAVAILABLE),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,13 @@ from kms.main.configuration import Configuration
 from kms.main.parts import Parts
 from kms.main.serving import build_app, make_scheduler
 from kms.main.status import StatusReport
+from kms.model.names import IdentityName
 from kms.server import app
 from kms.server.app import App
 from kms.server.methods import Methods
+
+EDGE = IdentityName("globex", "prod", "edge")
+SPIFFE_EDGE = "spiffe://kms.test/tenant/globex/ns/prod/sa/edge"
 
 
 @dataclass
@@ -74,11 +78,16 @@ class _Watched:
 
 @dataclass
 class WatchedKms:
-    """`main` and `enrolment` are what the two listeners serve."""
+    """What the listeners serve. `EDGE` is the proxy that the one for proxies believes."""
 
     kms: RunningKms
     main: Listener
     enrolment: Listener
+    proxy: Listener
+
+    @property
+    def proxy_target(self) -> str:
+        return f"localhost:{self.kms.ports.proxy}"
 
 
 @contextmanager
@@ -89,10 +98,11 @@ def watched_kms(directory: Path) -> Iterator[WatchedKms]:
     def make_app(configuration: Configuration, parts: Parts, now: Callable[[], datetime]) -> App:
         scheduler = make_scheduler(parts, now)
         status = StatusReport(parts.guard, parts.vault, parts.repository, datetime.now(UTC))
-        return build_app(configuration, parts, scheduler, status, now=now)
+        listening = replace(configuration, proxy_listen="localhost:0", proxy_identities=(SPIFFE_EDGE,))
+        return build_app(listening, parts, scheduler, status, now=now)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(WatchedMethods, "listeners", listeners, raising=False)
         patch.setattr(app, "Methods", WatchedMethods)
         with running_kms(directory, make_app=make_app) as kms:
-            yield WatchedKms(kms, *listeners[:2])
+            yield WatchedKms(kms, *listeners)
