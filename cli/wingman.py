@@ -8,6 +8,7 @@ program = Program(
     "wingman",
     {
         "serve": Entry("cli.sidecar.serve:serve", "Serve until SIGTERM or Ctrl-C."),
+        "exec": Entry("cli.sidecar.exec:exec_", "Run a program with its secrets, and serve beside it."),
         "status": Entry("cli.sidecar.status:status", "Show how a Wingman is."),
         "completion": Entry(
             "cli.completion:completion", "Print the script that completes this program's commands."

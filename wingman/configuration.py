@@ -1,17 +1,20 @@
 """What a Wingman is told: which KMS, who it is there, and where programs reach it (docs/wingman.md)."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from types import MappingProxyType
 
 from kms.errors import InvalidField
 from kms.model.endpoint_url import EndpointUrl
-from kms.model.json_form import BOOLEAN, INTEGER, Form, list_of, object_of, string
+from kms.model.json_form import BOOLEAN, INTEGER, Form, list_of, map_of, object_of, string
 from kms.model.names import KeyName
 from kms.model.secret_management_access import Allowances
+from kms.model.secret_type import SECRET_TYPE, SecretType
+from wingman.files.plan import FILES, Files
+from wingman.programs import PROGRAM, Program
 
 SOCKET = "/run/wingman/wingman.sock"
 MAX_KEEP = 30 * 86_400
@@ -59,7 +62,7 @@ class Configuration:
     `host:port` of this machine. `max_keep_seconds` limits what policies allow.
     `local_keys` are used here for up to `local_key_seconds` at a time, where the KMS exports them.
     `vault_endpoints` are the only vaults that are connected to, () for those of all accesses; the two flags
-    are for tests. Raises `InvalidField`.
+    are for tests. `secrets` are those that `files` and `program` name. Raises `InvalidField`.
     """
 
     server: str
@@ -75,6 +78,9 @@ class Configuration:
     vault_endpoints: tuple[str, ...] = ()
     allow_clear_secrets: bool = False
     allow_plain_http: bool = False
+    secrets: Mapping[str, SecretType] = field(default_factory=lambda: MappingProxyType({}))
+    files: Files | None = None
+    program: Program = field(default_factory=Program)
 
     def __post_init__(self) -> None:
         check_address(self.server, "server")
@@ -90,11 +96,16 @@ class Configuration:
             _check_loopback(self.listen)
         if not 0 <= self.max_keep_seconds <= MAX_KEEP:
             raise InvalidField("max_keep_seconds", f"is from 0 to {MAX_KEEP}")
-
         if not 60 <= self.local_key_seconds <= 86_400:
             raise InvalidField("local_key_seconds", "is from 60 to 86400")
         for index, endpoint in enumerate(self.vault_endpoints):
             EndpointUrl.parse(endpoint, f"vault_endpoints[{index}]")
+        self._check_names("files.secrets", self.files.secrets if self.files else ())
+        self._check_names("program", self.program.secrets)
+
+    def _check_names(self, at: str, names: Collection[str]) -> None:
+        if unknown := sorted(set(names) - set(self.secrets)):
+            raise InvalidField(at, f"names {unknown[0]}, which is none of secrets")
 
     @property
     def allowances(self) -> Allowances:
@@ -146,6 +157,9 @@ _MEMBERS: Mapping[str, Form] = MappingProxyType(
         "vault_endpoints": list_of(_TEXT),
         "allow_clear_secrets": BOOLEAN,
         "allow_plain_http": BOOLEAN,
+        "secrets": map_of(SECRET_TYPE),
+        "files": FILES,
+        "program": PROGRAM,
     }
 )
 CONFIGURATION = object_of(Configuration, _MEMBERS, ("server", "credentials"))

@@ -19,6 +19,8 @@ from kms.model.secret_type import BlindfoldSecret, ClearSecret, VaultSecret
 from wingman.clock import elapsed
 from wingman.condition import Condition
 from wingman.configuration import Configuration
+from wingman.files.keeper import FileKeeper
+from wingman.files.telling import teller
 from wingman.http.description import description_routes
 from wingman.http.key_pages import KeyPages
 from wingman.http.listening import CONNECTIONS, Listeners
@@ -33,6 +35,8 @@ from wingman.secret_source import Opener, SecretSource
 from wingman.vault_secrets import ClearSecrets, VaultSecrets
 
 SWEEP_EVERY = 1.0
+
+ToProgram = Callable[[signal.Signals], None]
 
 _log = logging.getLogger(__name__)
 _jitter = secrets.SystemRandom().random
@@ -49,7 +53,8 @@ class Served:
 class Wingman:
     """Everything a Wingman is made of, without listeners. For one event loop."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, to_program: ToProgram | None = None) -> None:
+        """`to_program` sends a signal to the program that Wingman has started. Raises `ConfigError`."""
         self.condition = Condition(lambda: datetime.now(UTC))
         self.identity = IdentityKeeper(configuration, self.condition, lambda: datetime.now(UTC), _jitter)
         self.connection = KmsConnection(configuration, self.condition, _jitter)
@@ -66,6 +71,7 @@ class Wingman:
             self.connection, configuration.local_keys, configuration.local_key_seconds, elapsed, _jitter
         )
         self.condition.on_refused = self._forget
+        self.files = self._file_keeper(configuration, to_program)
 
     def _forget(self) -> None:
         self._kept.clear()
@@ -82,8 +88,22 @@ class Wingman:
     async def _open_sealed(self, secret: BlindfoldSecret) -> SecretBytes:
         return (await self.source.get(secret)).secret
 
+    def _file_keeper(self, configuration: Configuration, to_program: ToProgram | None) -> FileKeeper | None:
+        files = configuration.files
+        if files is None:
+            return None
+        tell = teller(files.on_change, to_program)
+        return FileKeeper(files, configuration.secrets, self.source, self.identity, tell, _jitter)
+
     async def run(self) -> None:
         """What goes on in the background, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.stay_connected())
+            if self.files is not None:
+                tasks.create_task(self.files.run())
+
+    async def stay_connected(self) -> None:
+        """As `run`, without the files."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.identity.run())
             tasks.create_task(self._watch())
@@ -119,12 +139,18 @@ async def serve(configuration: Configuration, on_ready: Callable[[Served], None]
 async def serve_until(
     stop: asyncio.Event, configuration: Configuration, on_ready: Callable[[Served], None]
 ) -> None:
+    """`serve_as`, for a Wingman of its own. Raises `ConfigError`."""
+    await serve_as(Wingman(configuration), stop, configuration, on_ready)
+
+
+async def serve_as(
+    wingman: Wingman, stop: asyncio.Event, configuration: Configuration, on_ready: Callable[[Served], None]
+) -> None:
     """Serve until `stop` is set; requests under way are then finished.
 
     `on_ready` is called when programs can connect, which does not mean that there is an identity. Raises
     `ConfigError`.
     """
-    wingman = Wingman(configuration)
     listeners, served = _listen(configuration, wingman)
     background = asyncio.create_task(wingman.run())
     listening = asyncio.create_task(listeners.serve())

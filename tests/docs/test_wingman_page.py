@@ -13,11 +13,13 @@ import yaml
 from h11._connection import DEFAULT_MAX_INCOMPLETE_EVENT_SIZE as MAX_HEADERS
 from server.kms_harness import RunningKms, running_kms
 
+from blindfold.envelope import MAGIC
 from blindfold.forms import to_location
 from kms.client.client import KmsClient
 from kms.model.algorithms import USES_ELSEWHERE
-from wingman import configuration, kept_secrets
+from wingman import configuration, kept_secrets, programs
 from wingman.condition import RULES
+from wingman.files import plan
 from wingman.http import bodies, listening, protocol
 from wingman.http.description import describe
 from wingman.http.pages import MAX_BATCH
@@ -26,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/wingman.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 SECRET = b"hunter2 hunter2"
+SEALED = base64.b64encode(MAGIC + b"of a sealed file the beginning").decode()
 
 
 def section(title: str) -> str:
@@ -51,15 +54,29 @@ def test_every_status_has_its_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("title", "form"), [("Configuration", configuration.CONFIGURATION), ("Identity", configuration.ENROLMENT)]
+    ("title", "form"),
+    [
+        ("Configuration", configuration.CONFIGURATION),
+        ("Identity", configuration.ENROLMENT),
+        ("Files", plan.FILES),
+        ("Programs", programs.PROGRAM),
+    ],
 )
 def test_every_member_has_its_line(title: str, form: Any) -> None:
     assert re.findall(r"^\| `(\w+)` \|", section(title), re.MULTILINE) == [*form.schema["properties"]]
 
 
-def test_example_of_a_configuration_is_one() -> None:
-    [example] = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    assert configuration.parse_configuration(yaml.safe_load(example)).socket == configuration.SOCKET
+def test_examples_of_configurations_are_some() -> None:
+    examples = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    whole, files, program = (yaml.safe_load(text.replace("...", SEALED)) for text in examples)
+    assert configuration.parse_configuration(whole).socket == configuration.SOCKET
+    assert configuration.parse_configuration(whole | files).files is not None
+    assert configuration.parse_configuration(whole | program).program.descriptors
+
+
+def test_modes_and_times_of_files_are_those_of_the_code() -> None:
+    assert [*plan.MODES] == re.findall(r'`"(0\d+)"`', section("Files"))
+    assert f"{plan.REFRESH_SECONDS} if left out" in section("Files")
 
 
 @pytest.mark.parametrize(
