@@ -2,6 +2,7 @@
 
 import click
 
+from cli.import_group import import_group
 from cli.program import Entry, LazyGroup, Program, run
 
 tenant = LazyGroup(
@@ -381,6 +382,7 @@ program = Program(
         "prefix-set": prefix_set,
         "secret-access": secret_access,
         "key": key,
+        "import": import_group,
         "encrypt": Entry(
             "cli.online.crypto:encrypt", "Encrypt up to 64 KiB under the primary version of a key."
         ),

@@ -2,31 +2,22 @@
 
 import asyncio
 import base64
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from blindfold.secret import SecretBytes
-from cli.access_file import FILE as ACCESS_FILE
-from cli.online.applying import named
 from cli.online.names import resolve
 from cli.online.secret_output import deliver
 from cli.online.session import Session, online
+from cli.online.vault_sources import Reach, access_options
 from cli.options import STREAM, out_option
 from cli.output import write_json
-from cli.resource_file import read_files
 from cli.secret_io import read_bounded
-from kms.client.accesses import FetchedAccesses
-from kms.client.opening import open_sealed
 from kms.external.fetched import Fetched
 from kms.external.sources import SecretSources
 from kms.model.names import SecretManagementAccessName
-from kms.model.secret_management_access import Allowances, SecretManagementAccess
-from kms.model.secret_type import MAX_CIPHERTEXT, BlindfoldSecret, SecretEncoding, VaultSecret
-
-Given = Mapping[SecretManagementAccessName, SecretManagementAccess]
+from kms.model.secret_type import MAX_CIPHERTEXT, SecretEncoding, VaultSecret
 
 
 @click.command(
@@ -46,33 +37,14 @@ Example:
     metavar="FILE",
     help="What the vault encrypted and is to decrypt, where PATH names a key of its transit engine.",
 )
-@click.option(
-    "--access-file",
-    "access_files",
-    type=click.Path(exists=True, path_type=Path),
-    multiple=True,
-    metavar="FILE|DIR",
-    help="Read accesses from here instead of the KMS; may be repeated.",
-)
-@click.option(
-    "--endpoint",
-    "endpoints",
-    multiple=True,
-    metavar="URL",
-    help="Connect to no other vault; may be repeated. Needed for credentials that are not sealed for one.",
-)
-@click.option("--allow-clear", is_flag=True, help="Use credentials that are in clear.")
-@click.option("--allow-http", is_flag=True, help="Connect to a loopback address without TLS.")
+@access_options
 @out_option
 @online()
 def get(
     session: Session,
     access: str,
     path: str,
-    access_files: tuple[Path, ...],
-    endpoints: tuple[str, ...],
-    allow_clear: bool,
-    allow_http: bool,
+    reach: Reach,
     out: Path | None,
     **about: Any,
 ) -> None:
@@ -85,8 +57,7 @@ def get(
     A secret with a lease lives until that ends; nothing renews or revokes it once this program has ended.
     """
     wanted = _wanted(resolve(SecretManagementAccessName, access, session.tenant), path, **about)
-    allowances = Allowances(clear_secrets=allow_clear, plain_http=allow_http, endpoints=endpoints)
-    fetched = asyncio.run(_fetch(session, wanted, _given(session, access_files), allowances))
+    fetched = asyncio.run(_fetch(reach.sources(session), wanted))
     secret = fetched.secret.reveal()
     shown = {"access": str(wanted.access), "path": path, "version": fetched.version}
     if session.as_json and out is None:
@@ -111,29 +82,7 @@ def _wanted(
     return VaultSecret(name, path, key, version or 0, encoding, text.decode("ascii", "replace").strip())
 
 
-def _given(session: Session, paths: tuple[Path, ...]) -> Given:
-    """The accesses in files. Raises `CliError`, `UsageError`."""
-    if not paths:
-        return {}
-    files = named(
-        read_files(paths, ACCESS_FILE),
-        lambda name: str(resolve(SecretManagementAccessName, name, session.tenant)),
-    )
-    return {SecretManagementAccessName.parse(name): file.content for name, file in files}
-
-
-async def _fetch(session: Session, wanted: VaultSecret, given: Given, allowances: Allowances) -> Fetched:
-    accesses = FetchedAccesses()
-
-    async def find(name: SecretManagementAccessName) -> SecretManagementAccess:
-        if name in given:
-            return given[name]
-        return await asyncio.to_thread(accesses.fetch, session.api, name)
-
-    async def open_blindly(secret: BlindfoldSecret) -> SecretBytes:
-        return await asyncio.to_thread(open_sealed, session.api, secret.sealed)
-
-    sources = SecretSources(find, open_blindly, allowances)
+async def _fetch(sources: SecretSources, wanted: VaultSecret) -> Fetched:
     try:
         fetched = await sources.get(wanted)
     except BaseException:

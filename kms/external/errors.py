@@ -162,3 +162,11 @@ class Unreadable(ExternalFailed):
 
     reason = "EXTERNAL_UNREADABLE"
     hint = "Check that the endpoint is that of the server itself, and not of a proxy before it."
+
+
+class NotMovable(ExternalFailed):
+    """A key of the vault that cannot be brought here."""
+
+    kind = Kind.STATE
+    reason = "EXTERNAL_NOT_MOVABLE"
+    hint = "Rewrap its ciphertexts in the vault under a key that can be moved, or leave them there."

@@ -78,6 +78,13 @@ class SecretSources:
         source = await self._source(secret.access)
         return await source.get(secret)
 
+    async def vault(self, name: SecretManagementAccessName) -> VaultSource:
+        """The vault of an access itself, to ask it for more than secrets. Raises as `get`."""
+        source = await self._source(name)
+        if not isinstance(source, VaultSource):
+            raise InvalidField("access", "is of a plain REST server, and not of a vault")
+        return source
+
     async def open(self, secret: SecretType) -> SecretBytes:
         """A secret of any type, once. Raises as `get`."""
         if isinstance(secret, VaultSecret):

@@ -11,12 +11,13 @@ from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, hmac, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from vault.exchange import Refusal, Reply, Request, Routes
 
 AES = {"aes128-gcm96": 16, "aes256-gcm96": 32}
 RSA = {"rsa-2048": 2048, "rsa-3072": 3072, "rsa-4096": 4096}
+OAEP = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
 # Which keys hold, as private keys, something that this type of an export gives.
 EXPORTS = {
     "encryption-key": {*AES, *RSA},
@@ -105,10 +106,8 @@ class Transit:
 
     def _encrypt(self, request: Request, name: str) -> Reply:
         key = self._found(name, status=400)
-        nonce = os.urandom(12)
-        plaintext = _base64(request, "plaintext")
-        sealed = self._cipher(key, key.latest).encrypt(nonce, plaintext, _base64(request, "associated_data"))
-        text = base64.b64encode(nonce + sealed).decode()
+        made = self._sealed(key, _base64(request, "plaintext"), _base64(request, "associated_data"))
+        text = base64.b64encode(made).decode()
         return Reply({"ciphertext": f"vault:v{key.latest}:{text}", "key_version": key.latest})
 
     def _decrypt(self, request: Request, name: str) -> Reply:
@@ -121,9 +120,7 @@ class Transit:
             raise Refusal(400, "ciphertext or signature version is disallowed by policy (too old)")
         try:
             sealed = base64.b64decode(text, validate=True)
-            plaintext = self._cipher(key, number).decrypt(
-                sealed[:12], sealed[12:], _base64(request, "associated_data")
-            )
+            plaintext = self._opened(key, number, sealed, _base64(request, "associated_data"))
         except (binascii.Error, ValueError, InvalidTag):
             raise Refusal(400, "cipher: message authentication failed") from None
         return Reply({"plaintext": base64.b64encode(plaintext).decode()})
@@ -134,10 +131,25 @@ class Transit:
         made.update(_base64(request, "input"))
         return Reply({"hmac": f"vault:v{key.latest}:{base64.b64encode(made.finalize()).decode()}"})
 
-    def _cipher(self, key: Key, number: int) -> AESGCM:
-        if key.type not in AES or key.derived:
-            raise Refusal(400, "this stand-in encrypts with AES keys that are not derived")
-        return AESGCM(key.versions[number][0])
+    def _sealed(self, key: Key, plaintext: bytes, bound: bytes) -> bytes:
+        material = self._material(key, key.latest)
+        if key.type in RSA:
+            return _private(material).public_key().encrypt(plaintext, OAEP)
+        nonce = os.urandom(12)
+        return nonce + AESGCM(material).encrypt(nonce, plaintext, bound)
+
+    def _opened(self, key: Key, number: int, sealed: bytes, bound: bytes) -> bytes:
+        material = self._material(key, number)
+        if key.type in RSA:
+            return _private(material).decrypt(sealed, OAEP)
+        return AESGCM(material).decrypt(sealed[:12], sealed[12:], bound)
+
+    def _material(self, key: Key, number: int) -> bytes:
+        if key.type == "hmac":
+            raise Refusal(400, "message encryption not supported for key type hmac")
+        if key.derived:
+            raise Refusal(400, "missing 'context' for key derivation")
+        return key.versions[number][0]
 
     def _found(self, name: str, status: int = 404) -> Key:
         if name not in self._keys:
@@ -192,6 +204,9 @@ def _pkcs1(private: rsa.RSAPrivateKey) -> bytes:
 
 
 def _public(pem: bytes) -> str:
-    private = serialization.load_pem_private_key(pem, None)
     form = serialization.PublicFormat.SubjectPublicKeyInfo
-    return private.public_key().public_bytes(serialization.Encoding.PEM, form).decode()
+    return _private(pem).public_key().public_bytes(serialization.Encoding.PEM, form).decode()
+
+
+def _private(pem: bytes) -> Any:
+    return serialization.load_pem_private_key(pem, None)

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -89,9 +88,10 @@ class VaultApi:
         made = self._adapter.get(f"/v1/{mount}/creds/{role}")
         return Answer(_data(made), lease=_lease(made) if made.get("lease_id") else None)
 
-    def decrypt(self, mount: str, key: str, ciphertext: str, context: str = "") -> bytes:
+    def decrypt(self, mount: str, key: str, ciphertext: str, associated_data: str = "") -> bytes:
+        """`associated_data` is in base64, "" for none."""
         decrypt = self._secrets.transit.decrypt_data
-        found = _data(decrypt(key, ciphertext, context=context or None, mount_point=mount))
+        found = _data(decrypt(key, ciphertext, associated_data=associated_data or None, mount_point=mount))
         return decoded(found.get("plaintext"))
 
     def transit_key(self, mount: str, key: str) -> Mapping[str, Any]:
@@ -160,10 +160,6 @@ def decoded(text: object) -> bytes:
     except (binascii.Error, ValueError):
         pass
     raise Unreadable("the answer has no base64 where it should")
-
-
-def json_text(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def _issued(body: Mapping[str, Any]) -> Issued:

@@ -9,6 +9,7 @@ from typing import Self, TypeVar
 import requests
 
 from blindfold.secret import SecretBytes
+from kms.errors import InvalidField
 from kms.external import session, tls
 from kms.external.calls import Calls
 from kms.external.errors import Forbidden
@@ -69,6 +70,13 @@ class VaultSource:
         """Raises `ExternalFailed`, and `InvalidField` for a path below no mount of the access."""
         mount = self._access.mount_of(secret.path)
         return await _READERS[mount.engine](self, mount.path, mount.rest_of(secret.path), secret)
+
+    def transit_key(self, path: str) -> tuple[str, str]:
+        """Mount and name of a key. Raises `InvalidField` for a path below no mount of transit."""
+        mount = self._access.mount_of(path)
+        if mount.engine is not Engine.TRANSIT:
+            raise InvalidField("path", "is not below a mount of the engine TRANSIT")
+        return mount.path, mount.rest_of(path)
 
     async def with_token(self, act: Callable[[VaultApi], T], *, is_change: bool = False) -> tuple[T, Held]:
         """Do something as who the access logs in; once more with another token if this one died."""

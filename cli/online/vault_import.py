@@ -1,0 +1,220 @@
+"""`kms import`: what a vault's transit engine has, brought here: keys, then what they encrypted."""
+
+import asyncio
+import base64
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.errors import CliError, UsageError
+from cli.exit_codes import ExitCode
+from cli.online.crypto import aad_option, base64_text
+from cli.online.key import key_name
+from cli.online.names import resolve
+from cli.online.session import Session, online
+from cli.online.transit_lines import Line, batches, lines_of
+from cli.online.vault_comparison import Both
+from cli.online.vault_sources import Reach, access_options
+from cli.options import STREAM, out_option
+from cli.output import write_json
+from cli.secret_io import public_sink
+from kms.client import transfers
+from kms.crypto.key_wrapping import Recipient
+from kms.external.shadow import Verdict
+from kms.external.vault import transit
+from kms.external.vault.transit import TransitKey
+from kms.model.algorithms import Purpose
+from kms.model.lifecycle import WAITING_FOR_IMPORT
+from kms.model.names import KeyName, NamespaceName, SecretManagementAccessName
+
+CRYPTO, KEYS = "CryptoService", "KeyService"
+_input_argument = click.argument("data", metavar="[INPUT]", type=STREAM, default="-")
+# The states of the API's JSON.
+_WAITING = {f"KEY_VERSION_STATE_{state.value}" for state in WAITING_FOR_IMPORT}
+
+
+@click.command(
+    "vault-transit",
+    epilog="""\b
+Example:
+  kms key create prod/orders-vault --purpose RAW_ENCRYPT_DECRYPT --import-only --policy prod/orders
+  kms import vault-transit prod/corp-vault transit/orders prod/orders-vault""",
+)
+@click.argument("access", metavar="ACCESS")
+@click.argument("path", metavar="PATH")
+@click.argument("key", metavar="KEY")
+@click.option("--primary", "make_primary", is_flag=True, help="Use the newest version for what is new.")
+@access_options
+@online()
+def vault_transit(
+    session: Session, access: str, path: str, key: str, make_primary: bool, reach: Reach
+) -> None:
+    """Bring all versions of an exportable transit key here, under their numbers.
+
+    KEY has no versions of its own: `kms key create --import-only` makes such a key, for RAW_ENCRYPT_DECRYPT
+    if the vault's is an AES key. Called again, this brings what the vault has rotated to since. The material
+    comes to this program, which wraps it to the KMS; it lies in no file.
+    """
+    name = key_name(session, key)
+    purpose = _purpose(session, name)
+    moved = asyncio.run(_exported(session, access, path, purpose, reach))
+    have = _versions(session, name)
+    if have > len(moved.versions):
+        raise UsageError(f"{name} has {have} versions, and the vault's key {len(moved.versions)}")
+    made = _import(session, name, moved, have, make_primary=make_primary)
+    if session.as_json:
+        write_json({"name": str(name), "algorithm": moved.algorithm, "imported": made})
+    else:
+        click.echo(f"{len(made)} versions imported, {have} were here", err=True)
+
+
+@click.command(
+    "vault-ciphertexts",
+    epilog="""\b
+Example:
+  kms import vault-ciphertexts prod/orders-vault --to prod/orders --out moved.txt column.txt""",
+)
+@click.argument("key", metavar="KEY")
+@_input_argument
+@click.option("--to", "destination", metavar="KEY", required=True, help="Key for the new ciphertexts.")
+@aad_option
+@click.option("--new-aad", metavar="TEXT", help="Context for the new ciphertexts; by default the old one.")
+@out_option
+@online()
+def vault_ciphertexts(
+    session: Session, key: str, data: str, destination: str, aad: str, new_aad: str | None, out: Path | None
+) -> None:
+    """Move ciphertexts of an imported transit key to a key of this KMS.
+
+    INPUT has one `vault:v1:...` a line; for each, there is a line with the new ciphertext in base64, in the
+    same order. No plaintext leaves the KMS. The first line that cannot be moved ends it, and leaves no file.
+    """
+    source, target = key_name(session, key), key_name(session, destination)
+    count = 0
+    with public_sink(out, binary=True) as sink:
+        for batch in batches(lines_of(data)):
+            for moved in _moved(session, source, target, batch, aad, aad if new_aad is None else new_aad):
+                sink.write(moved.encode() + b"\n")
+            count += len(batch)
+    if session.as_json and out is not None:
+        write_json({"name": str(target), "moved": count, "out": str(out)})
+
+
+@click.command(
+    "vault-compare",
+    epilog="""\b
+Example:
+  kms import vault-compare prod/corp-vault transit/orders prod/orders-vault sample.txt""",
+)
+@click.argument("access", metavar="ACCESS")
+@click.argument("path", metavar="PATH")
+@click.argument("key", metavar="KEY")
+@_input_argument
+@aad_option
+@access_options
+@online()
+def vault_compare(
+    session: Session, access: str, path: str, key: str, data: str, aad: str, reach: Reach
+) -> None:
+    """Have the vault and the KMS decrypt the same, and say where they differ.
+
+    INPUT is as of `kms import vault-ciphertexts`. Only counts and the numbers of lines are shown; what was
+    decrypted is compared by an HMAC under a key of this run. Ends with 4 unless all are the same. With --aad,
+    the vault gets it as associated data.
+    """
+    name = key_name(session, key)
+    both = Both(session, name, _purpose(session, name), path, aad)
+    access_name = resolve(SecretManagementAccessName, access, session.tenant)
+    verdicts = asyncio.run(both.compare(reach.sources(session), access_name, lines_of(data)))
+    _report(session, verdicts)
+
+
+def _report(session: Session, verdicts: list[tuple[int, Verdict]]) -> None:
+    counts = Counter(verdict for _, verdict in verdicts)
+    other = [(number, verdict) for number, verdict in verdicts if verdict is not Verdict.SAME]
+    shown: dict[str, Any] = {verdict.name.lower(): counts[verdict] for verdict in Verdict}
+    if session.as_json:
+        write_json(shown | {"lines": [{"line": line, "verdict": it.name} for line, it in other]})
+    else:
+        for line, verdict in other:
+            click.echo(f"line {line}: {verdict.value}")
+        click.echo(", ".join(f"{count} {name}" for name, count in shown.items()), err=True)
+    if other or not verdicts:
+        raise CliError(
+            f"{len(other)} of {len(verdicts)} are not the same",
+            hint="Look at these lines before anything is moved.",
+            code=ExitCode.MISMATCH,
+        )
+
+
+def _purpose(session: Session, name: KeyName) -> Purpose:
+    answer = session.call(KEYS, "GetKey", {"name": str(name)})
+    return Purpose(answer["purpose"].removeprefix("KEY_PURPOSE_"))
+
+
+def _versions(session: Session, name: KeyName) -> int:
+    """How many versions have their material."""
+    request = {"parent": str(name)}
+    found = session.all_of(KEYS, "ListKeyVersions", request, "key_versions")
+    return sum(version["state"] not in _WAITING for version in found)
+
+
+async def _exported(session: Session, access: str, path: str, purpose: Purpose, reach: Reach) -> TransitKey:
+    sources = reach.sources(session)
+    try:
+        vault = await sources.vault(resolve(SecretManagementAccessName, access, session.tenant))
+        return await transit.export(vault, path, purpose)
+    finally:
+        await sources.close()
+
+
+def _import(
+    session: Session, name: KeyName, moved: TransitKey, have: int, *, make_primary: bool
+) -> list[int]:
+    """The numbers that the versions got. One import key serves for all."""
+    waiting = moved.versions[have:]
+    if not waiting:
+        return []
+    api = session.api
+    towards = transfers.create_import_key(api, NamespaceName(name.tenant, name.namespace), len(waiting))
+    recipient = Recipient(towards.public_key)
+    made = []
+    for number, secret in enumerate(waiting, have + 1):
+        version = transfers.import_wrapped(
+            api,
+            name,
+            towards.name,
+            recipient.wrap(secret),
+            algorithm=moved.algorithm,
+            make_primary=make_primary and number == len(moved.versions),
+        )
+        if version.version != number:
+            raise CliError(
+                f"version {number} of the vault's key is now {version}: somebody else imported too"
+            )
+        made.append(version.version)
+    return made
+
+
+def _moved(
+    session: Session, source: KeyName, target: KeyName, batch: list[Line], aad: str, new_aad: str
+) -> Iterator[str]:
+    """The new ciphertexts in base64. Raises `CliError` with the number of the line."""
+    requests = [
+        {
+            "name": f"{source}/versions/{line.ciphertext.version}",
+            "ciphertext": base64.b64encode(line.ciphertext.data).decode("ascii"),
+            "additional_authenticated_data": base64_text(aad),
+            "destination_additional_authenticated_data": base64_text(new_aad),
+        }
+        for line in batch
+    ]
+    request = {"name": str(source), "destination": str(target), "requests": requests}
+    results = session.call(CRYPTO, "BatchReEncrypt", request)["results"]
+    for line, result in zip(batch, results, strict=True):
+        if "error" in result:
+            raise CliError(f"line {line.number}: {result['error'].get('message', 'failed')}")
+        yield result["response"]["ciphertext"]
