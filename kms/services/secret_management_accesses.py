@@ -3,7 +3,7 @@
 The KMS connects to no vault. A credential is opened, and a secret fetched, by the workload alone.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from kms.authz.roles import SHARED
@@ -12,7 +12,7 @@ from kms.errors import Denied, InvalidField, StoreTampered
 from kms.model.access_json import access_to_json, parse_access
 from kms.model.access_references import check_references
 from kms.model.caller import Caller
-from kms.model.names import NamespaceName, SecretManagementAccessName, TenantName
+from kms.model.names import NamespaceName, SecretManagementAccessName
 from kms.model.records import SecretManagementAccessRecord
 from kms.model.row import dump_row, load_row
 from kms.model.sealed_credentials import check_sealed_credentials
@@ -25,8 +25,9 @@ from kms.services.tenant_resources import Actions, TenantResources, Written
 from kms.services.tenants import require_namespace
 from kms.storage.interface import Change
 
-MAX_ACCESSES = 256
+MAX_ACCESSES = 128
 MAX_PAGE_BYTES = 2 << 20
+READ_AT_ONCE = 16
 
 Stored = Loaded[SecretManagementAccessRecord]
 
@@ -38,7 +39,9 @@ class SecretManagementAccesses(TenantResources[SecretManagementAccessRecord]):
 
     def __init__(self, guard: Guard, repository: Repository, allowances: Allowances) -> None:
         actions = Actions.of("SecretManagementAccess", "SecretManagementAccesses", "secretManagementAccesses")
-        super().__init__(guard, repository, SecretManagementAccessRecord, actions, MAX_ACCESSES)
+        super().__init__(
+            guard, repository, SecretManagementAccessRecord, actions, MAX_ACCESSES, in_thread=True
+        )
         self._allowances = allowances
 
     async def create(
@@ -81,17 +84,22 @@ class SecretManagementAccesses(TenantResources[SecretManagementAccessRecord]):
         """Nobody fetches it from now on, nor uses a credential that is reached by it. Raises `NotFound`."""
         await self._delete(call, name, etag)
 
-    async def list(
-        self, call: Call, parent: TenantName | NamespaceName, after: str, limit: int
-    ) -> Page[Stored]:
+    def _page(self, folder: str, after: str, limit: int) -> Page[Stored]:
         """A page is cut short where its contents have more than 2 MiB together."""
-        listed = await super().list(call, parent, after, limit)
+        kept: list[Stored] = []
         size = 0
-        for index, item in enumerate(listed.items):
+        for item in self._rows(folder, after):
             size += len(item.record.content)
-            if index and size > MAX_PAGE_BYTES:
-                return Page(listed.items[:index], listed.items[index - 1].name)
-        return listed
+            if len(kept) == limit or (kept and size > MAX_PAGE_BYTES):
+                return Page(tuple(kept), kept[-1].name)
+            kept.append(item)
+        return Page(tuple(kept), "")
+
+    def _rows(self, folder: str, after: str) -> Iterator[Stored]:
+        """Few at a time: they may be large."""
+        while rows := self._repository.scan(SecretManagementAccessRecord, folder, after, READ_AT_ONCE):
+            yield from rows
+            after = rows[-1].name
 
     async def fetch(self, call: Call, name: SecretManagementAccessName) -> Stored:
         """For whomever the access selects. Raises `Denied` for others, and where there is none."""
@@ -104,7 +112,7 @@ class SecretManagementAccesses(TenantResources[SecretManagementAccessRecord]):
                 raise Denied("NOT_SELECTED")
             return Outcome(loaded, details={"etag": loaded.etag})
 
-        return await self._guard.perform(call, FETCH, name, act)
+        return await self._perform(call, FETCH, name, act)
 
     def _checked(self, name: SecretManagementAccessName, content: Content) -> tuple[bytes, Sequence[Change]]:
         """The canonical content, and what must hold of the accesses it refers to until it is written."""

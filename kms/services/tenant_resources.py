@@ -20,6 +20,7 @@ class Made(Stored, Protocol):
 
 
 M = TypeVar("M", bound=Made)
+T = TypeVar("T")
 
 # A record, and what else is written with it.
 Written = tuple[M, Sequence[Change]]
@@ -45,29 +46,47 @@ class Actions:
 
 
 class TenantResources(Generic[M]):
-    """Base: those of one kind of record, at most `most` in a parent. Subclasses say what they are made of."""
+    """Base: those of one kind of record, at most `most` in a parent. Subclasses say what they are made of.
+
+    `in_thread` is for kinds of which reading all may take more than a few milliseconds.
+    """
 
     def __init__(
-        self, guard: Guard, repository: Repository, kind: type[M], actions: Actions, most: int
+        self,
+        guard: Guard,
+        repository: Repository,
+        kind: type[M],
+        actions: Actions,
+        most: int,
+        *,
+        in_thread: bool = False,
     ) -> None:
         self._guard = guard
         self._repository = repository
         self._kind = kind
         self._actions = actions
         self._most = most
+        self._in_thread = in_thread
 
     async def get(self, call: Call, name: ResourceName) -> Loaded[M]:
         """Raises `NotFound`."""
-        return await self._guard.perform(call, self._actions.get, name, lambda: Outcome(self._found(name)))
+        return await self._perform(call, self._actions.get, name, lambda: Outcome(self._found(name)))
 
     async def list(
         self, call: Call, parent: TenantName | NamespaceName, after: str, limit: int
     ) -> Page[Loaded[M]]:
         def act() -> Outcome[Page[Loaded[M]]]:
-            rows = self._repository.scan(self._kind, f"{parent}/{self._kind.KIND}/", after, limit + 1)
-            return Outcome(page(rows, limit))
+            return Outcome(self._page(f"{parent}/{self._kind.KIND}/", after, limit))
 
-        return await self._guard.perform(call, self._actions.list, parent, act)
+        return await self._perform(call, self._actions.list, parent, act)
+
+    def _page(self, folder: str, after: str, limit: int) -> Page[Loaded[M]]:
+        return page(self._repository.scan(self._kind, folder, after, limit + 1), limit)
+
+    async def _perform(
+        self, call: Call, action: Action, resource: ResourceName, act: Callable[[], Outcome[T]]
+    ) -> T:
+        return await self._guard.perform(call, action, resource, act, in_thread=self._in_thread)
 
     async def _create(
         self, call: Call, name: ResourceName, request_id: str, make: Callable[[], Written[M]]
@@ -85,7 +104,7 @@ class TenantResources(Generic[M]):
             record, changes = make()
             return Outcome(Loaded(str(name), record, 1), [create(str(name), record), *changes])
 
-        return await self._guard.perform(call, self._actions.create, name, act)
+        return await self._perform(call, self._actions.create, name, act)
 
     async def _update(
         self, call: Call, name: ResourceName, etag: str, change: Callable[[M], Written[M]]
@@ -98,7 +117,7 @@ class TenantResources(Generic[M]):
             record, changes = change(loaded.record)
             return Outcome(Loaded(loaded.name, record, loaded.counter + 1), [loaded.put(record), *changes])
 
-        return await self._guard.perform(call, self._actions.update, name, act)
+        return await self._perform(call, self._actions.update, name, act)
 
     async def _delete(
         self, call: Call, name: ResourceName, etag: str, check: Callable[[], None] = lambda: None
@@ -111,7 +130,7 @@ class TenantResources(Generic[M]):
             check()
             return Outcome(None, [loaded.delete()])
 
-        await self._guard.perform(call, self._actions.delete, name, act)
+        await self._perform(call, self._actions.delete, name, act)
 
     def _found(self, name: ResourceName) -> Loaded[M]:
         return found(self._repository.load(self._kind, str(name)), str(name))

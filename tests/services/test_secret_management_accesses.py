@@ -341,6 +341,24 @@ def test_a_namespace_has_at_most_so_many(ready: Kms) -> None:
     assert len(page.items) == MAX_ACCESSES
 
 
+@pytest.mark.parametrize("limit", [1, 2, 16, 17, 18, 100])
+def test_pages_have_every_access_once(ready: Kms, limit: int) -> None:
+    made = create(ready, content(sealed(ready)))
+    folder, row = f"{PROD}/secretManagementAccesses", made.record.to_bytes()
+    more = [Put(made.record.KIND, f"{folder}/a{n:02}", row, MISSING) for n in range(17)]
+    ready.vault.store.commit(more, [ready.call(AUTHOR).event("Test", "", "ALLOW")]).result()
+    found: list[str] = []
+    after = ""
+    while True:
+        accesses = ready.parts.secret_management_accesses
+        page = ready.run(accesses.list(ready.call(AUTHOR), PROD, after, limit))
+        assert 1 <= len(page.items) <= limit
+        found += [item.name for item in page.items]
+        if not (after := page.next_after):
+            break
+    assert found == [*(f"{folder}/a{n:02}" for n in range(17)), made.name]
+
+
 def test_a_page_is_cut_where_it_grows_large(ready: Kms, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [SecretManagementAccessName("acme", "prod", f"a{number}") for number in range(3)]
     made = [create(ready, content(sealed(ready)), name) for name in names]
