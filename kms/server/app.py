@@ -22,10 +22,10 @@ from kms.server.servicers.reflection import Reflection
 class Limits:
     """What a client may take. Sizes are bytes, times seconds.
 
-    `concurrent_calls` are those of a listener, held refusals among them; `calls_of_user` those of one caller,
-    or of one address before anybody is known; `long_calls_of_tenant` those that read much, of all callers of
-    a tenant. `window` is what a client may send of a call before the server asks for it: it does not grow by
-    itself, or each refused stream could make the server receive megabytes.
+    `concurrent_calls` are those of a listener, held refusals among them; `calls_of_user` those of one
+    caller, or of one address before anybody is known; `long_calls_...` those that read much, of one and of
+    all callers of a tenant. `window` is what a client may send of a call before the server asks for it: it
+    does not grow by itself, or each refused stream could make the server receive megabytes.
     A connection is ended gracefully after `connection_age` (varied by a tenth) and calls on it, streams too,
     after `connection_age_grace` more.
     """
@@ -35,7 +35,8 @@ class Limits:
     window: int = 64 * 2**10
     concurrent_calls: int = 5000
     calls_of_user: int = 256
-    long_calls_of_tenant: int = 2
+    long_calls_of_user: int = 2
+    long_calls_of_tenant: int = 4
     lateness: Lateness = field(default_factory=Lateness)
     streams_per_connection: int = 100
     handshake_time: float = 10
@@ -171,7 +172,7 @@ class App:
             self._now,
             self._new_request_id,
             self._count_refused,
-            CallsAtOnce(limits.calls_of_user, limits.long_calls_of_tenant),
+            CallsAtOnce(limits.calls_of_user, limits.long_calls_of_user, limits.long_calls_of_tenant),
             LateRefusals(limits.lateness, self._monotonic),
             self._observers,
         )

@@ -43,10 +43,14 @@ class OpenCalls:
 
 
 class CallsAtOnce:
-    """So many calls of a caller, and so many long ones of a tenant, or of an operator."""
+    """So many calls of a caller; so many long ones, and some more of all callers of a tenant.
 
-    def __init__(self, of_caller: int, long_of_tenant: int) -> None:
+    Whoever is in a tenant leaves some to the others in it, and a tenant leaves some to others.
+    """
+
+    def __init__(self, of_caller: int, long_of_caller: int, long_of_tenant: int) -> None:
         self._of_caller = OpenCalls(of_caller)
+        self._long_of_caller = OpenCalls(long_of_caller)
         self._long_of_tenant = OpenCalls(long_of_tenant)
 
     @contextmanager
@@ -57,5 +61,5 @@ class CallsAtOnce:
                 yield
                 return
             tenant = None if who.caller is None else who.caller.tenant
-            with self._long_of_tenant.one_of(tenant or who.user):
+            with self._long_of_caller.one_of(who.user), self._long_of_tenant.one_of(tenant or who.user):
                 yield

@@ -49,18 +49,26 @@ def who(name, tenant):
     return Requester(Caller(identity, f"spiffe://kms.test/{tenant}/{name}", ()), "192.0.2.1")
 
 
-def test_long_calls_are_counted_for_each_tenant_and_operator():
+def test_long_calls_are_counted_for_each_caller_tenant_and_operator():
     """They wait for each other in a few threads that all tenants share."""
-    calls = CallsAtOnce(3, 1)
+    calls = CallsAtOnce(3, 1, 2)
     backup, read = "/kms.v1.BackupService/BackupTenant", "/kms.v1.KeyService/GetKey"
-    with calls.one_of(who("ann", "acme"), backup), calls.one_of(who("olga", None), backup):
-        for other in (who("bob", "acme"), who("olga", None)):
-            with pytest.raises(RateLimited), calls.one_of(other, backup):
-                raise AssertionError("a second long call was opened")
-        with calls.one_of(who("bob", "acme"), read), calls.one_of(who("bob", "globex"), backup):
+    ann, bob, carl, olga = who("ann", "acme"), who("bob", "acme"), who("carl", "acme"), who("olga", None)
+
+    def is_refused(caller):
+        with pytest.raises(RateLimited), calls.one_of(caller, backup):
+            raise AssertionError("one too many was opened")
+        return True
+
+    with calls.one_of(ann, backup), calls.one_of(olga, backup):
+        assert is_refused(ann)
+        assert is_refused(olga)
+        with calls.one_of(bob, backup):
+            assert is_refused(carl)
+            with calls.one_of(carl, read), calls.one_of(who("bob", "globex"), backup):
+                assert True
+        with calls.one_of(carl, backup):
             assert True
-    with calls.one_of(who("bob", "acme"), backup):
-        assert True
 
 
 def test_all_long_calls_are_methods():

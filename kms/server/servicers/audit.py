@@ -28,6 +28,8 @@ from protos.kms.v1.audit_service_pb2_grpc import AuditServiceServicer, add_Audit
 # Links read in one go, in a thread, so that other calls are served meanwhile.
 BATCH = 200
 MAX_SEQUENCE = 2**53 - 1
+# So many exports read at once; the others wait for each other, and nobody else for them.
+READING = 2
 
 
 class AuditServicer(AuditServiceServicer):
@@ -35,6 +37,7 @@ class AuditServicer(AuditServiceServicer):
 
     def __init__(self, audit_log: AuditLog) -> None:
         self._audit_log = audit_log
+        self._reading = asyncio.Semaphore(READING)
 
     def add_to(self, server: grpc.aio.Server) -> None:
         add_AuditServiceServicer_to_server(self, server)
@@ -56,19 +59,19 @@ class AuditServicer(AuditServiceServicer):
         if not 0 <= after <= MAX_SEQUENCE:
             raise InvalidField("after_sequence", "is not a sequence number")
         links = await self._audit_log.export(service_call(), parent, after)
-        while batch := await asyncio.to_thread(_take, links):
+        while batch := await self._take(links):
             for link in batch:
                 yield link_message(link, self._audit_log.public_key)
+
+    async def _take(self, links: Iterator[Link]) -> list[Link]:
+        async with self._reading:
+            return await asyncio.to_thread(lambda: list(islice(links, BATCH)))
 
     async def GetCheckpoint(
         self, request: pb.GetCheckpointRequest, context: ServicerContext
     ) -> pb.Checkpoint:
         signed = await self._audit_log.checkpoint(service_call())
         return checkpoint_message(signed, self._audit_log.public_key)
-
-
-def _take(links: Iterator[Link]) -> list[Link]:
-    return list(islice(links, BATCH))
 
 
 def _to_parent(text: str) -> TenantName | None:
