@@ -11,7 +11,7 @@ from cli.local.event_log import log_to_stderr
 from cli.online.call_errors import reported
 from cli.options import STREAM, json_option
 from cli.sidecar.configuration_file import read_configuration
-from kms.main.process_memory import protect_process_memory
+from kms.crypto.private_process import protect_process_memory
 from wingman.serving import Served
 from wingman.serving import serve as serve_until_stopped
 from wingman.supervising import write_once

@@ -1,23 +1,12 @@
-"""What the system may do with the memory of a server: no core files, no look from outside, no swapping."""
+"""What the system may do with the memory of a server besides `kms.crypto.private_process`: swap it."""
 
-import ctypes
 import resource
 from pathlib import Path
 
 from blindfold.secret import MEMORY
 
-# <linux/prctl.h>
-_PR_SET_DUMPABLE = 4
 # What the server's keys take, and room for calls.
 ENOUGH = 4 << 20
-
-
-def protect_process_memory() -> None:
-    """No core files, which would hold every key; and where Linux can, nobody but root attaches a debugger."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)
-    if prctl is not None:
-        prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def memory_warnings(swaps: Path = Path("/proc/swaps")) -> list[str]:

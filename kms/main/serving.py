@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from kms.audit.authenticated_store import read_record
 from kms.crypto.device.device import Device
+from kms.crypto.private_process import protect_process_memory
 from kms.crypto.root_of_trust.shamir import Shamir
 from kms.crypto.self_test import run_self_test
 from kms.external.endpoint import trusting
@@ -23,7 +24,7 @@ from kms.main.configuration import Configuration, with_ports
 from kms.main.device import device_of, device_warning
 from kms.main.locked_serving import serve_locked
 from kms.main.parts import Parts, assemble
-from kms.main.process_memory import memory_warnings, protect_process_memory
+from kms.main.process_memory import memory_warnings
 from kms.main.root_material import Material, root_of_trust
 from kms.main.server_certificates import ServerCertificates
 from kms.main.servicers import enrolment_servicers, main_servicers

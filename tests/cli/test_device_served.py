@@ -4,20 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
-from device.softhsm import PIN, SoftHsm, softhsm
+from device.softhsm import PIN, SoftHsm
+from device_house import device_options, softhsm
 from house import House
 
 from cli.exit_codes import ExitCode
 
 __all__ = ["softhsm"]
-
-
-def device_options(softhsm: SoftHsm, **pin: str) -> list[object]:
-    settings = softhsm.new_token(**pin)
-    return [
-        *("--device-module", settings.module, "--device-token", settings.token),
-        *("--device-pin-file", settings.pin_file),
-    ]
 
 
 @pytest.fixture

@@ -332,3 +332,14 @@ def test_a_lent_key_is_forgotten_with_its_helper(device: Device, settings: Devic
 
 def _of(request: Request) -> tuple[Operation, str, list[Item]]:
     return request.operation, request.algorithm, list(request.items)
+
+
+def test_keys_that_are_made_at_once_are_seen_by_every_helper(device: Device) -> None:
+    """SoftHSM's lists of objects miss some of them."""
+
+    def make_and_use(_: int) -> bytes:
+        return seal(device, make(device).handle)[1]
+
+    assert all(device.workers.map(make_and_use, range(60)))
+    assert len(device._idle) > 1
+    assert len(device.find(LABEL)) == 60

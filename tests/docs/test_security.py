@@ -19,7 +19,7 @@ from kms.services.guard import check_tenant
 ROOT = Path(__file__).parents[2]
 PAGE = " ".join((ROOT / "SECURITY.md").read_text(encoding="utf-8").split())
 SPEC = (ROOT / "docs/spec/blindfold.md").read_text(encoding="utf-8")
-MEMORY_OF_PROCESS = (ROOT / "kms/main/process_memory.py").read_text(encoding="utf-8")
+MEMORY_OF_PROCESS = (ROOT / "kms/crypto/private_process.py").read_text(encoding="utf-8")
 # Nobody has this role in a tenant by himself: it says which keys one may use, not who may open.
 ENROLMENTS = "ENROL 600/minute burst 100 by address"
 PROVIDERS = ("keyfile", "passphrase", "shamir", "pkcs11")

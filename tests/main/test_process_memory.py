@@ -12,7 +12,7 @@ from kms.main.process_memory import memory_warnings
 
 PROTECTED = """
 import ctypes, resource
-from kms.main.process_memory import protect_process_memory
+from kms.crypto.private_process import protect_process_memory
 protect_process_memory()
 print(resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
 """

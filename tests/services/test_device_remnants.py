@@ -116,7 +116,7 @@ def test_a_caller_who_hangs_up_leaves_nothing_for_good(kms: Kms, device: Device)
             kms.call(KEY_ADMIN), NAME, Purpose.ASYMMETRIC_SIGN, "RSA_PSS_4096_SHA256", settings, ""
         )
         task = asyncio.create_task(creating)
-        while not kms.parts.fresh._making:
+        while not kms.parts.fresh._making and not task.done():
             await asyncio.sleep(0.01)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

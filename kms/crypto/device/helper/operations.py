@@ -147,14 +147,7 @@ def _lend(token: Token, request: Request) -> list[Answer]:
 
 
 def _destroy(token: Token, request: Request) -> list[Answer]:
-    found = [
-        key
-        for kind in (ObjectClass.SECRET_KEY, ObjectClass.PRIVATE_KEY)
-        for key in token.objects({Attribute.CLASS: kind, Attribute.ID: request.key})
-    ]
-    if not found and not token.is_there():
-        raise Refused(Status.GONE, "the token is not there any more")
-    for key in found:
+    for key in token.find({Attribute.ID: request.key}):
         key.destroy()
     token.forget(request.key)
     return [Answer(Status.DONE, b"")]
@@ -162,15 +155,9 @@ def _destroy(token: Token, request: Request) -> list[Answer]:
 
 def _find(token: Token, request: Request) -> list[Answer]:
     label = request.items[0].data.decode()
-    found = [
-        key[Attribute.ID]
-        for kind in (ObjectClass.SECRET_KEY, ObjectClass.PRIVATE_KEY)
-        for key in token.objects({Attribute.CLASS: kind, Attribute.LABEL: label})
-        if len(key[Attribute.ID]) == ID_SIZE
-    ]
-    if not found and not token.is_there():
-        raise Refused(Status.GONE, "the token is not there any more")
-    return [Answer(Status.DONE, b"".join(found))]
+    token.look_anew()
+    ids = [key[Attribute.ID] for key in token.find({Attribute.LABEL: label})]
+    return [Answer(Status.DONE, b"".join(key_id for key_id in ids if len(key_id) == ID_SIZE))]
 
 
 def _seal(key: Any, algorithm: Algorithm, item: Item) -> bytes:

@@ -1,15 +1,15 @@
 """The helper's life: one token, one connection, one request after the other, until the server is gone."""
 
 import os
-import resource
 import socket
 import struct
 import sys
 from pathlib import Path
 
 from kms.crypto.device.helper.operations import answer
-from kms.crypto.device.helper.token import Refused, open_token
+from kms.crypto.device.helper.token import Refused, Token
 from kms.crypto.device.messages import Answer, Request, Status, dump_answers, receive, send
+from kms.crypto.private_process import protect_process_memory
 
 _CREDENTIALS = struct.Struct("3i")
 
@@ -19,11 +19,11 @@ def serve(module: str, token: str, pin_file: str, descriptor: str) -> None:
 
     `descriptor` is the inherited one of a unix socket.
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    protect_process_memory()
     with socket.socket(fileno=int(descriptor)) as connection:
         check_peer(connection)
         try:
-            opened = open_token(Path(module), token, Path(pin_file))
+            opened = Token(Path(module), token, Path(pin_file))
         except Refused as refused:
             send(connection, dump_answers([Answer(refused.status, refused.text.encode())]))
             return

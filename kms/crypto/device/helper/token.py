@@ -5,8 +5,9 @@ from one thread only. Each helper is such a process, with one session; several h
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pkcs11
 from pkcs11 import Attribute, ObjectClass
@@ -15,6 +16,9 @@ from kms.crypto.device.messages import Status
 from kms.crypto.private_file import read_private
 from kms.errors import ConfigError
 
+Attributes = dict[Attribute, Any]
+
+KINDS = (ObjectClass.SECRET_KEY, ObjectClass.PRIVATE_KEY)
 MAX_PIN_FILE = 256
 MAX_KEPT = 20_000
 
@@ -38,65 +42,98 @@ class Refused(Exception):
         self.text = text
 
 
-@dataclass(slots=True)
 class Token:
     """A token with a session. `keys` are those that were looked up, by class and id."""
 
-    slot: pkcs11.Slot
-    serial: bytes
-    label: str
-    session: pkcs11.Session
-    keys: OrderedDict[tuple[ObjectClass, bytes], pkcs11.Object] = field(default_factory=OrderedDict)
+    def __init__(self, module: Path, name: str, pin_file: Path) -> None:
+        """Load the module, find the token of that label or serial number, log in. Raises `Refused`."""
+        self._name = name
+        self._pin_file = pin_file
+        try:
+            self._module = pkcs11.lib(str(module))
+        except (pkcs11.PKCS11Error, RuntimeError) as error:
+            raise Refused(Status.GONE, f"the module {module} does not load: {_named(error)}") from None
+        self._open()
+        self.serial, self.label = self._token.serial, self._token.label
 
     def key(self, kind: ObjectClass, key_id: bytes) -> pkcs11.Object:
         """The one key of that class and id. Raises `Refused`."""
-        place = (kind, key_id)
-        found = self.keys.get(place)
+        found = self._keys.get((kind, key_id))
         if found is None:
-            found = self._look_up(kind, key_id)
-            self.keys[place] = found
-            if len(self.keys) > MAX_KEPT:
-                self.keys.popitem(last=False)
+            found = self._one(kind, key_id)
+            self._keys[kind, key_id] = found
+            if len(self._keys) > MAX_KEPT:
+                self._keys.popitem(last=False)
         return found
 
     def forget(self, key_id: bytes) -> None:
         """Have a key looked up again the next time."""
-        for kind in (ObjectClass.SECRET_KEY, ObjectClass.PRIVATE_KEY):
-            self.keys.pop((kind, key_id), None)
+        for kind in KINDS:
+            self._keys.pop((kind, key_id), None)
 
-    def objects(self, attributes: dict[Attribute, object]) -> list[pkcs11.Object]:
-        """All objects like that: the search is over when this returns."""
-        return list(self.session.get_objects(attributes))
+    def find(self, attributes: Attributes, kinds: Sequence[ObjectClass] = KINDS) -> list[pkcs11.Object]:
+        """All keys like that. Where there seem to be none, a new session has looked again.
+
+        Modules keep lists of objects, and may miss what other processes made since (SoftHSM does, where
+        several make objects at once). Raises `Refused`.
+        """
+        found = self._seen(attributes, kinds)
+        if not found:
+            self.look_anew()
+            found = self._seen(attributes, kinds)
+        return found
+
+    def look_anew(self) -> None:
+        """Begin again with the module, which then sees all that is there. Raises `Refused`."""
+        try:
+            self._module.reinitialize()
+        except pkcs11.PKCS11Error as error:
+            raise Refused(Status.GONE, f"the module does not start again: {_named(error)}") from None
+        self._open()
+        if self._token.serial != self.serial:
+            raise Refused(Status.GONE, "another token took its place")
 
     def is_there(self) -> bool:
         """Whether the token answers, and is the same."""
         try:
-            return self.slot.get_token().serial == self.serial
+            return self._token.slot.get_token().serial == self.serial
         except pkcs11.PKCS11Error:
             return False
 
-    def _look_up(self, kind: ObjectClass, key_id: bytes) -> pkcs11.Object:
-        found = self.objects({Attribute.CLASS: kind, Attribute.ID: key_id})
+    @property
+    def session(self) -> pkcs11.Session:
+        return self._session
+
+    def _open(self) -> None:
+        self._keys: OrderedDict[tuple[ObjectClass, bytes], pkcs11.Object] = OrderedDict()
+        self._token = _find_token(self._module, self._name)
+        self._session = _log_in(self._token, self._pin_file)
+
+    def _seen(self, attributes: Attributes, kinds: Sequence[ObjectClass]) -> list[pkcs11.Object]:
+        """The search is over when this returns."""
+        return [
+            key for kind in kinds for key in self._session.get_objects(attributes | {Attribute.CLASS: kind})
+        ]
+
+    def _one(self, kind: ObjectClass, key_id: bytes) -> pkcs11.Object:
+        found = self.find({Attribute.ID: key_id}, [kind])
         if len(found) == 1:
             return found[0]
-        if not self.is_there():
-            raise Refused(Status.GONE, "the token is not there any more")
         raise Refused(Status.ABSENT, "no such key" if not found else "several keys have the id")
 
 
-def open_token(module: Path, name: str, pin_file: Path) -> Token:
-    """Load the module, find the token of that label or serial number, log in. Raises `Refused`."""
+def _find_token(module: Any, name: str) -> pkcs11.Token:
     try:
-        slots = pkcs11.lib(str(module)).get_slots(token_present=True)
-        tokens = [slot.get_token() for slot in slots]
-    except (pkcs11.PKCS11Error, RuntimeError) as error:
-        raise Refused(Status.GONE, f"the module {module} does not load: {_named(error)}") from None
-    fitting = [token for token in tokens if name in (token.label, token.serial.decode("ascii", "replace"))]
+        tokens = [slot.get_token() for slot in module.get_slots(token_present=True)]
+    except pkcs11.PKCS11Error as error:
+        raise Refused(Status.GONE, f"the module tells no tokens: {_named(error)}") from None
+    fitting: list[pkcs11.Token] = [
+        token for token in tokens if name in (token.label, token.serial.decode("ascii", "replace"))
+    ]
     if len(fitting) != 1:
         there = ", ".join(repr(token.label) for token in tokens if token.label) or "none"
         raise Refused(Status.GONE, f"{len(fitting)} tokens are called {name!r}; there are: {there}")
-    token = fitting[0]
-    return Token(token.slot, token.serial, token.label, _log_in(token, pin_file))
+    return fitting[0]
 
 
 def _log_in(token: pkcs11.Token, pin_file: Path) -> pkcs11.Session:
