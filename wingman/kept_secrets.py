@@ -15,11 +15,19 @@ MAX_BYTES = 32 << 20
 
 @dataclass(slots=True, eq=False)
 class Kept:
-    """Times are of the clock of whoever keeps it. From `refresh_at` on it is better asked for anew."""
+    """Times are of the clock of whoever keeps it. From `refresh_at` on it is better asked for anew.
+
+    `named` are the bytes that its key takes.
+    """
 
     secret: SecretBytes
     keep_until: float
     refresh_at: float
+    named: int = 0
+
+    @property
+    def size(self) -> int:
+        return len(self.secret) + self.named
 
 
 class KeptSecrets:
@@ -39,7 +47,7 @@ class KeptSecrets:
 
     @property
     def size(self) -> int:
-        """The bytes of all secrets."""
+        """The bytes of all secrets and keys."""
         return self._bytes
 
     def get(self, key: Hashable) -> Kept | None:
@@ -55,17 +63,17 @@ class KeptSecrets:
     def put(self, key: Hashable, kept: Kept) -> None:
         """Nothing is kept that is over already, or larger than all there is room for."""
         self.drop(key)
-        if kept.keep_until <= self._clock() or len(kept.secret) > self._max_bytes:
+        if kept.keep_until <= self._clock() or kept.size > self._max_bytes:
             return
         self._kept[key] = kept
-        self._bytes += len(kept.secret)
+        self._bytes += kept.size
         while len(self._kept) > self._max_secrets or self._bytes > self._max_bytes:
             self.drop(next(iter(self._kept)))
 
     def drop(self, key: Hashable) -> None:
         kept = self._kept.pop(key, None)
         if kept is not None:
-            self._bytes -= len(kept.secret)
+            self._bytes -= kept.size
 
     def sweep(self) -> None:
         """Drop what is over, whether or not somebody asks for it."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from blindfold.secret import SecretBytes
 from kms.client.client import KmsClient
-from kms.client.errors import CallFailed, CallTimedOut, CallUnavailable
+from kms.client.errors import CallFailed
 from kms.client.operations import Decrypt, Decrypted, Encrypt, Encrypted
 from kms.client.transfers import export_key
 from kms.crypto import key_wrapping
@@ -22,6 +22,7 @@ from kms.errors import KmsError
 from kms.model.algorithms import ALGORITHMS, USES_ELSEWHERE
 from kms.model.names import KeyName, KeyVersionName
 from wingman.kms_connection import KmsConnection
+from wingman.secret_source import REFRESH_PAUSE, nobody_there
 
 # After an export that was refused: seconds, times 0.5 to 1.5.
 PAUSE = 300.0
@@ -131,9 +132,12 @@ class KeyLeases:
         try:
             cipher = await self._connection.ask(lambda client: self._export(client, name, uid))
         except (CallFailed, KmsError) as error:
-            if not isinstance(error, CallUnavailable | CallTimedOut):
+            pause = PAUSE
+            if nobody_there(error):
+                pause = REFRESH_PAUSE
+            else:
                 _log.warning("%s is not used here: %s", name, error.message)
-            self._not_before[name] = self._clock() + PAUSE * (0.5 + self._jitter())
+            self._not_before[name] = self._clock() + pause * (0.5 + self._jitter())
             return
         self._leases[name] = Lease(cipher, uid, until, USES_ELSEWHERE)
         _log.info("%s is used here for %g s", name, self._seconds)

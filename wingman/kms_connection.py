@@ -19,7 +19,9 @@ from wingman.errors import NotReady
 T = TypeVar("T")
 
 WORKERS = 8
+# Seconds for a call. A program that is refused for its rate can wait itself, better than a worker.
 DEADLINE = 10.0
+RESENDING = Resending(deadline=DEADLINE, attempts=2)
 # Seconds between two looks at a KMS that answers, times 0.5 to 1.5; and the first and longest pause between
 # attempts to reach one that does not.
 LOOK_EVERY = 10.0
@@ -40,11 +42,15 @@ class KmsConnection:
         self._client: KmsClient | None = None
         self._workers = ThreadPoolExecutor(WORKERS, "wingman-kms")
 
-    async def ask(self, act: Callable[[KmsClient], T]) -> T:
+    async def run(self, act: Callable[[KmsClient], T]) -> T:
         """What `act` gives, run in a worker. Raises what it raises, and `NotReady` without an identity."""
+        client = self._connected()
+        return await asyncio.get_running_loop().run_in_executor(self._workers, act, client)
+
+    async def ask(self, act: Callable[[KmsClient], T]) -> T:
+        """As `run`, of one call or several that end as one; the condition hears how."""
         try:
-            client = self._connected()
-            answer = await asyncio.get_running_loop().run_in_executor(self._workers, act, client)
+            answer = await self.run(act)
         except CallFailed as failure:
             self.condition.heard(failure)
             raise
@@ -75,9 +81,8 @@ class KmsConnection:
 
     async def _look(self) -> None:
         """Raises `CallFailed`, `NotReady`."""
-        client = self._connected()
         try:
-            await asyncio.get_running_loop().run_in_executor(self._workers, client.check_health)
+            await self.run(KmsClient.check_health)
         except CallFailed as failure:
             before = self.condition.state
             self.condition.heard(failure)
@@ -94,7 +99,7 @@ class KmsConnection:
                     at.server,
                     at.directory,
                     server_name=at.server_name or None,
-                    resending=Resending(deadline=DEADLINE),
+                    resending=RESENDING,
                 )
             except ConfigError as error:
                 problem = error.message

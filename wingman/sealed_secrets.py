@@ -14,7 +14,7 @@ from kms.client.opening import Opened as OpenedHere
 from kms.client.opening import Sealed, open_many
 from kms.model.secret_type import BlindfoldSecret
 from wingman.errors import NotServedHere
-from wingman.kms_connection import KmsConnection
+from wingman.kms_connection import RESENDING, KmsConnection
 from wingman.secret_source import Found
 
 Result = OpenedHere | BlindfoldError | CallFailed
@@ -58,7 +58,7 @@ class SealedSecrets:
     async def _open(self, together: Sequence[_Asked]) -> None:
         results: Sequence[Result | Exception]
         try:
-            results = await self._connection.ask(
+            results = await self._connection.run(
                 lambda client: self._open_through(client, [asked.sealed for asked in together])
             )
         except Exception as error:
@@ -66,6 +66,8 @@ class SealedSecrets:
         for asked, result in zip(together, results, strict=True):
             if isinstance(result, CallFailed):
                 self._connection.condition.heard(result)
+            elif isinstance(result, OpenedHere):
+                self._connection.condition.heard(None)
             if asked.answer.done():
                 continue
             if isinstance(result, Exception):
@@ -77,7 +79,7 @@ class SealedSecrets:
         """In a worker."""
         if self._documents is None:
             self._documents = KeyDocuments(client.api)
-        return open_many(client.api, sealed, keys=self._documents)
+        return open_many(client.api, sealed, keys=self._documents, resending=RESENDING)
 
 
 def check_served(sealed: bytes, tenant: str) -> None:

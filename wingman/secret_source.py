@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol, TypeVar
 
 from blindfold.secret import SecretBytes
@@ -112,7 +112,7 @@ class SecretSource:
             self._settle(reference, error)
             raise
         keep = min(found.keep_seconds, self._max_keep)
-        kept = Kept(found.secret, asked + keep, asked + keep * REFRESH_AFTER)
+        kept = Kept(found.secret, asked + keep, asked + keep * REFRESH_AFTER, _size(reference))
         self._kept.put(reference, kept)
         return Opened(kept.secret, kept.keep_until)
 
@@ -124,6 +124,11 @@ class SecretSource:
             kept.refresh_at = self.clock() + REFRESH_PAUSE * (0.5 + self._jitter())
         else:
             self._kept.drop(reference)
+
+
+def _size(reference: SecretType) -> int:
+    """The characters of all that names it."""
+    return sum(len(str(getattr(reference, field.name))) for field in fields(reference))
 
 
 def nobody_there(error: Exception) -> bool:

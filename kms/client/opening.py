@@ -14,7 +14,7 @@ from blindfold.errors import BlindfoldError
 from kms.client.api import Api
 from kms.client.documents import SERVICE, KeyDocuments
 from kms.client.errors import CallFailed, from_status
-from kms.client.resending import resend
+from kms.client.resending import Resending, resend
 from kms.model.names import BlindfoldKeyName
 from protos.kms.v1 import blindfold_service_pb2 as pb
 
@@ -67,9 +67,13 @@ def open_sealed_unfinished(
 
 
 def open_many(
-    api: Api, sealed: Sequence[Sealed], *, keys: KeyDocuments | None = None
+    api: Api,
+    sealed: Sequence[Sealed],
+    *,
+    keys: KeyDocuments | None = None,
+    resending: Resending | None = None,
 ) -> list[Opened | BlindfoldError | CallFailed]:
-    """The secret, or why there is none, for each in order.
+    """The secret, or why there is none, for each in order. `resending` as for `resend`.
 
     Secrets under the same key version and binding are asked for together, up to 256 in a request.
     """
@@ -86,7 +90,7 @@ def open_many(
         groups.setdefault(begun.group, []).append(begun)
     for group in groups.values():
         for start in range(0, len(group), BATCH):
-            results |= _open_batch(api, group[start : start + BATCH])
+            results |= _open_batch(api, group[start : start + BATCH], resending)
     return [results[index] for index in range(len(sealed))]
 
 
@@ -114,9 +118,12 @@ class _Evaluated:
     cache_seconds: int = 0
 
 
-def _open_batch(api: Api, batch: Sequence[_Begun]) -> dict[int, Opened | BlindfoldError | CallFailed]:
+def _open_batch(
+    api: Api, batch: Sequence[_Begun], resending: Resending | None
+) -> dict[int, Opened | BlindfoldError | CallFailed]:
+    elements = [begun.element for begun in batch]
     try:
-        evaluated = _evaluate(api, batch[0].state.header.lock, [begun.element for begun in batch])
+        evaluated = _evaluate(api, batch[0].state.header.lock, elements, resending)
     except CallFailed as error:
         evaluated = _Evaluated([error] * len(batch))
     return {
@@ -157,7 +164,9 @@ class _Rewound:
         return self._head.read(size) or self._rest.read(size)
 
 
-def _evaluate(api: Api, lock: PolicyLock, elements: Sequence[bytes]) -> _Evaluated:
+def _evaluate(
+    api: Api, lock: PolicyLock, elements: Sequence[bytes], resending: Resending | None = None
+) -> _Evaluated:
     """Raises `CallFailed`."""
     request = pb.EvaluateBlindedRequest(
         name=str(BlindfoldKeyName(lock.tenant, lock.key_version)), elements=elements
@@ -168,7 +177,7 @@ def _evaluate(api: Api, lock: PolicyLock, elements: Sequence[bytes]) -> _Evaluat
     else:
         request.policy.name, request.policy.uid = policy
     evaluate = api.prepare(SERVICE, "EvaluateBlinded", request, pb.EvaluateBlindedResponse)
-    answer = resend(evaluate)
+    answer = resend(evaluate, resending)
     results = answer.results
     if len(results) != len(elements):
         raise CallFailed(f"the KMS gave {len(results)} answers to {len(elements)} elements")

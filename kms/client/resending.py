@@ -1,7 +1,6 @@
 """Sending a call again: what could not be served, was refused for its rate, or was damaged on its way."""
 
 import asyncio
-import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -78,9 +77,12 @@ def attempts(how: Resending, *, repeatable: bool) -> Attempts:
     return Attempts(how, repeatable=repeatable, clock=time.monotonic, jitter=_jitter)
 
 
-def resend(act: Callable[[], T]) -> T:
-    """The result of act, which may be done twice, made up to 4 times as `Attempts` says, for about 2 s."""
-    return repeat(lambda timeout: act(), attempts(Resending(deadline=math.inf), repeatable=True))
+def resend(act: Callable[[], T], how: Resending | None = None) -> T:
+    """The result of act, which may be done twice, made as often as `Attempts` says.
+
+    `how` is by default 4 times, for about 2 s, or as long as the server asks for, up to 30 s.
+    """
+    return repeat(lambda timeout: act(), attempts(how or Resending(), repeatable=True))
 
 
 def repeat(

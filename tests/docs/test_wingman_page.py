@@ -83,7 +83,7 @@ def test_modes_and_times_of_files_are_those_of_the_code() -> None:
     "stated",
     [
         f"up to {MAX_BATCH} secrets",
-        f"Up to {kept_secrets.MAX_SECRETS:,} secrets and {kept_secrets.MAX_BYTES >> 20} MiB are kept",
+        f"Up to {kept_secrets.MAX_SECRETS:,} secrets are kept, and {kept_secrets.MAX_BYTES >> 20} MiB",
         f"of {USES_ELSEWHERE:,} encryptions",
         f"longer than {bodies.BODY_SECONDS:g} seconds",
         f"Headers have {protocol.HEADER_SECONDS:g} seconds and {MAX_HEADERS >> 10} KiB",

@@ -7,7 +7,11 @@ from contextlib import contextmanager, suppress
 
 
 class Relay:
-    """Listens on `port`, which stays the same; `cut` ends all connections, `mend` lets new ones through."""
+    """Listens on `port`, which stays the same.
+
+    `cut` ends all connections, `mend` lets new ones through. While it is frozen, nothing goes through, and
+    nobody is told.
+    """
 
     def __init__(self, target: str) -> None:
         host, _, port = target.rpartition(":")
@@ -15,6 +19,8 @@ class Relay:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._open = True
+        self._flows = threading.Event()
+        self._flows.set()
         self._pairs: list[socket.socket] = []
         self._thread = threading.Thread(target=self._accept)
         self._thread.start()
@@ -23,14 +29,19 @@ class Relay:
     def address(self) -> str:
         return f"localhost:{self.port}"
 
+    def freeze(self) -> None:
+        self._flows.clear()
+
     def cut(self) -> None:
         self._open = False
+        self._flows.set()
         for end in self._pairs:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
     def mend(self) -> None:
         self._open = True
+        self._flows.set()
 
     def close(self) -> None:
         self.cut()
@@ -51,7 +62,7 @@ class Relay:
             far = socket.create_connection(self._target)
             self._pairs += [near, far]
             for one, other in ((near, far), (far, near)):
-                pumps.append(threading.Thread(target=_pump, args=(one, other)))
+                pumps.append(threading.Thread(target=_pump, args=(one, other, self._flows)))
                 pumps[-1].start()
         for pump in pumps:
             pump.join()
@@ -59,9 +70,10 @@ class Relay:
             end.close()
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
+def _pump(source: socket.socket, sink: socket.socket, flows: threading.Event) -> None:
     with suppress(OSError):
         while data := source.recv(65536):
+            flows.wait()
             sink.sendall(data)
     for end in (source, sink):
         with suppress(OSError):

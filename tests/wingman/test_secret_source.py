@@ -150,6 +150,22 @@ def test_whoever_leaves_does_not_take_the_answer_from_the_others() -> None:
     in_loop(act)
 
 
+def test_a_thousand_who_ask_at_the_same_time_are_one_question() -> None:
+    async def act(bench: Bench) -> None:
+        assert set(await asyncio.gather(*(bench.get() for _ in range(1000)))) == {"db 1"}
+        assert bench.opener.asked == 1
+
+    in_loop(act, Scripted(keep_seconds=0))
+
+
+def test_what_is_kept_is_weighed_with_what_names_it() -> None:
+    async def act(bench: Bench) -> None:
+        await bench.get("n" * 1000)
+        assert bench.kept.size == 1000 + len("n" * 1000 + " 1")
+
+    in_loop(act)
+
+
 def test_failure_is_told_to_all_who_wait_and_not_remembered() -> None:
     async def act(bench: Bench) -> None:
         bench.opener.fails = CallDenied("no")

@@ -1,5 +1,6 @@
 """From its first start to its end: enrolment, renewal, a KMS that is away, and an identity that is lost."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from test_unseal import KEPT
 
 from kms.client import enrolment
 from kms.client.credentials import read_credentials
+from kms.client.resending import Resending
 from kms.identity.grant import Grant
 from kms.model.names import IdentityName
 from wingman import identity
@@ -168,6 +170,36 @@ def test_kms_that_goes_away_leaves_what_is_kept(kms: RunningKms, tmp_path: Path)
         way.mend()
         sidecar.wait_for("READY")
         assert sidecar.unseal(other).status == 200
+
+
+def test_kms_that_hangs_keeps_nobody_from_what_is_kept(
+    kms: RunningKms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wingman.kms_connection.RESENDING", Resending(deadline=0.5, attempts=2))
+    kept, other = kms.seal(SECRET, KEPT), kms.seal(SECRET)
+    with relay(kms.target) as way, ready_sidecar(kms, tmp_path, server=way.address) as sidecar:
+        assert [sidecar.unseal(sealed).status for sealed in (kept, other)] == [200, 200]
+        way.freeze()
+        with ThreadPoolExecutor(20) as programs:
+            waiting = [programs.submit(sidecar.unseal, other) for _ in range(20)]
+            assert sidecar.unseal(kept).status == 200
+            assert {asked.result().status for asked in waiting} == {503}
+        assert sidecar.get("/status").text == "DEGRADED"
+        way.mend()
+        sidecar.wait_for("READY")
+
+
+def test_rate_limit_is_told_with_the_time_to_wait(kms: RunningKms, tmp_path: Path) -> None:
+    with ready_sidecar(kms, tmp_path) as sidecar:
+        sealed = kms.seal(SECRET)
+        assert sidecar.unseal(sealed).status == 200
+        kms.add_limiter("few", operation_classes=["OPERATION_CLASS_OPEN"], number=1)
+        try:
+            answers = [sidecar.unseal(sealed) for _ in range(2)]
+        finally:
+            kms.remove_limits()
+    assert answers[-1].status == 503
+    assert int(answers[-1].headers["retry-after"]) > 60
 
 
 def test_kms_that_goes_away_is_noticed_without_a_request(kms: RunningKms, tmp_path: Path) -> None:

@@ -99,6 +99,9 @@ def describe(error: Exception) -> Failure:
         return _of_external(error)
     if isinstance(error, sealed.BlindfoldError):
         status = 400 if isinstance(error, DAMAGED) else 500
+        if status == 500:
+            # A KMS that computes wrongly is an alarm.
+            _log.error("%s: %s", type(error).__name__, error)
         return Failure(status, type(error).__name__, str(error), error.hint)
     _log.error("a request failed", exc_info=error)
     return Failure(500, "INTERNAL", "internal error", "Wingman's log says where.")

@@ -41,9 +41,10 @@ class Listeners:
 
     def add_unix(self, path: Path, uids: frozenset[int]) -> None:
         """A socket for programs of those users. Raises `ConfigError`."""
-        bound = bind_unix(path)
-        mode = 0o600 if uids <= {os.geteuid()} else 0o666
-        path.chmod(mode)
+        is_private = uids <= {os.geteuid()}
+        bound = bind_unix(path, directory_mode=0o700 if is_private else 0o755)
+        if not is_private:
+            path.chmod(0o666)
         self._paths.append((path, path.stat().st_ino))
         self._add(bound, uids, checks_host=False)
 
@@ -101,15 +102,16 @@ class Listeners:
                     path.unlink()
 
 
-def bind_unix(path: Path) -> socket.socket:
+def bind_unix(path: Path, directory_mode: int = 0o700) -> socket.socket:
     """A socket at `path`, mode 0600 from its first moment. What a Wingman left behind that died is replaced.
 
+    A directory that is not there is made.
     Raises `ConfigError` for a path that is something else, or at which somebody listens.
     """
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.mkdir(mode=directory_mode, parents=True, exist_ok=True)
         _check_free(path)
         before = os.umask(0o177)
         try:
@@ -119,12 +121,14 @@ def bind_unix(path: Path) -> socket.socket:
         bound.listen(BACKLOG)
         fresh.replace(path)
     except OSError as error:
-        bound.close()
-        raise ConfigError(f"{path}: {error.strerror or 'cannot be bound'}") from None
-    except ConfigError:
-        bound.close()
-        raise
-    return bound
+        problem = f"{path}: {error.strerror or 'cannot be bound'}"
+    except ConfigError as error:
+        problem = error.message
+    else:
+        return bound
+    bound.close()
+    fresh.unlink(missing_ok=True)
+    raise ConfigError(problem)
 
 
 def _check_free(path: Path) -> None:
