@@ -39,7 +39,7 @@ _OPTIONS = (
         "endpoints",
         multiple=True,
         metavar="URL",
-        help="Connect to no other vault; may be repeated. Needed for credentials that are not sealed for one.",
+        help="Connect to no other vault; may be repeated. Needed for credentials not sealed for one.",
     ),
     click.option("--allow-clear", is_flag=True, help="Use credentials that are in clear."),
     click.option("--allow-http", is_flag=True, help="Connect to a loopback address without TLS."),
