@@ -4,7 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from blindfold.secret import SecretBytes
@@ -15,7 +15,7 @@ from kms.external.vault.source import VaultSource
 from kms.model.access_references import MAX_DEPTH, check_references
 from kms.model.names import SecretManagementAccessName
 from kms.model.sealed_credentials import check_sealed_credentials
-from kms.model.secret_management_access import Allowances, SecretManagementAccess
+from kms.model.secret_management_access import Allowances, Engine, SecretManagementAccess
 from kms.model.secret_type import BlindfoldSecret, ClearSecret, SecretType, VaultSecret
 
 FindAccess = Callable[[SecretManagementAccessName], Awaitable[SecretManagementAccess]]
@@ -23,6 +23,8 @@ OpenBlindfold = Callable[[BlindfoldSecret], Awaitable[SecretBytes]]
 
 # A new lease may be due sooner than all that were known when the last pause began.
 LONGEST_PAUSE = 1.0
+# Connections that were replaced, and gave leases that may be in use.
+MOST_LEASING = 4
 
 
 class Source(Protocol):
@@ -40,8 +42,22 @@ class Source(Protocol):
 
 @dataclass(slots=True, eq=False)
 class _Connected:
+    """`users` are requests under way."""
+
     access: SecretManagementAccess
     source: Source
+    users: int = 0
+
+    def serves(self, access: SecretManagementAccess) -> bool:
+        """Whether that one differs in nothing that a connection depends on."""
+        own = self.access
+        return own is access or own == replace(
+            access, where=own.where, labels=own.labels, description=own.description
+        )
+
+    @property
+    def has_leases(self) -> bool:
+        return any(mount.engine is Engine.DYNAMIC for mount in self.access.mounts)
 
 
 class SecretSources:
@@ -68,19 +84,24 @@ class SecretSources:
         self._sleep = sleep
         self._locks: dict[SecretManagementAccessName, asyncio.Lock] = {}
         self._connected: dict[SecretManagementAccessName, _Connected] = {}
-        self._replaced: list[Source] = []
+        self._replaced: list[_Connected] = []
 
     async def get(self, secret: VaultSecret) -> Fetched:
         """A secret of a vault or REST server, and how long it may be kept.
 
         Raises `ExternalFailed`, `InvalidField` for what the access does not allow, and `ConfigError`.
         """
-        source = await self._source(secret.access)
-        return await source.get(secret)
+        connected = await self._current(secret.access)
+        connected.users += 1
+        try:
+            return await connected.source.get(secret)
+        finally:
+            connected.users -= 1
+            await self._end_replaced()
 
     async def vault(self, name: SecretManagementAccessName) -> VaultSource:
         """The vault of an access itself, to ask it for more than secrets. Raises as `get`."""
-        source = await self._source(name)
+        source = (await self._current(name)).source
         if not isinstance(source, VaultSource):
             raise InvalidField("access", "is of a plain REST server, and not of a vault")
         return source
@@ -115,24 +136,32 @@ class SecretSources:
 
     async def close(self, *, revoke: bool = True) -> None:
         """Revoke and disconnect, as far as the servers can be asked."""
-        sources = [*self._replaced, *(connected.source for connected in self._connected.values())]
+        every = [*self._replaced, *self._connected.values()]
         self._replaced, self._connected = [], {}
-        await asyncio.gather(*(source.close(revoke=revoke) for source in sources))
+        await asyncio.gather(*(connected.source.close(revoke=revoke) for connected in every))
 
-    async def _source(self, name: SecretManagementAccessName) -> Source:
+    async def _current(self, name: SecretManagementAccessName) -> _Connected:
         access = await self._find(name)
         async with self._locks.setdefault(name, asyncio.Lock()):
             known = self._connected.get(name)
-            if known is not None and known.access is access:
-                return known.source
+            if known is not None and known.serves(access):
+                return known
             await self._check(name, access)
             kind = RestSource if access.is_rest else VaultSource
             source: Source = await kind.connect(access, self.open)
+            connected = _Connected(access, source)
+            self._connected[name] = connected
             if known is not None:
-                # Its leases may be in use still.
-                self._replaced.append(known.source)
-            self._connected[name] = _Connected(access, source)
-            return source
+                self._replaced.append(known)
+            return connected
+
+    async def _end_replaced(self) -> None:
+        """Those that nobody uses; of what may have given leases, which programs hold, the latest stay."""
+        idle = [connected for connected in self._replaced if not connected.users]
+        leasing = [connected for connected in idle if connected.has_leases]
+        over = [connected for connected in idle if not connected.has_leases] + leasing[:-MOST_LEASING]
+        self._replaced = [connected for connected in self._replaced if connected not in over]
+        await asyncio.gather(*(connected.source.close() for connected in over))
 
     async def _check(self, name: SecretManagementAccessName, access: SecretManagementAccess) -> None:
         """That its credentials are allowed, for its endpoint, and end, through all accesses they need."""

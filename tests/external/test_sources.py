@@ -1,6 +1,7 @@
 """All that a party fetches: a source for each access, credentials through other accesses, flags."""
 
 import asyncio
+import math
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +16,11 @@ from blindfold.exponent import Binding
 from blindfold.forms import to_location
 from blindfold.secret import SecretBytes
 from kms.errors import InvalidField
+from kms.external.fetched import Fetched
 from kms.external.sources import SecretSources
+from kms.external.vault.source import VaultSource
 from kms.model.names import SecretManagementAccessName
+from kms.model.predicate import ClientSelector
 from kms.model.secret_management_access import (
     JWT_DIRECTORY,
     AccessTls,
@@ -26,6 +30,7 @@ from kms.model.secret_management_access import (
     KubernetesAuthentication,
     Mount,
     SecretManagementAccess,
+    TokenAuthentication,
 )
 from kms.model.secret_type import BlindfoldSecret, SecretType, VaultSecret
 
@@ -241,3 +246,95 @@ def test_a_token_of_a_cluster_goes_to_endpoints_that_are_listed_alone(shop: Shop
         shop.get(at("one", "secret/a"), endpoints=())
     assert caught.value.field == "authentication.jwt_file"
     assert shop.site.asked == []
+
+
+@dataclass
+class Counted:
+    """A source that says when it is asked and closed, and waits where it is told to."""
+
+    key: str
+    told: list[str]
+    gate: asyncio.Event | None = None
+    due: float = math.inf
+
+    async def get(self, secret: VaultSecret) -> Fetched:
+        self.told.append(f"get {self.key}")
+        if self.gate is not None:
+            await self.gate.wait()
+        return Fetched(SecretBytes(self.key.encode()), 0)
+
+    async def renew_due(self) -> None: ...
+
+    async def close(self, *, revoke: bool = True) -> None:
+        self.told.append(f"close {self.key}")
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, gates: dict[str, asyncio.Event] | None = None) -> list[str]:
+    """What sources of vaults are told; each is called by the description of its access."""
+    told: list[str] = []
+
+    async def connect(access: SecretManagementAccess, _: object) -> Counted:
+        return Counted(access.description, told, (gates or {}).get(access.description))
+
+    monkeypatch.setattr(VaultSource, "connect", connect)
+    return told
+
+
+def add_vault(shop: Shop, key: str, engine: Engine = Engine.KV_V2, **settings: Any) -> None:
+    settings = {"authentication": TokenAuthentication(shop.sealed), "provider": f"p-{key}"} | settings
+    shop.add("one", shop.sealed, mounts=(Mount("m", engine),), description=key, **settings)
+
+
+def test_a_change_that_no_connection_depends_on_makes_no_new_one(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = counted(monkeypatch)
+
+    async def test() -> None:
+        sources = shop.sources()
+        add_vault(shop, "a", provider="p")
+        await sources.get(at("one", "m/x"))
+        add_vault(shop, "b", provider="p", where=ClientSelector(("app=other",)), labels={"team": "b"})
+        await sources.get(at("one", "m/x"))
+        await sources.close()
+
+    run(test())
+    assert told == ["get a", "get a", "close a"]
+
+
+def test_a_connection_that_was_replaced_ends_when_its_last_request_has(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> list[str]:
+        gate = asyncio.Event()
+        told = counted(monkeypatch, {"a": gate})
+        sources = shop.sources()
+        add_vault(shop, "a")
+        slow = asyncio.create_task(sources.get(at("one", "m/x")))
+        while not told:
+            await asyncio.sleep(0)
+        add_vault(shop, "b")
+        await sources.get(at("one", "m/x"))
+        gate.set()
+        assert (await slow).secret.reveal() == b"a"
+        await sources.close()
+        return told
+
+    assert run(test()) == ["get a", "get b", "close a", "close b"]
+
+
+def test_connections_that_gave_leases_stay_open_but_for_the_oldest(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = counted(monkeypatch)
+
+    async def test() -> None:
+        sources = shop.sources()
+        for key in "abcdef":
+            add_vault(shop, key, Engine.DYNAMIC)
+            await sources.get(at("one", "m/x"))
+        assert [line for line in told if line.startswith("close")] == ["close a"]
+        await sources.close()
+
+    run(test())
+    assert sorted(line for line in told if line.startswith("close")) == [f"close {key}" for key in "abcdef"]
