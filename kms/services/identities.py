@@ -24,7 +24,7 @@ from kms.services.identity_trust import IdentityTrust
 from kms.services.repository import Loaded, Repository, create, found, page
 from kms.services.tenant_states import require_place
 from kms.services.tenants import require_namespace
-from kms.storage.interface import Change, Require, WriteConflict
+from kms.storage.interface import MISSING, Change, Require, WriteConflict
 
 SERIAL_BITS = 160
 MAX_CERTIFICATES = 64
@@ -220,12 +220,13 @@ class Identities:
     async def revoke(self, call: Call, name: Identity, serial: str, comment: str) -> Loaded[IdentityRecord]:
         """Deny an identity's certificates from now on: all of them, or the one with that serial number.
 
-        Raises `NotFound`, and `InvalidField` for a serial number that the identity does not have.
+        With all of them go its join tokens, so it may be who has not enrolled yet. Raises `NotFound`,
+        and `InvalidField` for a serial number that the identity does not have.
         """
         tenant = None if isinstance(name, OperatorName) else name.tenant
 
         def act() -> Outcome[Loaded[IdentityRecord]]:
-            loaded = found(self._repository.load(IdentityRecord, str(name)), str(name))
+            loaded = self._repository.load(IdentityRecord, str(name)) or self._invited(name, call.time)
             record = loaded.record
 
             def deny(deny_list: DenyList) -> DenyList:
@@ -239,6 +240,24 @@ class Identities:
             return Outcome(Loaded(loaded.name, revoked, loaded.counter + 1), changes, details)
 
         return await self._guard.perform(call, REVOKE_IDENTITY, scope_of(name), act)
+
+    def _invited(self, name: Identity, now: datetime) -> Loaded[IdentityRecord]:
+        """What would be there of an identity that a join token is out for. Raises `NotFound`."""
+        for token in self._repository.all(JoinTokenRecord):
+            grant, is_out = token.record.grant, token.record.used_at is None and now < token.record.expires_at
+            if grant.identity == name and is_out:
+                record = IdentityRecord(
+                    spiffe_id=str(self._spiffe_id(name)),
+                    dns_names=grant.dns_names,
+                    labels=grant.labels,
+                    roles=tuple(sorted(grant.roles)),
+                    create_time=now,
+                    revoke_time=None,
+                    certificates=(),
+                    origin=BY_JOIN_TOKEN,
+                )
+                return Loaded(str(name), record, MISSING)
+        raise NotFound(str(name))
 
     async def delete(self, call: Call, name: Identity, etag: str) -> None:
         """Forget a revoked identity. Its certificates stay denied; the name may be enrolled anew.

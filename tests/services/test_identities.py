@@ -231,3 +231,21 @@ def test_bad_request_leaves_the_token_usable(kms: Kms, csr: bytes) -> None:
     with pytest.raises(InvalidField):
         kms.run(identities(kms).enrol(join_token, csr, address="", request_id="", now=kms.now))
     assert authenticate(kms, enrol(kms, join_token)).identity == API
+
+
+def test_token_is_taken_back_by_revoking_who_was_to_enrol_by_it(kms: Kms) -> None:
+    made, again = token(kms), token(kms)
+    revoked = kms.run(identities(kms).revoke(kms.call(ADMIN), API, "", "sent to the wrong place"))
+    assert (revoked.record.revoke_time, revoked.record.certificates) == (kms.now, ())
+    for lost in (made, again):
+        with pytest.raises(Unauthenticated, match="unknown, used or expired"):
+            enrol(kms, lost)
+    kms.pass_time(timedelta(seconds=1))
+    assert authenticate(kms, enrol(kms, token(kms))).identity == API
+
+
+def test_who_is_not_invited_either_is_not_there_to_be_revoked(kms: Kms) -> None:
+    token(kms)
+    kms.pass_time(timedelta(minutes=10))
+    with pytest.raises(NotFound):
+        kms.run(identities(kms).revoke(kms.call(ADMIN), API, "", ""))
