@@ -10,7 +10,7 @@ from cli.local.event_log import log_to_stderr
 from cli.online.call_errors import reported
 from cli.options import STREAM
 from cli.sidecar.configuration_file import read_configuration
-from kms.main.process_memory import protect_process_memory
+from kms.crypto.private_process import protect_process_memory
 from wingman.configuration import Configuration
 from wingman.supervising import Supervisor
 
