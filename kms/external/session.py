@@ -17,7 +17,10 @@ _PIECE = 16 << 10
 
 
 class _Bounded(HTTPAdapter):
-    """`context` verifies, whatever a request asks for; answers have `most` bytes within `seconds`."""
+    """`context` verifies, whatever a request asks for; answers have `most` bytes within `seconds`.
+
+    Nothing is decompressed: it was not asked for, and could swell.
+    """
 
     def __init__(self, context: ssl.SSLContext, server_name: str, most: int, seconds: float) -> None:
         self._tls = {"ssl_context": context} | ({"server_hostname": server_name} if server_name else {})
@@ -36,7 +39,7 @@ class _Bounded(HTTPAdapter):
         response = super().send(request, stream=True, timeout=self._seconds)
         raw, body = response.raw, bytearray()
         try:
-            while piece := raw.read1(_PIECE, decode_content=True):
+            while piece := raw.read1(_PIECE, decode_content=False):
                 body += piece
                 if len(body) > self._most:
                     raise TooLarge(f"the server answers with more than {self._most} bytes")

@@ -122,11 +122,10 @@ class SecretSources:
         """Renew tokens and leases, until cancelled."""
         while True:
             now = self._clock()
-            for connected in list(self._connected.values()):
-                if now >= connected.source.due:
-                    await connected.source.renew_due()
-            due = min((it.source.due for it in self._connected.values()), default=math.inf)
-            await self._sleep(min(max(due - self._clock(), 0.1), LONGEST_PAUSE))
+            due = [it.source for it in self._connected.values() if now >= it.source.due]
+            await asyncio.gather(*(source.renew_due() for source in due))
+            soonest = min((it.source.due for it in self._connected.values()), default=math.inf)
+            await self._sleep(min(max(soonest - self._clock(), 0.1), LONGEST_PAUSE))
 
     async def forget(self, name: SecretManagementAccessName) -> None:
         """The access is somebody's no more: revoke what was got by it."""

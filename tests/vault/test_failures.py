@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import json
 import logging
 import socket
 import threading
@@ -165,11 +166,45 @@ def test_an_answer_that_never_ends_is_cut_off(bench: Bench) -> None:
         bench.read()
 
 
-def test_a_small_answer_that_swells_is_cut_off(bench: Bench) -> None:
+def test_a_small_answer_that_swells_is_not_swollen(bench: Bench) -> None:
     bomb = gzip.compress(bytes(50_000_000))
     bench.fault(Fault(200, path="kv/a", content=bomb, headers={"content-encoding": "gzip"}))
-    with pytest.raises(TooLarge):
+    with pytest.raises(Unreadable):
         bench.read()
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [
+        None,
+        [],
+        {},
+        {"client_token": 7},
+        {"client_token": ""},
+        {"client_token": "two words"},
+        {"client_token": "é"},
+        {"client_token": "a\r\nx: b"},
+    ],
+    ids=str,
+)
+def test_a_login_that_gives_no_token_is_none(bench: Bench, auth: object) -> None:
+    how = AppRoleAuthentication("role", clear("secret"))
+    access = bench.vault.access(("kv", Engine.KV_V1), authentication=how)
+    bench.fault(Fault(200, times=9, path="login", content=json.dumps({"auth": auth}).encode()))
+    with pytest.raises(Unreadable, match="no token"):
+        read(access, wanted("kv/a", key="x"), pauses=bench.pauses)
+
+
+@pytest.mark.parametrize("seconds", ["-5", "1e400", "true", '"60"', "null", "1" + "0" * 40])
+def test_times_that_are_none_do_no_harm(bench: Bench, seconds: str) -> None:
+    auth = f'{{"client_token":"{bench.vault.token}","lease_duration":{seconds},"renewable":true}}'
+    how = AppRoleAuthentication("role", clear("secret"))
+    access = bench.vault.access(("kv", Engine.KV_V1), authentication=how)
+    bench.fault(
+        Fault(200, path="login", content=f'{{"auth":{auth}}}'.encode()),
+        Fault(204, times=9, path="revoke-self"),
+    )
+    assert read(access, wanted("kv/a", key="x"), pauses=bench.pauses) == b"hunter2"
 
 
 def test_a_connection_that_breaks_off_is_made_again(bench: Bench) -> None:

@@ -1,6 +1,7 @@
 """Dynamic secrets: one lease for all who ask, renewed, replaced, and revoked at the end."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -205,3 +206,22 @@ def test_a_lease_that_is_not_renewable_is_replaced_after_two_thirds(queue: Queue
             assert await queue.user(source) != user
 
     asyncio.run(test())
+
+
+def test_a_vault_that_is_silent_at_the_end_is_not_waited_for(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = queue.vault.only_stand_in("to be silent")
+    monkeypatch.setattr("kms.external.vault.source.CLOSING", 0.05)
+    hold = threading.Event()
+
+    async def test() -> None:
+        async with source_of(queue.access()) as source:
+            await queue.user(source)
+            server.faults.append(Fault(204, path="leases/revoke", hold=hold))
+
+    try:
+        asyncio.run(test())
+    finally:
+        hold.set()
+    assert len(queue.broker.users) == 1

@@ -12,6 +12,7 @@ from vault.fetching import Clock, Credentials, read, source_of, wanted
 from vault.neighbours import Kubernetes, serving
 from vault.workshop import Answered, Workshop, clear
 
+from blindfold.secret import SecretBytes
 from kms.external.errors import Forbidden, LoginRefused, NotVerified, WrappingTokenSpent
 from kms.model.secret_management_access import (
     AccessTls,
@@ -22,7 +23,7 @@ from kms.model.secret_management_access import (
     SecretManagementAccess,
     TokenAuthentication,
 )
-from kms.model.secret_type import VaultSecret
+from kms.model.secret_type import SecretType, VaultSecret
 
 HOUR = 3600
 
@@ -261,6 +262,30 @@ def test_a_token_that_cannot_be_renewed_is_replaced_before_it_ends(door: Door) -
     assert credentials.opened == 2
 
 
+def test_a_credential_that_cannot_be_opened_for_a_renewal_leaves_the_token_as_it_is(door: Door) -> None:
+    token = door.vault.make_token(door.policy, ttl="1h", renewable=False)
+    opened: list[object] = []
+
+    async def once(secret: SecretType) -> SecretBytes:
+        opened.append(secret)
+        if len(opened) > 1:
+            raise OSError("the KMS is away")
+        return SecretBytes(token.encode())
+
+    async def test() -> bytes:
+        clock = Clock()
+        async with source_of(
+            door.access(TokenAuthentication(clear("as opened"))), once, clock=clock
+        ) as source:
+            await source.get(door.secret)
+            clock.now += HOUR * 2 / 3 + 10
+            await source.renew_due()
+            return (await source.get(door.secret)).secret.reveal()
+
+    assert asyncio.run(test()) == b"hunter2"
+    assert len(opened) == 2
+
+
 def test_a_service_account_of_kubernetes_reads(door: Door) -> None:
     cluster = Kubernetes()
     jwt = account_jwt("shop", "web")
@@ -302,6 +327,7 @@ def kubernetes(door: Door, address: str) -> str:
         f"auth/{mount}/role/web",
         bound_service_account_names=["web"],
         bound_service_account_namespaces=["shop"],
+        audience="https://kubernetes.default.svc",
         token_policies=[door.policy],
     )
     return mount

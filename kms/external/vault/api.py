@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -14,6 +15,10 @@ from blindfold.secret import SecretBytes
 from kms.external.errors import Unreadable
 from kms.external.vault.adapter import Adapter
 from kms.model.secret_management_access import SecretManagementAccess
+
+# One word, as it goes into a header.
+_TOKEN = re.compile(r"[!-~]{1,16384}", re.ASCII)
+_MOST = 2**31 - 1
 
 
 class Health(Enum):
@@ -82,7 +87,7 @@ class VaultApi:
         inner, metadata = found.get("data"), found.get("metadata")
         if not isinstance(inner, dict) or not isinstance(metadata, dict):
             raise Unreadable("the answer is none of the second version of the key-value engine")
-        return Answer(inner, int(metadata.get("version", 0)))
+        return Answer(inner, _whole(metadata.get("version")))
 
     def dynamic(self, mount: str, role: str) -> Answer:
         made = self._adapter.get(f"/v1/{mount}/creds/{role}")
@@ -121,7 +126,7 @@ class VaultApi:
     def look_up(self, token: SecretBytes) -> Issued:
         """What this API's own token is."""
         found = _data(self._auth.token.lookup_self())
-        return Issued(token, int(found.get("ttl") or 0), found.get("renewable") is True, is_own=False)
+        return Issued(token, _whole(found.get("ttl")), found.get("renewable") is True, is_own=False)
 
     def renew(self) -> Issued:
         return _issued(self._auth.token.renew_self())
@@ -146,11 +151,11 @@ class VaultApi:
 
 def issued(auth: object) -> Issued:
     """Of the `auth` of an answer. Raises `Unreadable`."""
-    if not isinstance(auth, dict) or not isinstance(auth.get("client_token"), str):
+    text = auth.get("client_token") if isinstance(auth, dict) else None
+    if not isinstance(auth, dict) or not isinstance(text, str) or not _TOKEN.fullmatch(text):
         raise Unreadable("the answer has no token")
-    seconds, renewable = auth.get("lease_duration"), auth.get("renewable") is True
-    token = SecretBytes(auth["client_token"].encode())
-    return Issued(token, seconds if isinstance(seconds, int) else 0, renewable, is_own=True)
+    seconds, renewable = _whole(auth.get("lease_duration")), auth.get("renewable") is True
+    return Issued(SecretBytes(text.encode()), seconds, renewable, is_own=True)
 
 
 def decoded(text: object) -> bytes:
@@ -174,7 +179,12 @@ def _data(body: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _lease(body: Mapping[str, Any]) -> Lease:
-    identifier, seconds = body.get("lease_id"), body.get("lease_duration")
-    if not isinstance(identifier, str) or not isinstance(seconds, int):
+    identifier = body.get("lease_id")
+    if not isinstance(identifier, str):
         raise Unreadable("the answer has no lease")
-    return Lease(identifier, seconds, body.get("renewable") is True)
+    return Lease(identifier, _whole(body.get("lease_duration")), body.get("renewable") is True)
+
+
+def _whole(value: object) -> int:
+    """A number from 0 on, as seconds and versions are; 0 for anything else."""
+    return min(value, _MOST) if type(value) is int and value > 0 else 0

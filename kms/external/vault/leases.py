@@ -75,11 +75,13 @@ class Leases:
 
     async def close(self) -> None:
         """Revoke all that still live; those of a server that cannot be asked end by themselves."""
-        gone, self._all, self._current = self._all, [], {}
-        for leased in gone:
-            if self._clock() < leased.ends:
-                with suppress(ExternalFailed):
-                    await self._calls.read(partial(leased.holder.api.revoke_lease, leased.lease))
+        live = [leased for leased in self._all if self._clock() < leased.ends]
+        self._all, self._current = [], {}
+        await asyncio.gather(*map(self._revoke, live))
+
+    async def _revoke(self, leased: Leased) -> None:
+        with suppress(ExternalFailed):
+            await self._calls.change(partial(leased.holder.api.revoke_lease, leased.lease))
 
     async def _renew(self, leased: Leased) -> None:
         since = self._clock()

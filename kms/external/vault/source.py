@@ -1,7 +1,9 @@
 """A vault, as secrets are fetched from it through one access."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Self, TypeVar
@@ -22,6 +24,9 @@ from kms.model.secret_management_access import Engine, SecretManagementAccess
 from kms.model.secret_type import VaultSecret
 
 T = TypeVar("T")
+
+# Whoever ends a program waits no longer; what was not revoked ends by itself.
+CLOSING = 10.0
 
 
 class VaultSource:
@@ -103,10 +108,12 @@ class VaultSource:
         await self._leases.renew_due()
 
     async def close(self, *, revoke: bool = True) -> None:
-        """Revoke leases, and the token if it was made here, as far as the server can be asked."""
+        """Revoke leases, and the token if it was made here, as far as can be in ten seconds."""
         if revoke:
-            await self._leases.close()
-            await self._tokens.close()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSING):
+                    await self._leases.close()
+                    await self._tokens.close()
         self._calls.close()
         self._connections.close()
 

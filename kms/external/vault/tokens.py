@@ -1,6 +1,7 @@
 """The token of an access through its life: made when it is needed, renewed, replaced, revoked."""
 
 import asyncio
+import logging
 import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -10,6 +11,8 @@ from blindfold.secret import SecretBytes
 from kms.external.calls import Calls
 from kms.external.errors import ExternalFailed, Forbidden, Refused
 from kms.external.vault.api import Issued, VaultApi
+
+_log = logging.getLogger(__name__)
 
 # After so much of its life a token or lease is renewed.
 RENEW_AFTER = 2 / 3
@@ -54,7 +57,10 @@ class Tokens:
         return self._held.due if self._held is not None else math.inf
 
     async def current(self) -> Held:
-        """Raises `ExternalFailed`."""
+        """Raises `ExternalFailed`. One that lives is given at once, also while it is renewed."""
+        held = self._held
+        if held is not None and self._clock() < held.ends:
+            return held
         async with self._lock:
             if self._held is None or self._clock() >= self._held.ends:
                 self._held = await self._made()
@@ -77,8 +83,11 @@ class Tokens:
             if held is None or now < held.due:
                 return
             held.due = now + max((held.ends - now) / 3, 1.0)
-            with suppress(ExternalFailed):
+            try:
                 self._held = await self._renewed(held)
+            except Exception as error:
+                # Whatever opens the credential raises its own errors; the next time may do better.
+                _log.warning("a vault's token could not be renewed: %s", type(error).__name__)
 
     async def close(self) -> None:
         """Revoke the token if it was made for this connection; it ends by itself if that fails."""
