@@ -12,7 +12,7 @@ from pathlib import Path
 import atheris
 
 # Before anything else imports the package: only its own code is instrumented, not the libraries it uses.
-with atheris.instrument_imports(include=["blindfold", "cli"]):
+with atheris.instrument_imports(include=["blindfold", "cli", "kms"]):
     from fuzz.targets import TARGETS
 
 FOUND = Path(__file__).parent / "found"

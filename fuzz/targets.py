@@ -2,13 +2,9 @@
 
 import io
 import json
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from blindfold import Bundle, KeyDocument, PolicyDocument, begin_open, inspect
 from blindfold.envelope import read_header
@@ -18,6 +14,9 @@ from blindfold.private_key import PrivateKey
 from blindfold.seen import Seen
 from cli.errors import CliError
 from cli.structured_text import parse_texts, to_yaml
+from fuzz.identity_targets import IDENTITY_TARGETS
+from fuzz.store_targets import STORE_TARGETS
+from fuzz.target import Target, vectors
 from kms.crypto.device.messages import (
     Answer,
     Item,
@@ -31,31 +30,6 @@ from kms.crypto.envelope import Header
 from kms.errors import InvalidField
 from kms.model import strict_json
 from kms.model.access_json import access_to_json, parse_access
-
-VECTORS = Path(__file__).parents[1] / "testvectors"
-
-
-class PropertyBroken(AssertionError):
-    """A parser accepted bytes that it would not have written."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One parser. `reprint` parses and prints; `seeds` are inputs to start from, of which some are good."""
-
-    reprint: Callable[[bytes], bytes]
-    seeds: Callable[[], list[bytes]]
-    refusal: type[Exception] = BlindfoldError
-
-    def check(self, data: bytes) -> bool:
-        """Whether data was accepted. Raises `PropertyBroken`, or whatever the parser must not raise."""
-        try:
-            printed = self.reprint(data)
-        except self.refusal:
-            return False
-        if printed != data:
-            raise PropertyBroken(f"{data!r} was printed as {printed!r}")
-        return True
 
 
 def reprint_sealed(data: bytes) -> bytes:
@@ -108,11 +82,6 @@ def reprint_access(data: bytes) -> bytes:
     printed = access_to_json(parse_access(obj))
     again = access_to_json(parse_access(json.loads(json.dumps(printed))))
     return data if again == printed else b""
-
-
-def vectors(name: str, directory: str = "blindfold") -> list[dict[str, Any]]:
-    tests: list[dict[str, Any]] = json.loads((VECTORS / directory / name).read_text())["tests"]
-    return tests
 
 
 def sealed_seeds() -> list[bytes]:
@@ -209,6 +178,8 @@ TARGETS = MappingProxyType(
         "device_answers": Target(lambda data: dump_answers(parse_answers(data)), answer_seeds),
         "seen": Target(lambda data: Seen.parse(data).to_bytes(), seen_seeds),
         "structured_text": Target(reprint_text, text_seeds, CliError),
+        **IDENTITY_TARGETS,
+        **STORE_TARGETS,
         "access": Target(reprint_access, access_seeds, InvalidField),
     }
 )

@@ -95,7 +95,10 @@ def _certificates(pem: bytes, count: int) -> list[x509.Certificate]:
         raise LimitExceeded("certificate_pem", f"{len(pem)} bytes, at most {MAX_PEM} are allowed")
     try:
         certificates = x509.load_pem_x509_certificates(pem)
-    except ValueError:
+        for item in certificates:
+            # These are read when they are asked for.
+            _ = item.subject, item.issuer, item.not_valid_before_utc, item.not_valid_after_utc
+    except (ValueError, TypeError, x509.InvalidVersion):
         certificates = []
     if len(certificates) != count:
         raise InvalidField("certificate_pem", f"holds {len(certificates)} certificates in PEM, not {count}")

@@ -120,7 +120,7 @@ def _key(item: dict[str, Any]) -> IssuerKey | None:
         return None
     try:
         key = jwt.PyJWK(item).key
-    except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
+    except (jwt.PyJWTError, ValueError, TypeError, KeyError, OverflowError):
         return None
     fitting = {name for name, fits in _FITS.items() if fits(key)}
     algorithms = frozenset(fitting & {item["alg"]} if "alg" in item else fitting)

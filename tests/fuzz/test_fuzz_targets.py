@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from blindfold.errors import Corrupt
-from fuzz.targets import TARGETS, PropertyBroken, Target
+from fuzz.target import PropertyBroken, Target
+from fuzz.targets import TARGETS
 
 ROOT = Path(__file__).parents[2]
 SECONDS, RUNS = 4, 100_000

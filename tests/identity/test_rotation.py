@@ -1,5 +1,6 @@
 """What the offline root signs, and what the server accepts of it: nothing that it would not have written."""
 
+import base64
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -250,6 +251,16 @@ def test_a_root_that_no_trusted_one_vouches_for_is_refused(
 def test_a_root_of_another_trust_domain_is_not_endorsed(root: CertificateAuthority, now: datetime) -> None:
     with pytest.raises(InvalidField, match="its subject"):
         endorse_root(root, create_root("other.example", now).certificate_pem(), now)
+
+
+def test_a_certificate_of_which_a_name_cannot_be_read_is_refused(
+    root: CertificateAuthority, csr: bytes, now: datetime
+) -> None:
+    signed = x509.load_pem_x509_certificate(sign_request(root, csr, requested_key_sha256(csr), now))
+    der = signed.public_bytes(Encoding.DER).replace(b"intermediate ", b"\xff\xfeintermedia")
+    pem = b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(der) + b"-----END CERTIFICATE-----\n"
+    with pytest.raises(InvalidField, match="holds 0 certificates"):
+        accepted(pem, csr, now, root)
 
 
 def test_too_much_is_refused_by_its_size(root: CertificateAuthority, csr: bytes, now: datetime) -> None:

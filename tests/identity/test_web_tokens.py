@@ -222,6 +222,8 @@ def test_token_names_its_key() -> None:
         jwk("exponent"),
         jwk("ES384"),
         jwk("RS256", use="enc"),
+        {"kid": "oct", "kty": "oct"},
+        {"kid": "okp", "kty": "OKP", "crv": "Ed25519"},
         jwk("RS256", key_ops=["encrypt"]),
         jwk("RS256", key_ops=1),
         jwk("RS256", alg="RS512"),

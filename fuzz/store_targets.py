@@ -1,0 +1,122 @@
+"""What comes back from disks and from people: rows of the store, backups, sets of prefixes."""
+
+import io
+import json
+from datetime import UTC, datetime
+from functools import cache
+from itertools import pairwise
+from types import MappingProxyType
+
+from blindfold.secret import SecretBytes
+from fuzz.target import VECTORS, PropertyBroken, Target, vectors
+from kms.authz.address_index import prefix_intervals
+from kms.crypto.backup import BackupKey
+from kms.crypto.key_hierarchy import KeyHierarchy
+from kms.errors import BackupInvalid, InvalidField, StoreTampered
+from kms.identity.grant import Grant
+from kms.identity.join_tokens import JoinTokenRecord, create_join_token
+from kms.identity.revocation import DenyList
+from kms.identity.spiffe import SpiffeId
+from kms.model.backup_header import BackupHeader
+from kms.model.backup_rows import read_rows
+from kms.model.identity_authorities import AuthoritiesRecord, AuthorityEntry, AuthorityState, RootEntry
+from kms.model.names import IdentityName
+from kms.services.prefix_sets import PrefixSetSettings
+
+CONTAINER = "container.json"
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+WEB = IdentityName("acme", "prod", "web")
+
+
+@cache
+def backup_keys() -> KeyHierarchy:
+    file = json.loads((VECTORS / "backup" / CONTAINER).read_text())
+    return KeyHierarchy.derive(SecretBytes(bytes.fromhex(file["root_key"])))
+
+
+def reprint_backup(data: bytes) -> bytes:
+    """Only what was made under the root key is opened, and it is made the same again."""
+    source = io.BytesIO(data)
+    header = BackupHeader.read(source)
+    key = BackupKey.unwrap(backup_keys(), header)
+    plain = b"".join(key.decrypt(header, source))
+    list(read_rows(io.BytesIO(plain)))
+    return header.to_bytes() + b"".join(key.encrypt(header, io.BytesIO(plain)))
+
+
+def reprint_header(data: bytes) -> bytes:
+    source = io.BytesIO(data)
+    return BackupHeader.read(source).to_bytes() + source.read()
+
+
+def reprint_rows(data: bytes) -> bytes:
+    return b"".join(row.to_bytes() for row in read_rows(io.BytesIO(data)))
+
+
+def reprint_prefixes(data: bytes) -> bytes:
+    """One prefix a line: what is accepted is what policies compile, into intervals in their order."""
+    lines = data.decode("latin-1").split("\n")
+    intervals = list(prefix_intervals(PrefixSetSettings(tuple(lines)).prefixes))
+    if any(start >= end for start, end in intervals) or any(a[1] > b[0] for a, b in pairwise(intervals)):
+        raise PropertyBroken(f"{data!r} became {intervals}")
+    return data
+
+
+def backup_seeds() -> list[bytes]:
+    return [bytes.fromhex(test["backup"]) for test in vectors(CONTAINER, "backup")]
+
+
+def row_seeds() -> list[bytes]:
+    rows = vectors(CONTAINER, "backup")[0]["rows"]
+    parts = [(row["kind"].encode(), row["name"].encode(), bytes.fromhex(row["body"])) for row in rows]
+    sizes = (2, 2, 4)
+    return [
+        b"".join(
+            len(part).to_bytes(size, "big") + part
+            for row in parts[:count]
+            for size, part in zip(sizes, row, strict=True)
+        )
+        for count in range(1, len(parts) + 1)
+    ]
+
+
+def deny_list_seeds() -> list[bytes]:
+    spiffe_id = SpiffeId("kms.example", WEB)
+    return [DenyList().to_bytes(), DenyList().with_identity(spiffe_id, NOW).with_serial(4711, NOW).to_bytes()]
+
+
+def join_token_row_seeds() -> list[bytes]:
+    grant = Grant(WEB, ("web.example",), {"app": "web"}, frozenset({"auditor"}))
+    record = create_join_token(grant, bytes(32), NOW)[1]
+    return [record.to_bytes(), record.spent(NOW).to_bytes()]
+
+
+def authorities_seeds() -> list[bytes]:
+    root = RootEntry("root-1", "certificate", "", NOW, None)
+    first = AuthorityEntry("ca-1", AuthorityState.ACTIVE.value, "", "root-1", "certificate", NOW, NOW, None)
+    record = AuthoritiesRecord((root,), (first,))
+    next_one = AuthorityEntry("ca-2", AuthorityState.PREPARED.value, "request", "", "", NOW, None, None)
+    return [record.to_bytes(), record.with_prepared(next_one).to_bytes()]
+
+
+STORE_TARGETS = MappingProxyType(
+    {
+        "backup": Target(reprint_backup, backup_seeds, BackupInvalid),
+        "backup_header": Target(reprint_header, backup_seeds, BackupInvalid),
+        "backup_rows": Target(reprint_rows, row_seeds, BackupInvalid),
+        "deny_list": Target(
+            lambda data: DenyList.from_bytes(data).to_bytes(), deny_list_seeds, StoreTampered
+        ),
+        "join_token_row": Target(
+            lambda data: JoinTokenRecord.from_bytes(data).to_bytes(), join_token_row_seeds, StoreTampered
+        ),
+        "authorities": Target(
+            lambda data: AuthoritiesRecord.from_bytes(data).to_bytes(), authorities_seeds, StoreTampered
+        ),
+        "prefix_set": Target(
+            reprint_prefixes,
+            lambda: [b"10.0.0.0/8\n2001:db8::/32", b"10.1.2.3/32\n10.1.2.0/24\n::/0", b"10.0.0.1/8"],
+            InvalidField,
+        ),
+    }
+)
