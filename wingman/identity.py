@@ -102,6 +102,8 @@ class IdentityKeeper:
             return False
         if not (self._configuration.directory / CERTIFICATE_FILE).exists():
             return True
+        if self._current is not None and self._condition.facts.is_refused:
+            return True
         return self._now() > self._directory.current().validity.not_after
 
     def _accept(self, credentials: Credentials) -> None:

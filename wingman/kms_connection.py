@@ -100,6 +100,8 @@ class KmsConnection:
                     at.directory,
                     server_name=at.server_name or None,
                     resending=RESENDING,
+                    # At each call: what was refused a moment ago is no reason to refuse what replaced it.
+                    reload_every=0.0,
                 )
             except ConfigError as error:
                 problem = error.message

@@ -71,7 +71,8 @@ def test_other_user_is_sent_away_even_if_the_socket_is_opened_to_him(kms: Runnin
 
 @needs_two_users
 def test_other_user_is_served_where_the_configuration_names_him(kms: RunningKms, open_way: Path) -> None:
-    with ready_sidecar(kms, open_way, uids=[OTHER_UID]) as sidecar:
+    path = open_way / "made" / "wingman.sock"
+    with ready_sidecar(kms, open_way, uids=[OTHER_UID], socket=str(path)) as sidecar:
         assert ask_as(OTHER_UID, sidecar.socket).stdout.strip() == "HTTP/1.1"
         asked = ask_as(OTHER_UID - 1, sidecar.socket)
         assert (asked.returncode, asked.stdout.strip()) == (0, "")

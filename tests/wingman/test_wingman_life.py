@@ -147,6 +147,17 @@ def test_revoked_identity_halts_and_what_was_kept_is_dropped(kms: RunningKms, tm
         assert sidecar.get("/creds/pki/client/key").status == 503
 
 
+def test_revoked_identity_becomes_another_where_there_is_a_new_token(kms: RunningKms, tmp_path: Path) -> None:
+    members = join_token(kms, tmp_path, "revoked")
+    with ready_sidecar(kms, tmp_path, **members) as sidecar:
+        kms.as_("admin").call("IdentityService", "RevokeIdentity", {"name": f"{PROD}/identities/revoked"})
+        sidecar.wait_for("HALTED")
+        join_token(kms, tmp_path, "its-heir")
+        sidecar.wait_for("READY")
+        assert sidecar.unseal(kms.seal(SECRET)).status == 200
+    assert read_credentials(tmp_path / "new").spiffe_id.endswith("/sa/its-heir")
+
+
 def test_kms_that_is_away_at_the_start_is_waited_for(kms: RunningKms, tmp_path: Path) -> None:
     with relay(kms.target) as way:
         way.cut()
