@@ -190,7 +190,7 @@ def reprint_token(data: bytes) -> bytes:
     key_id_of(token)
     verified: VerifiedToken = verify_token(token, parse_jwks(key_set()), EXPECTED, NOW)
     known = [verify_token(SecretBytes(item), parse_jwks(key_set()), EXPECTED, NOW) for item in tokens()[:2]]
-    if (verified.digest, verified.claims) not in [(item.digest, item.claims) for item in known]:
+    if (verified.digests, verified.claims) not in [(item.digests, item.claims) for item in known]:
         raise PropertyBroken(f"{data!r} was accepted, and not signed")
     return data
 

@@ -1,7 +1,7 @@
 """JSON Web Tokens of other issuers: signature, addressee, dates (docs/spec/identity.md, "Tokens of issuers").
 
 Who signed, for whom and when; what the claims then mean is `kms.identity.admission`. Pure functions: keys are
-given, and that a token is used once is the store's doing, by `VerifiedToken.digest`.
+given, and that a token is used once is the store's doing, by `VerifiedToken.digests`.
 """
 
 import hashlib
@@ -76,13 +76,14 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedToken:
-    """Claims of a token that held when it was looked at. `digest` is SHA-256, in hex, of what was signed.
+    """Claims of a token that held when it was looked at. `digests`, in hex, tell it from others.
 
-    The signature is not in it: some algorithms let anybody make a second one of the same.
+    They are SHA-256 of what was signed, and of the `jti` if there is one. The signature is in neither: some
+    algorithms let anybody make a second one of the same; and an issuer may sign the same claims twice.
     """
 
     claims: Mapping[str, Any]
-    digest: str
+    digests: tuple[str, ...]
     expires_at: datetime
 
 
@@ -154,8 +155,10 @@ def verify_token(token: SecretBytes, keys: Jwks, expected: Expected, now: dateti
     if expected.audience not in ([audience] if isinstance(audience, str) else _texts(audience)):
         raise Unauthenticated("the token is for another audience")
     expires_at = _check_dates(claims, now)
-    signed = text.rpartition(b".")[0]
-    return VerifiedToken(MappingProxyType(claims), hashlib.sha256(signed).hexdigest(), expires_at)
+    digests = [text.rpartition(b".")[0], *_id(claims)]
+    return VerifiedToken(
+        MappingProxyType(claims), tuple(hashlib.sha256(item).hexdigest() for item in digests), expires_at
+    )
 
 
 def _claims(text: bytes, key: IssuerKey | None, allowed: Collection[str]) -> dict[str, Any]:
@@ -192,6 +195,16 @@ def _time(claims: Mapping[str, Any], name: str) -> datetime:
         except (ValueError, OverflowError, OSError):
             pass
     raise Unauthenticated(f"the token has no usable {name}")
+
+
+def _id(claims: Mapping[str, Any]) -> list[bytes]:
+    """The `jti` (RFC 7519, section 4.1.7) in bytes that no token begins with; nothing if there is none."""
+    if "jti" not in claims:
+        return []
+    value = claims["jti"]
+    if not isinstance(value, str):
+        raise Unauthenticated("the token's jti is no text")
+    return [b"\x00" + value.encode("utf-8", "surrogatepass")]
 
 
 def _texts(value: object) -> list[str]:

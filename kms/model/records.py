@@ -155,14 +155,11 @@ class TrustedAuthorityRecord(Record):
 
 @dataclass(frozen=True, slots=True)
 class UsedTokenRecord(Record):
-    """A token of a JWT issuer that enrolled somebody.
-
-    Named as the issuer, then the token's end in seconds since 1970 as twelve digits, a dash, and its digest.
-    """
+    """A token of a JWT issuer that enrolled somebody. Named as the issuer, and one of the token's digests."""
 
     KIND: ClassVar[str] = "usedTokens"
-    EXPIRY_DIGITS: ClassVar[int] = 12
     identity: str
+    expire_time: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,29 +95,20 @@ def _counted(row: str) -> ResourceName:
     return _numbered(KeyVersionName)(row)
 
 
-def _digest(row: str) -> ResourceName:
-    head, _, digest = row.rpartition("/")
-    if not _is_digest(digest):
-        raise InvalidField("name", "does not end in a digest")
-    return TenantName.parse(head)
+def _digested(kind: type[ResourceName]) -> Callable[[str], ResourceName]:
+    """Names that end in a digest. Raises `InvalidField`."""
+
+    def parse(row: str) -> ResourceName:
+        head, _, digest = row.rpartition("/")
+        if not _is_digest(digest):
+            raise InvalidField("name", "does not end in a digest")
+        return kind.parse(head)
+
+    return parse
 
 
 def _is_digest(text: str) -> bool:
     return len(text) == DIGEST_SIZE and not set(text) - set("0123456789abcdef")
-
-
-def _used_token(row: str) -> ResourceName:
-    """The issuer of a token that was used."""
-    head, _, token = row.rpartition("/")
-    end, _, digest = token.partition("-")
-    if (
-        len(end) != UsedTokenRecord.EXPIRY_DIGITS
-        or not end.isascii()
-        or not end.isdecimal()
-        or not _is_digest(digest)
-    ):
-        raise InvalidField("name", "does not end in a token's end and digest")
-    return JwtIssuerName.parse(head)
 
 
 # What a row refers to comes before it, except for what a row is a part of.
@@ -133,13 +124,13 @@ KINDS: Mapping[str, RowKind] = MappingProxyType(
         NamespacePolicyRecord.KIND: RowKind(NamespacePolicyRecord, NamespaceName.parse),
         RevisionRecord.KIND: RowKind(RevisionRecord, _numbered(SecretPolicyRevisionName)),
         SecretPolicyRecord.KIND: RowKind(SecretPolicyRecord, SecretPolicyName.parse),
-        DigestRecord.KIND: RowKind(DigestRecord, _digest),
+        DigestRecord.KIND: RowKind(DigestRecord, _digested(TenantName)),
         KeyVersionRecord.KIND: RowKind(KeyVersionRecord, _numbered(KeyVersionName)),
         KeyRecord.KIND: RowKind(KeyRecord, KeyName.parse),
         UseRecord.KIND: RowKind(UseRecord, _counted),
         JwtIssuerRecord.KIND: RowKind(JwtIssuerRecord, JwtIssuerName.parse),
         TrustedAuthorityRecord.KIND: RowKind(TrustedAuthorityRecord, TrustedAuthorityName.parse),
-        UsedTokenRecord.KIND: RowKind(UsedTokenRecord, _used_token),
+        UsedTokenRecord.KIND: RowKind(UsedTokenRecord, _digested(JwtIssuerName)),
         IdentityRecord.KIND: RowKind(IdentityRecord, parse_identity_name),
         UserIdentificationRecord.KIND: RowKind(UserIdentificationRecord, UserIdentificationName.parse),
         RateLimiterRecord.KIND: RowKind(RateLimiterRecord, RateLimiterName.parse),

@@ -60,7 +60,7 @@ class JwtEnrolment:
             verified = verify_token(token, keys, settings.expected, now)
             grant = _grant(issuer.tenant, settings.admission.admit(verified.claims))
             changes: list[Change] = [loaded.require(), *self._place_of(grant)]
-            changes.append(self._use(issuer, verified, grant))
+            changes += self._use(issuer, verified, grant)
             issued = await self._identities.admit(
                 Vouched(grant, issuer),
                 public_key,
@@ -90,19 +90,14 @@ class JwtEnrolment:
             pass
         raise Unauthenticated("what is claimed gives no namespace of the KMS")
 
-    def _use(self, issuer: JwtIssuerName, token: VerifiedToken, grant: Grant) -> Put:
-        name = used_row(issuer, token)
-        if self._repository.load(UsedTokenRecord, name) is not None:
+    def _use(self, issuer: JwtIssuerName, token: VerifiedToken, grant: Grant) -> list[Put]:
+        names = [f"{issuer}/{digest}" for digest in token.digests]
+        if any(self._repository.load(UsedTokenRecord, name) is not None for name in names):
             raise Unauthenticated("the token was used before; get another one")
-        return create(name, UsedTokenRecord(str(grant.identity)))
+        record = UsedTokenRecord(str(grant.identity), token.expires_at)
+        return [create(name, record) for name in names]
 
 
 def _grant(tenant: str, admitted: Admitted) -> Grant:
     name = IdentityName(tenant, admitted.namespace, admitted.identity)
     return Grant(name, labels=admitted.attributes.labels, roles=admitted.attributes.roles)
-
-
-def used_row(issuer: JwtIssuerName, token: VerifiedToken) -> str:
-    """What expires first sorts first, below its issuer."""
-    end = int(token.expires_at.timestamp())
-    return f"{issuer}/{end:0{UsedTokenRecord.EXPIRY_DIGITS}}-{token.digest}"

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 
 from kms.identity.join_tokens import JoinTokenRecord
@@ -16,9 +16,8 @@ from kms.storage.interface import Delete, WriteConflict
 
 ACTION = "Kms.ForgetTokens"
 AT_ONCE = 200
-# Tokens of issuers end within the second that their row names, and who asked in time may have waited for
-# the issuer's keys since.
-KEPT_LONGER = 60
+# Who asked before a token of an issuer ended may have waited for the issuer's keys since.
+KEPT_LONGER = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +55,5 @@ class SpentTokens:
             if key.record.expire_time <= now:
                 yield key.delete()
         for used in self.repository.all(UsedTokenRecord):
-            end = used.name.rpartition("/")[2].partition("-")[0]
-            if int(end) + KEPT_LONGER <= now.timestamp():
+            if used.record.expire_time + KEPT_LONGER <= now:
                 yield used.delete()

@@ -172,7 +172,21 @@ def test_digest_is_of_what_was_signed_and_not_of_the_signature() -> None:
     other = raw[:32] + (order - int.from_bytes(raw[32:], "big")).to_bytes(32, "big")
     twin = SecretBytes(signed + b"." + b64(other).encode())
     first, second = verify(SecretBytes(made)), verify(twin)
-    assert first.digest == second.digest == hashlib.sha256(signed).hexdigest()
+    assert first.digests == second.digests
+    assert first.digests[0] == hashlib.sha256(signed).hexdigest()
+
+
+def test_token_is_told_by_its_id_too_whatever_else_it_says() -> None:
+    first, again = (verify(token(claims(jti="one", **more), "EdDSA")) for more in ({}, {"nonce": "n"}))
+    assert first.digests[0] != again.digests[0]
+    assert first.digests[1] == again.digests[1] == hashlib.sha256(b"\x00one").hexdigest()
+    assert len(verify(token(claims(jti=None), "EdDSA")).digests) == 1
+
+
+@pytest.mark.parametrize("jti", [5, ["one"], {"id": "one"}, True])
+def test_an_id_is_a_text(jti: Any) -> None:
+    with pytest.raises(Unauthenticated, match="jti is no text"):
+        verify(token(claims(jti=jti), "EdDSA"))
 
 
 @pytest.mark.parametrize(

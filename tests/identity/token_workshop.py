@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
+from uuid import uuid4
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -54,7 +55,7 @@ def claims(now: datetime = NOW, **changed: Any) -> dict[str, Any]:
         "iat": start,
         "nbf": start,
         "exp": start + 3600,
-        "jti": "5b9a4d3c-0000-4000-8000-000000000001",
+        "jti": str(uuid4()),
         "kubernetes.io": {
             "namespace": "prod",
             "serviceaccount": {"name": "web", "uid": "13f43f5f-1b5a-4b0e-8d4a-3a3a6f8b0b11"},
