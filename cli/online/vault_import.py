@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from cli.errors import CliError, UsageError
+from cli.errors import CliError
 from cli.exit_codes import ExitCode
 from cli.online.crypto import aad_option, base64_text
 from cli.online.key import key_name
@@ -17,23 +17,17 @@ from cli.online.names import resolve
 from cli.online.session import Session, online
 from cli.online.transit_lines import Line, batches, lines_of
 from cli.online.vault_comparison import Both
+from cli.online.vault_moving import Moving
 from cli.online.vault_sources import Reach, access_options
 from cli.options import STREAM, out_option
 from cli.output import write_json
 from cli.secret_io import public_sink
-from kms.client import transfers
-from kms.crypto.key_wrapping import Recipient
 from kms.external.shadow import Verdict
-from kms.external.vault import transit
-from kms.external.vault.transit import TransitKey
 from kms.model.algorithms import Purpose
-from kms.model.lifecycle import WAITING_FOR_IMPORT
-from kms.model.names import KeyName, NamespaceName, SecretManagementAccessName
+from kms.model.names import KeyName, SecretManagementAccessName
 
 CRYPTO, KEYS = "CryptoService", "KeyService"
 _input_argument = click.argument("data", metavar="[INPUT]", type=STREAM, default="-")
-# The states of the API's JSON.
-_WAITING = {f"KEY_VERSION_STATE_{state.value}" for state in WAITING_FOR_IMPORT}
 
 
 @click.command(
@@ -47,28 +41,28 @@ Example:
 @click.argument("path", metavar="PATH")
 @click.argument("key", metavar="KEY")
 @click.option("--primary", "make_primary", is_flag=True, help="Use the newest version for what is new.")
+@click.option("--in-clear", is_flag=True, help="For vaults that cannot wrap: wrap the material here.")
 @access_options
 @online()
 def vault_transit(
-    session: Session, access: str, path: str, key: str, make_primary: bool, reach: Reach
+    session: Session, access: str, path: str, key: str, make_primary: bool, in_clear: bool, reach: Reach
 ) -> None:
     """Bring all versions of an exportable transit key here, under their numbers.
 
     KEY has no versions of its own: `kms key create --import-only` makes such a key, for RAW_ENCRYPT_DECRYPT
-    if the vault's is an AES key. Called again, this brings what the vault has rotated to since. The material
-    comes to this program, which wraps it to the KMS; it lies in no file.
+    if the vault's is an AES key. Called again, this brings what the vault has rotated to since. The vault
+    wraps the material to the KMS, for which its mount has another key meanwhile, blindfold-import-....
     """
     name = key_name(session, key)
-    purpose = _purpose(session, name)
-    moved = asyncio.run(_exported(session, access, path, purpose, reach))
-    have = _versions(session, name)
-    if have > len(moved.versions):
-        raise UsageError(f"{name} has {have} versions, and the vault's key {len(moved.versions)}")
-    made = _import(session, name, moved, have, make_primary=make_primary)
+    moving = Moving(
+        session, name, _purpose(session, name), path, make_primary=make_primary, in_clear=in_clear
+    )
+    access_name = resolve(SecretManagementAccessName, access, session.tenant)
+    made = asyncio.run(moving.run(reach.sources(session), access_name))
     if session.as_json:
-        write_json({"name": str(name), "algorithm": moved.algorithm, "imported": made})
+        write_json({"name": str(name), "imported": made})
     else:
-        click.echo(f"{len(made)} versions imported, {have} were here", err=True)
+        click.echo(f"{len(made)} versions imported", err=True)
 
 
 @click.command(
@@ -153,50 +147,6 @@ def _report(session: Session, verdicts: list[tuple[int, Verdict]]) -> None:
 def _purpose(session: Session, name: KeyName) -> Purpose:
     answer = session.call(KEYS, "GetKey", {"name": str(name)})
     return Purpose(answer["purpose"].removeprefix("KEY_PURPOSE_"))
-
-
-def _versions(session: Session, name: KeyName) -> int:
-    """How many versions have their material."""
-    request = {"parent": str(name)}
-    found = session.all_of(KEYS, "ListKeyVersions", request, "key_versions")
-    return sum(version["state"] not in _WAITING for version in found)
-
-
-async def _exported(session: Session, access: str, path: str, purpose: Purpose, reach: Reach) -> TransitKey:
-    sources = reach.sources(session)
-    try:
-        vault = await sources.vault(resolve(SecretManagementAccessName, access, session.tenant))
-        return await transit.export(vault, path, purpose)
-    finally:
-        await sources.close()
-
-
-def _import(
-    session: Session, name: KeyName, moved: TransitKey, have: int, *, make_primary: bool
-) -> list[int]:
-    """The numbers that the versions got. One import key serves for all."""
-    waiting = moved.versions[have:]
-    if not waiting:
-        return []
-    api = session.api
-    towards = transfers.create_import_key(api, NamespaceName(name.tenant, name.namespace), len(waiting))
-    recipient = Recipient(towards.public_key)
-    made = []
-    for number, secret in enumerate(waiting, have + 1):
-        version = transfers.import_wrapped(
-            api,
-            name,
-            towards.name,
-            recipient.wrap(secret),
-            algorithm=moved.algorithm,
-            make_primary=make_primary and number == len(moved.versions),
-        )
-        if version.version != number:
-            raise CliError(
-                f"version {number} of the vault's key is now {version}: somebody else imported too"
-            )
-        made.append(version.version)
-    return made
 
 
 def _moved(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from house import ADMIN, Ended, House
+from house import Ended, House
 from vault.conftest import vault  # noqa: F401
 from vault.workshop import Workshop
 
@@ -182,8 +182,11 @@ def test_a_key_that_may_not_leave_stays(move: Move) -> None:
     assert (ended.code, ended.error["reason"]) == (ExitCode.CONFLICT, "EXTERNAL_NOT_MOVABLE")
 
 
-def test_material_is_in_no_word_of_the_program(move: Move) -> None:
+@pytest.mark.parametrize("how", [(), ("--in-clear",)], ids=["wrapped", "in clear"])
+def test_material_is_in_no_word_of_the_program(move: Move, how: tuple[str, ...]) -> None:
     exported = move.vault.read(f"{move.mount}/export/encryption-key/orders")["keys"]["1"]
-    ended = move.bring(move.raw_key())
+    key = move.raw_key()
+    ended = move.bring(key, *how)
+    assert ended.json["imported"] == [1]
     assert exported not in ended.words + ended.out.decode()
-    assert ADMIN not in ended.out.decode()
+    assert move.compare(key, move.encrypt("first")).code == ExitCode.OK

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -11,19 +12,32 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key, l
 from hypothesis import given
 from hypothesis import strategies as st
 from vault.fetching import source_of
+from vault.stand_in import Fault
 from vault.workshop import Workshop
 
+from blindfold.secret import SecretBytes
+from kms.crypto import key_wrapping
 from kms.crypto.aead import AeadKey, split_raw
 from kms.crypto.key_handle import accept_private, expect, load
+from kms.crypto.key_wrapping import Unwrapper
 from kms.errors import InvalidField
 from kms.external.errors import NotMovable, NotThere
 from kms.external.vault import transit
-from kms.external.vault.transit import KINDS, TransitCiphertext, TransitKey
+from kms.external.vault.transit import KINDS, TransitCiphertext
 from kms.model.algorithms import ALGORITHMS, Purpose
 from kms.model.secret_management_access import Engine
 
 RAW, MAC = Purpose.RAW_ENCRYPT_DECRYPT, Purpose.MAC
 OAEP, PSS = Purpose.ASYMMETRIC_DECRYPT, Purpose.ASYMMETRIC_SIGN
+
+
+RECIPIENT = Unwrapper(key_wrapping.generate().material)
+
+
+@dataclass(frozen=True)
+class Brought:
+    algorithm: str
+    versions: tuple[SecretBytes, ...]
 
 
 class Mill:
@@ -43,12 +57,20 @@ class Mill:
         ]
         return made
 
-    def export(self, purpose: Purpose, name: str = "orders") -> TransitKey:
-        async def run() -> TransitKey:
+    def export(self, purpose: Purpose, name: str = "orders", *, in_clear: bool = False) -> Brought:
+        async def run() -> Brought:
             async with source_of(self.vault.access((self.mount, Engine.TRANSIT))) as source:
-                return await transit.export(source, f"{self.mount}/{name}", purpose)
+                key = await transit.look_up(source, f"{self.mount}/{name}", purpose)
+                export = transit.export_in_clear if in_clear else transit.export
+                wrapped = await export(source, key, RECIPIENT.public_key)
+                return Brought(key.kind.algorithm, tuple(map(RECIPIENT.unwrap, wrapped)))
 
         return asyncio.run(run())
+
+    def guests(self) -> list[str]:
+        """Keys that an export left in the vault."""
+        found = self.vault.call("LIST", f"{self.mount}/keys")["data"]["keys"]
+        return [name for name in found if name != "orders"]
 
 
 @pytest.fixture
@@ -56,14 +78,17 @@ def mill(vault: Workshop) -> Mill:
     return Mill(vault)
 
 
+@pytest.mark.parametrize("in_clear", [False, True], ids=["wrapped", "in clear"])
 @pytest.mark.parametrize("type_", ["aes256-gcm96", "aes128-gcm96"])
-def test_every_version_of_an_aes_key_opens_what_the_vault_encrypted(mill: Mill, type_: str) -> None:
+def test_every_version_of_an_aes_key_opens_what_the_vault_encrypted(
+    mill: Mill, type_: str, in_clear: bool
+) -> None:
     mill.make(type_)
     texts = [mill.encrypt(b"first")]
     mill.vault.write(f"{mill.mount}/keys/orders/rotate")
     aad = base64.b64encode(b"order 17").decode()
     texts.append(mill.encrypt(b"second", associated_data=aad))
-    moved = mill.export(RAW)
+    moved = mill.export(RAW, in_clear=in_clear)
     opened = []
     for text, bound in zip(texts, (b"", b"order 17"), strict=True):
         sealed = TransitCiphertext.parse(text)
@@ -95,13 +120,29 @@ def test_what_a_vault_encrypted_with_rsa_is_oaep_as_here(mill: Mill) -> None:
     assert private.decrypt(sealed.data, oaep) == b"secret"
 
 
-def test_an_hmac_key_makes_the_codes_that_the_vault_makes(mill: Mill) -> None:
+@pytest.mark.parametrize("in_clear", [False, True], ids=["wrapped", "in clear"])
+def test_an_hmac_key_makes_the_codes_that_the_vault_makes(mill: Mill, in_clear: bool) -> None:
     mill.make("hmac", key_size=32)
     text = base64.b64encode(b"message").decode()
     made = mill.vault.write(f"{mill.mount}/hmac/orders", input=text)["data"]["hmac"]
-    moved = mill.export(MAC)
+    moved = mill.export(MAC, in_clear=in_clear)
     handle: Any = load(ALGORITHMS[moved.algorithm], moved.versions[0])
     assert f"vault:v1:{base64.b64encode(handle.mac(b'message')).decode()}" == made
+
+
+def test_nothing_is_left_in_the_vault(mill: Mill) -> None:
+    mill.make("aes256-gcm96")
+    mill.export(RAW)
+    assert mill.guests() == []
+
+
+def test_a_vault_that_does_not_wrap_is_said_to_be_so_and_nothing_left_in_it(mill: Mill) -> None:
+    server = mill.vault.only_stand_in("to be too old")
+    mill.make("aes256-gcm96")
+    server.faults.append(Fault(404, times=9, path="byok-export"))
+    with pytest.raises(NotMovable, match="does not wrap"):
+        mill.export(RAW)
+    assert mill.guests() == []
 
 
 @pytest.mark.parametrize(
@@ -139,7 +180,7 @@ def test_keys_are_read_below_mounts_of_transit_alone(vault: Workshop) -> None:
     async def run() -> None:
         async with source_of(vault.access(("kv", Engine.KV_V2))) as source:
             with pytest.raises(InvalidField, match="TRANSIT"):
-                await transit.export(source, "kv/orders", RAW)
+                await transit.look_up(source, "kv/orders", RAW)
 
     asyncio.run(run())
 

@@ -13,6 +13,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, hmac, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
 from vault.exchange import Refusal, Reply, Request, Routes
 
 AES = {"aes128-gcm96": 16, "aes256-gcm96": 32}
@@ -33,6 +34,8 @@ class Key:
     derived: bool
     versions: dict[int, tuple[bytes, bytes]] = field(default_factory=dict)
     least: int = 1
+    public: str = ""
+    deletable: bool = False
 
     @property
     def latest(self) -> int:
@@ -45,10 +48,14 @@ class Transit:
         self.routes = Routes()
         self.routes.add("update", r"keys/([\w.-]+)", self._create)
         self.routes.add("read", r"keys/([\w.-]+)", self._read)
+        self.routes.add("list", r"keys/?", lambda request: Reply({"keys": sorted(self._keys)}))
         self.routes.add("update", r"keys/([\w.-]+)/rotate", self._rotate)
         self.routes.add("update", r"keys/([\w.-]+)/config", self._configure)
         self.routes.add("update", r"keys/([\w.-]+)/trim", self._trim)
+        self.routes.add("update", r"keys/([\w.-]+)/import", self._take)
+        self.routes.add("delete", r"keys/([\w.-]+)", self._delete)
         self.routes.add("read", r"export/([\w-]+)/([\w.-]+)", self._export)
+        self.routes.add("read", r"byok-export/([\w.-]+)/([\w.-]+)", self._wrap)
         self.routes.add("update", r"encrypt/([\w.-]+)", self._encrypt)
         self.routes.add("update", r"decrypt/([\w.-]+)", self._decrypt)
         self.routes.add("update", r"hmac/([\w.-]+)", self._hmac)
@@ -79,6 +86,7 @@ class Transit:
             if not 0 <= int(request.body.get(setting) or 0) <= key.latest:
                 raise Refusal(400, f"cannot set {setting} of {request.body[setting]}")
         key.least = int(request.body.get("min_decryption_version") or key.least)
+        key.deletable = request.body.get("deletion_allowed", key.deletable) is True
         return Reply({"name": name} | self._described(key))
 
     def _trim(self, request: Request, name: str) -> Reply:
@@ -103,6 +111,36 @@ class Transit:
             if number >= key.least
         }
         return Reply({"name": name, "type": key.type, "keys": exported})
+
+    def _take(self, request: Request, name: str) -> Reply:
+        pem = request.text("public_key")
+        if not pem or name in self._keys:
+            raise Refusal(400, "the import path cannot be used with an existing key")
+        serialization.load_pem_public_key(pem.encode())
+        self._keys[name] = Key(request.text("type"), False, False, {1: (b"", b"")}, public=pem)
+        return Reply()
+
+    def _delete(self, request: Request, name: str) -> Reply:
+        if not self._found(name, status=400).deletable:
+            raise Refusal(400, f"error deleting policy {name}: deletion is not allowed for this key")
+        del self._keys[name]
+        return Reply()
+
+    def _wrap(self, request: Request, towards: str, name: str) -> Reply:
+        """To the key `towards`: an AES key by RSA-OAEP, and by that the material with AES-KWP."""
+        if towards not in self._keys or name not in self._keys:
+            raise Refusal(404, "1 error occurred:\n\t* no such key\n\n")
+        key, recipient = self._keys[name], self._keys[towards].public
+        if not key.exportable:
+            raise Refusal(400, "key is not exportable")
+        if not recipient:
+            raise Refusal(400, f"message signing not supported for key type {self._keys[towards].type}")
+        wrapped = {
+            str(number): base64.b64encode(_wrapped(recipient, _portable(key.type, made[0]))).decode()
+            for number, made in key.versions.items()
+            if number >= key.least
+        }
+        return Reply({"name": name, "type": key.type, "keys": wrapped})
 
     def _encrypt(self, request: Request, name: str) -> Reply:
         key = self._found(name, status=400)
@@ -167,11 +205,11 @@ class Transit:
 
     def _described(self, key: Key) -> dict[str, Any]:
         describe: Callable[[bytes], object] = (
-            (lambda made: {"name": key.type, "public_key": _public(made)})
+            (lambda made: {"name": key.type, "public_key": key.public or _public(made)})
             if key.type in RSA
             else (lambda made: round(time.time()))
         )
-        return {
+        described = {
             "type": key.type,
             "exportable": key.exportable,
             "derived": key.derived,
@@ -181,8 +219,11 @@ class Transit:
             "min_available_version": min(key.versions) if min(key.versions) > 1 else 0,
             "min_decryption_version": key.least,
             "min_encryption_version": 0,
-            "keys": {str(number): describe(made[0]) for number, made in key.versions.items()},
         }
+        if key.type == "hmac":
+            return described
+        versions = {number: made for number, made in key.versions.items() if number >= key.least}
+        return described | {"keys": {str(number): describe(made[0]) for number, made in versions.items()}}
 
 
 def _base64(request: Request, name: str) -> bytes:
@@ -210,3 +251,18 @@ def _public(pem: bytes) -> str:
 
 def _private(pem: bytes) -> Any:
     return serialization.load_pem_private_key(pem, None)
+
+
+def _portable(type_: str, material: bytes) -> bytes:
+    """An RSA key as PKCS #8."""
+    if type_ not in RSA:
+        return material
+    form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    made: bytes = _private(material).private_bytes(serialization.Encoding.DER, form, plain)
+    return made
+
+
+def _wrapped(pem: str, material: bytes) -> bytes:
+    ephemeral, recipient = os.urandom(32), serialization.load_pem_public_key(pem.encode())
+    assert isinstance(recipient, rsa.RSAPublicKey)
+    return recipient.encrypt(ephemeral, OAEP) + aes_key_wrap_with_padding(ephemeral, material)

@@ -106,6 +106,19 @@ class VaultApi:
         """All versions; `key_type` is encryption-key, signing-key or hmac-key."""
         return _data(self._secrets.transit.export_key(key, key_type, mount_point=mount))
 
+    def take_public_key(self, mount: str, name: str, pem: str) -> None:
+        """Make a key of the engine of an RSA public key of 3072 bits."""
+        body = {"type": "rsa-3072", "public_key": pem}
+        self._adapter.post(f"/v1/{mount}/keys/{name}/import", json=body)
+
+    def export_wrapped(self, mount: str, towards: str, key: str) -> Mapping[str, Any]:
+        """All versions of a key, wrapped to another of the engine: OAEP with SHA-256, then AES-KWP."""
+        return _data(self._adapter.get(f"/v1/{mount}/byok-export/{towards}/{key}"))
+
+    def drop_key(self, mount: str, name: str) -> None:
+        self._adapter.post(f"/v1/{mount}/keys/{name}/config", json={"deletion_allowed": True})
+        self._adapter.delete(f"/v1/{mount}/keys/{name}")
+
     def renew_lease(self, lease: Lease) -> Lease:
         return _lease(self._system.renew_lease(lease.id))
 
