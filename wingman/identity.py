@@ -14,6 +14,7 @@ from kms.client.enrolment import enrol, enrol_with_jwt
 from kms.client.errors import CallFailed
 from kms.client.renewal import renew_if
 from kms.errors import ConfigError, KmsError
+from wingman.abandonable import abandonable
 from wingman.condition import Condition
 from wingman.configuration import Configuration, Enrolment
 from wingman.errors import NotReady
@@ -88,11 +89,11 @@ class IdentityKeeper:
         """
         try:
             if self._must_enrol():
-                await asyncio.to_thread(self._enrol)
-            self._accept(await asyncio.to_thread(self._directory.current))
+                await abandonable(self._enrol)
+            self._accept(await abandonable(self._directory.current))
             if self._is_due(self.current):
-                await asyncio.to_thread(self._renew)
-                self._accept(await asyncio.to_thread(self._directory.current))
+                await abandonable(self._renew)
+                self._accept(await abandonable(self._directory.current))
         except CallFailed as failure:
             self._condition.heard(failure)
             raise
