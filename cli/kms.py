@@ -34,6 +34,14 @@ operator = LazyGroup(
             "cli.online.unlocking:unlock",
             "Give the words of one share, from a file or standard input, to a locked server.",
         ),
+        "lock": Entry("cli.online.root_of_trust:lock", "Lock the server."),
+        "rekey": Entry(
+            "cli.online.root_of_trust:rekey", "Draw a new root key, or change what protects the root key."
+        ),
+        "approve": Entry(
+            "cli.online.root_of_trust:approve", "Give a share of the present set for a change that waits."
+        ),
+        "shares": Entry("cli.online.root_of_trust:shares", "Get the shares, each wrapped to its holder."),
         "keygen": Entry("cli.offline.share_keys:keygen", "Make a key that a share can be wrapped to."),
         "unwrap-share": Entry(
             "cli.offline.share_keys:unwrap", "Print the words of a share that was wrapped to your key."

@@ -8,9 +8,9 @@ import click
 
 from cli.local.options import data_option
 from cli.local.passphrase import passphrase_option, passphrase_reader
-from cli.local.sharing import read_sharing, sharing_options
 from cli.options import FILE, json_option
 from cli.output import warn, write_fields, write_json
+from cli.sharing import read_sharing, sharing_options
 from kms.main.configuration import PROVIDERS, Configuration
 from kms.main.initialising import Initialised, initialise
 from kms.main.root_material import Material

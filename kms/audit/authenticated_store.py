@@ -5,6 +5,7 @@ so that neither can be put back to an older one.
 """
 
 import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,11 +20,15 @@ from kms.model.audit_event import AuditEvent
 from kms.model.chain import STORE_ID_SIZE, timestamp
 from kms.model.receipt import Receipt
 from kms.storage.authentication import StoreKeys
-from kms.storage.interface import MISSING, Put, Require, Row
+from kms.storage.interface import MISSING, Change, Put, Require, Row
+from kms.storage.rekey import Begin, untold
 from kms.storage.sqlite import LockedStore, Settings, SqliteStore
 
 ROOT_KEY = "rootKey"
 NAME = "current"
+
+# Gives the event of a change of the root, told its details.
+Describe = Callable[[Mapping[str, str]], AuditEvent]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,32 +67,35 @@ class AuthenticatedStore:
         return self._provider.provider
 
     @property
-    def warning(self) -> str:
-        """As that of the root of trust."""
-        return self._provider.warning
+    def root_of_trust(self) -> RootOfTrust:
+        """What protects the root key, with the material it was unlocked with."""
+        return self._provider
 
-    def exchange_provider(self, old: RootOfTrust, new: RootOfTrust, caller: str) -> Receipt:
+    def exchange_provider(
+        self, old: RootOfTrust, new: RootOfTrust, describe: Describe, changes: Sequence[Change] = ()
+    ) -> Receipt:
         """Protect the same root key by another provider, or by new material of the same one.
 
-        Raises what `old.unlock` and `new.protect` raise. The old material opens older copies of the store
-        still; `rotate_root_key` ends that for what is written later.
+        `changes` are written with it. Raises what `old.unlock` and `new.protect` raise. The old material
+        opens older copies of the store still; `rotate_root_key` ends that for what is written later.
         """
         with self._changing_root:
             row = self._record()
             record = RootKeyRecord.parse(row.body)
             with old.unlock(record) as root_key:
                 body = new.protect(root_key, record.store_id).to_bytes()
-            event = self._event("Kms.ExchangeRootOfTrust", caller, {"from": old.provider, "to": new.provider})
+            event = describe({"from": old.provider, "to": new.provider})
             change = Put(ROOT_KEY, NAME, body, row.counter, destroys=True)
-            receipt = self.store.commit([change], [event]).result()
+            receipt = self.store.commit([change, *changes], [event]).result()
             self.root = Root(self.root.keys, Require(ROOT_KEY, NAME, row.counter + 1))
             self._provider = new
             return receipt
 
-    def rotate_root_key(self, provider: RootOfTrust, caller: str) -> Receipt:
+    def rotate_root_key(self, provider: RootOfTrust, describe: Describe, begin: Begin = untold) -> Receipt:
         """Draw a new root key; wrap anew what it wraps, authenticate anew what it authenticates.
 
-        `provider` becomes the root of trust. Key versions are not touched: the tenant keys stay the same.
+        `provider` becomes the root of trust; `begin` is that of `Rekey`. Key versions are not touched: the
+        tenant keys stay the same.
         """
         with self._changing_root:
             old, row = self.root.keys, self._record()
@@ -95,9 +103,9 @@ class AuthenticatedStore:
             with SecretBytes(self._environment.random_bytes(ROOT_KEY_SIZE)) as root_key:
                 new = KeyHierarchy.derive(root_key)
                 record = provider.protect(root_key, store_id).to_bytes()
-            event = self._event("Kms.RotateRootKey", caller, {"provider": provider.provider})
+            event = describe({"provider": provider.provider})
             rewrite = partial(_rewrite, old, new, record)
-            receipt = self.store.rekey(store_keys(new), rewrite, [event]).result()
+            receipt = self.store.rekey(store_keys(new), rewrite, [event], begin).result()
             self.root = Root(new, Require(ROOT_KEY, NAME, row.counter + 1))
             self._provider = provider
             return receipt
@@ -123,9 +131,6 @@ class AuthenticatedStore:
         if row is None:
             raise StoreTampered("the record of the root key is missing")
         return row
-
-    def _event(self, action: str, caller: str, details: dict[str, str]) -> AuditEvent:
-        return _event(timestamp(self._environment.now()), action, caller, details)
 
 
 def _rewrite(old: KeyHierarchy, new: KeyHierarchy, record: bytes, row: Row) -> bytes:
@@ -154,7 +159,8 @@ def create_store(path: Path, settings: Settings, provider: RootOfTrust) -> Authe
         Put(AUDIT_KEY, NAME, keys.wrap(AUDIT_KEY, NAME, audit_key.seed), MISSING),
     ]
     details = {"store_id": store_id.hex(), "audit_key": audit_key.public_key.hex(), "root": provider.provider}
-    event = _event(timestamp(settings.environment.now()), "Kms.Init", "", details)
+    time = timestamp(settings.environment.now())
+    event = AuditEvent(time, "Kms.Init", "", "", "", "ALLOW", details=details)
     locked = LockedStore.create(path)
     try:
         store = locked.initialise(
@@ -231,10 +237,4 @@ def store_keys(keys: KeyHierarchy) -> StoreKeys:
         element=keys.state_element.reveal(),
         state=keys.state_digest.reveal(),
         event=keys.audit_event.reveal(),
-    )
-
-
-def _event(time: str, action: str, caller: str, details: dict[str, str]) -> AuditEvent:
-    return AuditEvent(
-        time=time, action=action, caller=caller, tenant="", resource="", decision="ALLOW", details=details
     )

@@ -48,6 +48,7 @@ _MODULES: Mapping[str, str] = MappingProxyType(
         "PrefixSetService": "prefix_set_service",
         "RateLimitService": "rate_limit_service",
         "SecretManagementAccessService": "secret_management_access_service",
+        "RootOfTrustService": "root_of_trust_service",
         "SecretPolicyService": "secret_policy_service",
         "StatusService": "status_service",
         "TenantService": "tenant_service",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from blindfold.secret import SecretBytes
-from kms.crypto.root_of_trust.shamir import Shamir
+from kms.crypto.root_of_trust.shamir import Shamir, check_counts
 from kms.crypto.wrapped_share import ShareHeader, WrappedShare, fingerprint, wrap_share
 from kms.errors import InvalidField
 
@@ -21,13 +21,14 @@ class Sharing:
     holders: tuple[bytes, ...] = ()
 
     def __post_init__(self) -> None:
+        check_counts(self.threshold, self.count)
         if self.holders and len(self.holders) != self.count:
             raise InvalidField("share_keys", f"must be {self.count}, one for each share")
         if len({fingerprint(holder) for holder in self.holders}) != len(self.holders):
             raise InvalidField("share_keys", "name one holder twice")
 
     def create(self) -> tuple[Shamir, list[SecretBytes]]:
-        """A new key and its shares. Raises `InvalidField` as `Shamir.create`."""
+        """A new key and its shares."""
         return Shamir.create(self.threshold, self.count)
 
     def hand_out(self, shares: Sequence[SecretBytes], store_id: bytes) -> list[WrappedShare]:

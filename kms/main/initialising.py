@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from blindfold.secret import SecretBytes
-from kms.audit.authenticated_store import AuthenticatedStore, create_store
+from kms.audit.authenticated_store import NAME, AuthenticatedStore, create_store
 from kms.client.credentials import generate_key_pair, parse_credentials, write_credentials
 from kms.crypto.sharing import Sharing
 from kms.errors import ConfigError
@@ -32,6 +32,7 @@ from kms.services.call import Call
 from kms.services.identity_trust import first_rows
 from kms.services.keyring import Keyring
 from kms.services.repository import create
+from kms.services.root_of_trust import shares_record
 from kms.services.tenants import Description, first_administrator
 from kms.storage.checkpoint_file import CheckpointFile
 from kms.storage.sqlite import Settings
@@ -99,7 +100,7 @@ def _initialise(
         with closing(create_store(configuration.store_path, settings, provider)) as vault:
             result = _fill(vault, configuration, tenant, now, provider.warning)
             if sharing is not None:
-                result = _hand_out(result, sharing, shares, vault.store.store_id, configuration)
+                result = _hand_out(result, sharing, shares, vault, configuration.directory / SHARES, now)
     (configuration.directory / FILE).write_text(configuration.to_toml())
     return result
 
@@ -108,18 +109,19 @@ def _hand_out(
     result: Initialised,
     sharing: Sharing,
     shares: Sequence[SecretBytes],
-    store_id: bytes,
-    configuration: Configuration,
+    vault: AuthenticatedStore,
+    directory: Path,
+    now: datetime,
 ) -> Initialised:
     """With the shares in files, wrapped to their holders; or in clear."""
-    wrapped = sharing.hand_out(shares, store_id)
-    if not wrapped:
+    if not sharing.holders:
         return replace(result, shares=tuple(shares))
-    directory = configuration.directory / SHARES
+    record = shares_record(sharing, shares, vault.store.store_id)
+    vault.store.commit([create(NAME, record)], [_event(ACTION, now, {"shares": str(sharing.count)})]).result()
     directory.mkdir(mode=0o700)
-    paths = tuple(directory / f"share-{share.header.number}.json" for share in wrapped)
-    for path, share in zip(paths, wrapped, strict=True):
-        path.write_bytes(share.to_bytes() + b"\n")
+    paths = tuple(directory / f"share-{number}.json" for number in range(1, sharing.count + 1))
+    for path, share in zip(paths, record.wrapped, strict=True):
+        path.write_text(share + "\n", encoding="ascii")
     return replace(result, share_files=paths)
 
 

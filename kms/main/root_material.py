@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 
 from blindfold.secret import SecretBytes
@@ -75,17 +76,22 @@ def root_of_trust(
 def new_root_of_trust(
     configuration: Configuration, material: Material, device: Device | None, sharing: Sharing | None
 ) -> tuple[RootOfTrust, Sequence[SecretBytes]]:
-    """The configured provider, for a new store, and the shares to give out. Raises `ConfigError`."""
+    """A new one of the configured provider, and the shares to give out. Raises `ConfigError`."""
     provider = configuration.root_of_trust
     if provider == Shamir.provider:
         if sharing is None:
             raise ConfigError("a root of trust of shares needs to know how many, and for whom")
         return sharing.create()
     if provider == "keyfile":
-        return Keyfile.create(configuration.keyfile_path), ()
+        return _keyfile(configuration.keyfile_path), ()
     if provider == PKCS11:
         return _pkcs11(device), ()
     return Passphrase(material.read_passphrase()), ()
+
+
+def _keyfile(path: Path) -> Keyfile:
+    """The one that is there, as from before a crash, or another."""
+    return Keyfile(path) if path.exists() else Keyfile.create(path)
 
 
 def _pkcs11(device: Device | None) -> RootOfTrust:

@@ -21,18 +21,21 @@ from kms.server.servicers.kms_policies import KmsPolicyServicer
 from kms.server.servicers.namespaces import NamespaceServicer
 from kms.server.servicers.prefix_sets import PrefixSetServicer
 from kms.server.servicers.rate_limits import RateLimitServicer
+from kms.server.servicers.root_of_trust import RootOfTrustServicer
 from kms.server.servicers.secret_management_accesses import SecretManagementAccessServicer
 from kms.server.servicers.secret_policies import SecretPolicyServicer
 from kms.server.servicers.status import StatusServicer
 from kms.server.servicers.tenants import TenantServicer
 from kms.server.servicers.trusted_authorities import TrustedAuthorityServicer
 from kms.server.servicers.unlock import UnlockServicer
+from kms.services.root_of_trust import RootOfTrustService
 
 # The full names of those of the listener that requires client certificates.
 SERVICES = tuple(
     servicer.SERVICE
     for servicer in (
         StatusServicer,
+        RootOfTrustServicer,
         TenantServicer,
         NamespaceServicer,
         IdentityServicer,
@@ -52,10 +55,13 @@ SERVICES = tuple(
 )
 
 
-def main_servicers(parts: Parts, scheduler: Scheduler, status: StatusReport) -> Sequence[Servicer]:
+def main_servicers(
+    parts: Parts, scheduler: Scheduler, status: StatusReport, root: RootOfTrustService
+) -> Sequence[Servicer]:
     """Of the listener that requires client certificates."""
     return (
         StatusServicer(status),
+        RootOfTrustServicer(root),
         TenantServicer(parts.tenants, parts.tenant_life, parts.audit_log.public_key),
         NamespaceServicer(parts.namespaces),
         IdentityServicer(parts.identities, parts.authenticator.leaf),

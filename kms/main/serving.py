@@ -10,12 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
+from functools import partial
 from importlib.metadata import version
 from types import MappingProxyType
+from typing import Any
 
+from blindfold.secret import SecretBytes
 from kms.audit.authenticated_store import read_record
 from kms.crypto.device.device import Device
 from kms.crypto.private_process import protect_process_memory
+from kms.crypto.root_of_trust.interface import RootOfTrust
 from kms.crypto.root_of_trust.shamir import Shamir
 from kms.crypto.self_test import run_self_test
 from kms.external.endpoint import trusting
@@ -25,7 +29,7 @@ from kms.main.device import device_of, device_warning
 from kms.main.locked_serving import serve_locked
 from kms.main.parts import Parts, assemble
 from kms.main.process_memory import memory_warnings
-from kms.main.root_material import Material, root_of_trust
+from kms.main.root_material import Material, new_root_of_trust, root_of_trust
 from kms.main.server_certificates import ServerCertificates
 from kms.main.servicers import enrolment_servicers, main_servicers
 from kms.main.status import StatusReport
@@ -43,6 +47,7 @@ from kms.server.interceptors.call_path import Begin
 from kms.server.interceptors.forwarding import Forwarding, UnbelievedHeaders
 from kms.server.interceptors.rate_limit import RateLimit
 from kms.server.tls import enrolment_credentials, main_credentials
+from kms.services.root_of_trust import RootOfTrustService, Wanted
 from kms.storage.checkpoint_file import CheckpointFile
 from kms.storage.sqlite import LockedStore, Settings
 
@@ -148,7 +153,7 @@ async def _serve_unlocked(
     try:
         with ThreadPoolExecutor(os.cpu_count() or 1, "kms-worker") as workers:
             missing = await asyncio.to_thread(device_warning, device)
-            warnings = [text for text in (vault.warning, *memory_warnings(), missing) if text]
+            warnings = [text for text in (vault.root_of_trust.warning, *memory_warnings(), missing) if text]
             return await _run(
                 configuration,
                 unlocked,
@@ -191,32 +196,34 @@ async def _run(
     scheduler = make_scheduler(parts, utc_now)
     status = StatusReport(parts.guard, unlocked.vault, parts.repository, utc_now())
     watch = Watch(configuration, parts, lambda: status.ready)
-    app = build_app(configuration, parts, scheduler, status, watch.observers)
+    locking = asyncio.Event()
+    app = build_app(configuration, parts, scheduler, status, watch.observers, device=device, lock=locking.set)
     parts.observed.extend(unlocked.events)
     await _record(parts, "Kms.Start", {"root_of_trust": unlocked.vault.provider})
     ports = await app.start()
     _spare_the_collector()
     background = asyncio.create_task(_in_background(scheduler, watch))
-    stopping = asyncio.create_task(stop.wait())
+    stopping, ending = asyncio.create_task(stop.wait()), asyncio.create_task(locking.wait())
     try:
         status.ready = True
         await app.set_serving(True)
         ports = replace(ports, monitoring=await watch.start())
         _log.info("serving on port %d, enrolling on port %d", ports.main, ports.enrolment)
         on_ready(ports)
-        await asyncio.wait({background, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        awaited: set[asyncio.Task[Any]] = {background, stopping, ending}
+        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
     finally:
         status.ready = False
         _log.info("stopping; calls in flight have %g s to end", STOP_GRACE)
         await app.stop(STOP_GRACE)
-        for task in (background, stopping):
+        for task in (background, stopping, ending):
             task.cancel()
-        await asyncio.gather(stopping, return_exceptions=True)
+        await asyncio.gather(stopping, ending, return_exceptions=True)
         await _end(background)
         await parts.refusals.flush(timestamp(utc_now()))
         await watch.stop()
         await _record(parts, "Kms.Stop")
-    return Ending.STOPPED
+    return Ending.LOCKED if locking.is_set() and not stop.is_set() else Ending.STOPPED
 
 
 async def _in_background(scheduler: Scheduler, watch: Watch) -> None:
@@ -263,14 +270,24 @@ def build_app(
     status: StatusReport,
     observers: Sequence[Begin] = (),
     now: Callable[[], datetime] = utc_now,
+    device: Device | None = None,
+    lock: Callable[[], None] = lambda: None,
 ) -> App:
-    """All listeners, not started. `now` is the clock of the calls."""
+    """All listeners, not started. `now` is the clock of the calls; `lock` is told to lock the server."""
     certificates = ServerCertificates(configuration, parts, utc_now)
     certificates.keep()
     limit = RateLimit(parts.rate_limits)
     authentication = Authentication(parts.authenticator.authenticate)
     rules = configuration.proxy_rules
-    servicers = main_servicers(parts, scheduler, status)
+    root = RootOfTrustService(
+        parts.guard,
+        parts.repository,
+        parts.vault,
+        partial(_new_root, configuration, device),
+        certificates.keep,
+        lock,
+    )
+    servicers = main_servicers(parts, scheduler, status, root)
     unbelieved = UnbelievedHeaders(parts.refusals.count, rules.header)
     main = Listener(
         configuration.listen,
@@ -299,6 +316,16 @@ def build_app(
         proxy=proxy if configuration.proxy_listen else None,
         observers=observers,
     )
+
+
+def _new_root(
+    configuration: Configuration, device: Device | None, wanted: Wanted
+) -> tuple[RootOfTrust, Sequence[SecretBytes]]:
+    def passphrase() -> SecretBytes:
+        return wanted.passphrase or SecretBytes(b"")
+
+    chosen = replace(configuration, root_of_trust=wanted.provider)
+    return new_root_of_trust(chosen, Material(passphrase), device, wanted.sharing)
 
 
 async def _record(parts: Parts, action: str, details: Mapping[str, str] = MappingProxyType({})) -> None:

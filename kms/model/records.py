@@ -326,3 +326,15 @@ class RateLimiterRecord(Record):
     value_burst: int
     create_time: datetime
     request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RootSharesRecord(Record):
+    """The shares of the root of trust, each wrapped to its holder's key. One row, named `current`.
+
+    `wrapped` are `kms.crypto.wrapped_share.WrappedShare` as text. It is written and replaced in the unit that
+    writes the root key's record, so that no set of shares is ever in force and nowhere.
+    """
+
+    KIND: ClassVar[str] = "rootShares"
+    wrapped: tuple[str, ...]

@@ -24,13 +24,24 @@ _EVENT = "UPDATE events SET mac = ? WHERE sequence = ?"
 _PAGE = 1000
 
 
+Begin = Callable[[int], Callable[[int], None]]
+
+
+def untold(total: int) -> Callable[[int], None]:
+    return lambda count: None
+
+
 @dataclass(frozen=True, slots=True)
 class Rekey:
-    """`rewrite` gives each row's body under the new root key; the same bytes leave the row as it is."""
+    """`rewrite` gives each row's body under the new root key; the same bytes leave the row as it is.
+
+    `begin` is told how many rows and events there are, and gives what hears of so many more.
+    """
 
     keys: StoreKeys
     rewrite: Callable[[Row], bytes]
     events: Sequence[AuditEvent]
+    begin: Begin = untold
     future: "Future[Receipt]" = field(default_factory=Future)
 
 
@@ -40,14 +51,16 @@ def apply(
     """Rewrite the store in the open transaction. Raises `StoreTampered`, and what `rewrite` raises."""
     head = published.head
     draft = Draft(Published(request.keys, Index(), Head(head.sequence, head.chain_hash)))
+    advance = request.begin(head.rows + head.sequence)
     for kind, name in published.index:
         old = _read(connection, published, kind, name)
         body = request.rewrite(old)
         new = old if body == old.body else Row(kind, name, old.counter + 1, body)
         connection.execute(_WRITE, (new.counter, new.body, draft.add(new), kind, name))
+        advance(1)
     # From the end backwards: a page's first link is checked with its predecessor's mac, still the old one.
     for after in reversed(range(0, head.sequence, _PAGE)):
-        _rekey_events(connection, published, store_id, after, request.keys)
+        advance(_rekey_events(connection, published, store_id, after, request.keys))
     records, receipt = chain_events(draft, request.events, new_id, with_digest=True)
     return draft, records, receipt
 
@@ -63,10 +76,12 @@ def _read(connection: sqlite3.Connection, published: Published, kind: str, name:
 
 def _rekey_events(
     connection: sqlite3.Connection, published: Published, store_id: bytes, after: int, keys: StoreKeys
-) -> None:
+) -> int:
+    """How many there were."""
     head = published.head
     through = min(after + _PAGE, head.sequence)
     page = list(events.run(connection, published.keys, store_id, after=after, through=through))
     if through == head.sequence and page[-1].chain_hash != head.chain_hash:
         raise StoreTampered(f"event {through} is not the one last written")
     connection.executemany(_EVENT, [(event_mac(keys, event.chain_hash), event.sequence) for event in page])
+    return len(page)

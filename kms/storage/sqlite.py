@@ -26,7 +26,7 @@ from kms.storage.interface import Change, Changes, Creations, Excerpt, Row, Stor
 from kms.storage.lock import StoreLock
 from kms.storage.opening import CheckpointSigner, examine, unverified_body
 from kms.storage.reader import Reader
-from kms.storage.rekey import Rekey
+from kms.storage.rekey import Begin, Rekey
 from kms.storage.schema import migrate
 from kms.storage.unit import Bulk, Unit
 from kms.storage.writer import Deliver, Snapshot, Writer
@@ -226,13 +226,18 @@ class SqliteStore:
         return unit.future
 
     def rekey(
-        self, keys: StoreKeys, rewrite: Callable[[Row], bytes], events: Iterable[AuditEvent]
+        self,
+        keys: StoreKeys,
+        rewrite: Callable[[Row], bytes],
+        events: Iterable[AuditEvent],
+        begin: Begin,
     ) -> "Future[Receipt]":
         """Authenticate everything anew under other keys, and write the bodies that `rewrite` gives.
 
+        `begin` is that of `Rekey`; it and what it gives are called on the writer's thread.
         `rewrite` runs on the writer's thread, sees every row, and may raise a `KmsError` to stop it all.
         """
-        request = Rekey(keys, rewrite, tuple(events))
+        request = Rekey(keys, rewrite, tuple(events), begin)
         self._writer.submit(request)
         return request.future
 

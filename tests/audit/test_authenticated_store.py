@@ -4,6 +4,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from kms.audit.authenticated_store import (
     NAME,
     ROOT_KEY,
     AuthenticatedStore,
+    Describe,
     create_store,
     open_store,
     read_record,
@@ -39,6 +41,10 @@ CALLER = "spiffe://kms.test/operator/olga"
 
 def an_event() -> AuditEvent:
     return AuditEvent("2026-01-02T03:04:05.000000Z", "Test.Act", "", "", "", "ALLOW")
+
+
+def told(action: str) -> Describe:
+    return lambda details: replace(an_event(), action=action, caller=CALLER, details=details)
 
 
 def passphrase(text: bytes) -> Passphrase:
@@ -105,7 +111,7 @@ def test_root_key_of_another_store_comes_back_under_the_same_root_of_trust(tmp_p
     one, two = (create_store(place.path, place.settings, shared) for place in places)
     keys, record = one.recorded_keys()
     assert store_keys(two.keys_under(record)) == store_keys(keys) == store_keys(one.root.keys)
-    two.exchange_provider(shared, passphrase(b"another passphrase"), CALLER)
+    two.exchange_provider(shared, passphrase(b"another passphrase"), told("Kms.ExchangeRootOfTrust"))
     with pytest.raises(ConfigError if kind == "keyfile" else WrongRootMaterial):
         two.keys_under(record)
     one.close()
@@ -186,7 +192,7 @@ def test_the_provider_is_exchanged_without_touching_any_other_row(place: Place) 
     new = passphrase(b"correct horse battery")
     with place.opened() as opened:
         before = opened.store.get(TENANT_KEY, ACME)
-        opened.exchange_provider(place.keyfile, new, CALLER)
+        opened.exchange_provider(place.keyfile, new, told("Kms.ExchangeRootOfTrust"))
         assert opened.store.get(TENANT_KEY, ACME) == before
         assert actions(opened)[-1] == "Kms.ExchangeRootOfTrust"
         opened.store.commit([opened.root.requirement], [an_event()]).result(timeout=20)
@@ -202,14 +208,14 @@ def test_an_exchange_needs_the_old_material(place: Place, tmp_path: Path) -> Non
     new = passphrase(b"correct horse battery")
     with place.opened() as opened:
         with pytest.raises(WrongRootMaterial):
-            opened.exchange_provider(Keyfile.create(tmp_path / "other"), new, CALLER)
+            opened.exchange_provider(Keyfile.create(tmp_path / "other"), new, told("Kms.ExchangeRootOfTrust"))
         assert len(actions(opened)) == 2
 
 
 def test_a_rotated_root_key_wraps_and_authenticates_everything_anew(place: Place) -> None:
     with place.opened() as opened:
         old = opened.root
-        opened.rotate_root_key(place.keyfile, CALLER)
+        opened.rotate_root_key(place.keyfile, told("Kms.RotateRootKey"))
         assert store_keys(opened.root.keys) != store_keys(old.keys)
         assert tenant_key(opened) == b"the tenant's key, 32 bytes long."
         row = opened.store.get(TENANT_KEY, ACME)
@@ -233,8 +239,8 @@ def test_rotation_can_be_repeated_and_move_to_another_provider(place: Place) -> 
     new = passphrase(b"correct horse battery")
     with place.opened() as opened:
         for _ in range(3):
-            opened.rotate_root_key(place.keyfile, CALLER)
-        opened.rotate_root_key(new, CALLER)
+            opened.rotate_root_key(place.keyfile, told("Kms.RotateRootKey"))
+        opened.rotate_root_key(new, told("Kms.RotateRootKey"))
     with place.opened(new) as opened:
         assert tenant_key(opened) == b"the tenant's key, 32 bytes long."
 
@@ -242,7 +248,7 @@ def test_rotation_can_be_repeated_and_move_to_another_provider(place: Place) -> 
 def test_a_rotation_pages_through_a_long_chain(place: Place) -> None:
     with place.opened() as opened:
         opened.store.commit([], [an_event()] * 2500).result(timeout=20)
-        opened.rotate_root_key(place.keyfile, CALLER)
+        opened.rotate_root_key(place.keyfile, told("Kms.RotateRootKey"))
         assert len(opened.store.events(limit=5000)) == 2503
 
 
@@ -250,7 +256,7 @@ def test_what_was_wrapped_before_a_rotation_is_refused_after_it(place: Place) ->
     with place.opened() as opened:
         stale = opened.root
         body = stale.keys.wrap(TENANT_KEY, "tenants/late", SecretBytes(b"k" * 32))
-        opened.rotate_root_key(place.keyfile, CALLER)
+        opened.rotate_root_key(place.keyfile, told("Kms.RotateRootKey"))
         put = Put(TENANT_KEY, "tenants/late", body, MISSING)
         with pytest.raises(WriteConflict):
             opened.store.commit([put, stale.requirement], [an_event()]).result(timeout=20)
@@ -264,7 +270,7 @@ def test_a_rotation_stops_at_a_row_that_does_not_unwrap_and_changes_nothing(plac
         opened.store.commit([put], [an_event()]).result(timeout=20)
         before = opened.root
         with pytest.raises(UnwrapFailed):
-            opened.rotate_root_key(place.keyfile, CALLER)
+            opened.rotate_root_key(place.keyfile, told("Kms.RotateRootKey"))
         assert opened.root == before
         assert tenant_key(opened) == b"the tenant's key, 32 bytes long."
     with place.opened() as opened:
@@ -291,7 +297,7 @@ def test_readers_and_writers_go_on_through_rotations(place: Place) -> None:
         for thread in threads:
             thread.start()
         for _ in range(5):
-            opened.rotate_root_key(place.keyfile, CALLER)
+            opened.rotate_root_key(place.keyfile, told("Kms.RotateRootKey"))
         stop.set()
         for thread in threads:
             thread.join()
@@ -302,12 +308,12 @@ def test_the_old_root_record_put_back_is_noticed(place: Place) -> None:
     """Somebody who knows an old passphrase cannot make it valid again."""
     old, new = passphrase(b"old horse battery"), passphrase(b"new horse battery")
     with place.opened() as opened:
-        opened.exchange_provider(place.keyfile, old, CALLER)
+        opened.exchange_provider(place.keyfile, old, told("Kms.ExchangeRootOfTrust"))
     connection = sqlite3.connect(place.path, isolation_level=None)
     query = "SELECT counter, body, mac FROM rows WHERE kind = ? AND name = ?"
     record = connection.execute(query, (ROOT_KEY, NAME)).fetchone()
     with place.opened(old) as opened:
-        opened.exchange_provider(old, new, CALLER)
+        opened.exchange_provider(old, new, told("Kms.ExchangeRootOfTrust"))
     with place.opened(new):
         pass
     connection.execute("UPDATE rows SET counter = ?, body = ?, mac = ? WHERE kind = ?", (*record, ROOT_KEY))

@@ -6,8 +6,13 @@ from server.kms_harness import running_kms
 
 from kms.client.errors import CallInvalid, CallWrongState
 from kms.crypto.root_of_trust.keyfile import Keyfile
+from kms.model.audit_event import AuditEvent
 from kms.model.records import SettingsRecord
 from kms.services.backup_kinds import KINDS
+
+
+def told(details):
+    return AuditEvent("2026-01-02T03:04:05.000000Z", "Test.Change", "", "", "", "ALLOW", details=details)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +40,7 @@ def keyfile(kms):
 
 def trust_as(kms, other):
     """Put a store under the root of trust of another one."""
-    kms.vault.exchange_provider(keyfile(kms), keyfile(other), "test")
+    kms.vault.exchange_provider(keyfile(kms), keyfile(other), told)
 
 
 def test_store_under_the_same_root_of_trust_restores_what_an_operator_took(first, made, other):

@@ -28,6 +28,8 @@ OF_OPERATORS = {
     *("EnableTenant", "DisableTenant", "ScheduleDestroyTenant", "CancelDestroyTenant"),
     *("GetIdentityTrust", "PrepareIdentityAuthority", "ActivateIdentityAuthority", "RetireIdentityAuthority"),
     *("PublishIdentityRoot", "RetireIdentityRoot", "GetDestructionReceipt"),
+    *("LockServer", "RotateRootKey", "ChangeRootOfTrust", "ApproveRootOfTrustChange"),
+    *("GetRootOfTrustChange", "ListShares"),
     *AUDIT,
 }
 

@@ -23,6 +23,7 @@ from kms.client.errors import (
 from kms.client.opening import open_sealed
 from kms.crypto.key_hierarchy import TENANT_KEY
 from kms.crypto.root_of_trust.keyfile import Keyfile
+from kms.model.audit_event import AuditEvent
 from kms.model.backup_header import BackupHeader
 from kms.model.caller import Caller
 from kms.model.names import OperatorName, TenantName
@@ -32,6 +33,10 @@ from kms.services.call import Call
 from kms.services.sized_cache import SizedCache
 from kms.storage.interface import MISSING, Put
 from protos.kms.v1 import backup_service_pb2 as pb
+
+
+def told(details):
+    return AuditEvent("2026-01-02T03:04:05.000000Z", "Test.Change", "", "", "", "ALLOW", details=details)
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +234,7 @@ def test_high_version_is_restored_by_its_place_in_the_device(kms, made):
 def test_root_key_may_have_been_rotated_since_an_operator_s_backup(kms, made):
     backups = {who: take(kms, who) for who in ("admin", "operator")}
     keyfile = Keyfile(kms.directory / "kms" / "root.key")
-    kms.vault.rotate_root_key(keyfile, "test")
+    kms.vault.rotate_root_key(keyfile, told)
     with pytest.raises(CallInvalid) as caught:
         put_back(kms, backups["admin"], verify_only=True)
     assert caught.value.reason == "WRONG_ROOT_MATERIAL"

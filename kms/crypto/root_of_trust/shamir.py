@@ -31,6 +31,14 @@ _ITERATION_EXPONENT = 0
 _PARAMETERS = {"identifier", "threshold", "proofs"}
 
 
+def check_counts(threshold: int, count: int) -> None:
+    """Raises `InvalidField` unless 2 <= threshold <= count <= 16."""
+    if not MIN_THRESHOLD <= count <= MAX_SHARES:
+        raise InvalidField("shares", f"must be {MIN_THRESHOLD} to {MAX_SHARES}")
+    if not MIN_THRESHOLD <= threshold <= count:
+        raise InvalidField("threshold", f"must be {MIN_THRESHOLD} or more, and no more than the shares")
+
+
 class WrongShare(WrongRootMaterial):
     """A share, soundly written, that is none of the set in force. One text, whatever is wrong with it."""
 
@@ -65,10 +73,7 @@ class ShareSet:
 
     def __post_init__(self) -> None:
         """Raises `InvalidField`."""
-        if not 1 <= len(self.proofs) <= MAX_SHARES:
-            raise InvalidField("shares", f"must be {MIN_THRESHOLD} to {MAX_SHARES}")
-        if not MIN_THRESHOLD <= self.threshold <= len(self.proofs):
-            raise InvalidField("threshold", f"must be {MIN_THRESHOLD} or more, and no more than the shares")
+        check_counts(self.threshold, len(self.proofs))
 
     @classmethod
     def of(cls, record: RootKeyRecord) -> Self:
@@ -135,7 +140,7 @@ class Shamir:
 
         Raises `InvalidField` unless 2 <= threshold <= count <= 16.
         """
-        ShareSet(0, threshold, (b"",) * count)
+        check_counts(threshold, count)
         key = SecretBytes(random_bytes(_KEY_SIZE))
         [texts] = generate_mnemonics(
             1, [(threshold, count)], key.reveal(), iteration_exponent=_ITERATION_EXPONENT

@@ -1,4 +1,4 @@
-"""How a root of trust is shared: options of `kms init`."""
+"""How a root of trust is shared: options of `kms init` and `kms operator rekey`."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,9 +14,14 @@ from kms.crypto.sharing import Sharing
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-def sharing_options(command: _Command) -> _Command:
-    """`threshold`, `count` and `share_keys`, for `read_sharing`."""
-    command = click.option(
+def threshold_option(command: _Command) -> _Command:
+    return click.option(
+        "--threshold", type=int, metavar="K", help="How many shares unlock the store: 2 or more."
+    )(command)
+
+
+def share_key_option(command: _Command) -> _Command:
+    return click.option(
         "--share-key",
         "share_keys",
         type=FILE,
@@ -24,16 +29,18 @@ def sharing_options(command: _Command) -> _Command:
         metavar="FILE",
         help="X25519 public key (PEM) of a share's holder, as `kms operator keygen` makes; once for each.",
     )(command)
+
+
+def sharing_options(command: _Command) -> _Command:
+    """`threshold`, `count` and `share_keys`, for `read_sharing`."""
     command = click.option(
         "--shares",
         "count",
         type=int,
         metavar="N",
         help="How many shares to print in clear, where no --share-key is given: 2 to 16.",
-    )(command)
-    return click.option(
-        "--threshold", type=int, metavar="K", help="How many shares unlock the store: 2 or more."
-    )(command)
+    )(share_key_option(command))
+    return threshold_option(command)
 
 
 def read_sharing(
@@ -49,10 +56,11 @@ def read_sharing(
         raise UsageError(
             "--root-of-trust shamir needs --threshold K, and --shares N or a --share-key for each holder"
         )
-    return Sharing(threshold, count or len(share_keys), tuple(map(_read, share_keys)))
+    return Sharing(threshold, count or len(share_keys), tuple(map(read_share_key, share_keys)))
 
 
-def _read(path: Path) -> bytes:
+def read_share_key(path: Path) -> bytes:
+    """Raises `UsageError`."""
     try:
         return path.read_bytes()
     except OSError as error:

@@ -1,0 +1,170 @@
+"""`kms operator lock`, `rekey`, `approve` and `shares`: the root of trust of a server that is unlocked."""
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from blindfold.secret import SecretBytes
+from cli.errors import UsageError
+from cli.online.session import Session, online
+from cli.options import DIRECTORY, STREAM
+from cli.output import write_fields, write_json
+from cli.output_file import PUBLIC, output_file
+from cli.progress import Progress
+from cli.secret_io import read_secret
+from cli.sharing import read_share_key, share_key_option, threshold_option
+from kms.crypto.wrapped_share import WrappedShare
+from kms.main.configuration import PROVIDERS
+
+SERVICE = "RootOfTrustService"
+
+
+@click.command(
+    epilog="""\b
+Example:
+  kms operator lock --credentials /var/lib/kms/credentials/operator"""
+)
+@online()
+def lock(session: Session) -> None:
+    """Lock the server.
+
+    It ends the calls in flight, begins anew without its keys, and waits for shares. Only where the root of
+    trust is shares.
+    """
+    session.call(SERVICE, "LockServer", {})
+    if session.as_json:
+        write_json({})
+
+
+@click.command(
+    epilog="""\b
+Example:
+  kms operator rekey
+  kms operator rekey --root-of-trust passphrase --passphrase-file new.txt
+  kms operator rekey --root-of-trust shamir --threshold 2 \\
+      --share-key olga.pub --share-key peter.pub --share-key quinn.pub"""
+)
+@click.option("--root-of-trust", type=click.Choice(PROVIDERS), help="What is to protect the root key.")
+@threshold_option
+@share_key_option
+@click.option(
+    "--passphrase-file",
+    type=STREAM,
+    metavar="FILE",
+    help="File with the new passphrase, - for standard input.",
+)
+@click.option(
+    "--present-passphrase-file",
+    type=STREAM,
+    metavar="FILE",
+    help="File with the passphrase that is the root of trust now, if it is one.",
+)
+@online()
+def rekey(
+    session: Session,
+    root_of_trust: str | None,
+    threshold: int | None,
+    share_keys: tuple[Path, ...],
+    passphrase_file: str | None,
+    present_passphrase_file: str | None,
+) -> None:
+    """Draw a new root key, or change what protects the root key.
+
+    Without --root-of-trust a new root key is drawn, and the keys below it are wrapped anew, in one step that
+    a crash leaves undone or done; key versions stay as they are. While it lasts the server reads, and writes
+    wait.
+
+    With it the same root key is protected by another root of trust, or by new shares or another passphrase.
+    Whoever changes it shows the present one: its passphrase, or shares, which `kms operator approve` gives.
+    Copies and backups of the store that were made before open with the old one.
+    """
+    request = {
+        "root_of_trust": root_of_trust,
+        "threshold": threshold,
+        "share_keys": [read_share_key(path).decode("utf-8", "replace") for path in share_keys],
+        "passphrase": _read(passphrase_file, "passphrase"),
+        "present_passphrase": _read(present_passphrase_file, "present passphrase"),
+    }
+    given = {name: value for name, value in request.items() if value}
+    if root_of_trust is None:
+        if given:
+            raise UsageError("what is given is for --root-of-trust", hint="Say which root of trust is meant.")
+        _rotate(session)
+        return
+    session.show(session.call(SERVICE, "ChangeRootOfTrust", given))
+
+
+@click.command(
+    epilog="""\b
+Example:
+  kms operator approve
+  kms operator unwrap-share --key olga.pem share-1.json | kms operator approve --change 3f9a... -"""
+)
+@click.argument("share", metavar="[SHARE_FILE]", type=STREAM, required=False)
+@click.option("--change", "change_id", metavar="ID", default="", help="The change that is meant.")
+@online()
+def approve(session: Session, share: str | None, change_id: str) -> None:
+    """Give a share of the present set for a change that waits.
+
+    Without a share the change is shown: to what, whose keys get the new shares, and who asked for it. Look at
+    it, then name it. The share that makes them enough makes the change; 15 minutes without one, and all
+    are forgotten.
+    """
+    if share is None:
+        session.show(session.call(SERVICE, "GetRootOfTrustChange", {}))
+        return
+    if not change_id:
+        raise UsageError("which change is meant?", hint="`kms operator approve` shows it; give --change ID.")
+    request = {"change_id": change_id, "share": _encoded(read_secret(share, "share"))}
+    session.show(session.call(SERVICE, "ApproveRootOfTrustChange", request))
+
+
+@click.command(
+    epilog="""\b
+Example:
+  kms operator shares --out shares"""
+)
+@click.option("--out", type=DIRECTORY, required=True, help="Directory to write share-1.json and so on to.")
+@online()
+def shares(session: Session, out: Path) -> None:
+    """Get the shares, each wrapped to its holder.
+
+    The server keeps them; nobody but their holders can unwrap them. Shares that were printed in clear are
+    nowhere.
+    """
+    found: Sequence[str] = session.call(SERVICE, "ListShares", {}).get("shares", [])
+    out.mkdir(mode=0o700, parents=True, exist_ok=True)
+    written = []
+    for text in found:
+        path = out / f"share-{WrappedShare.parse(text.encode()).header.number}.json"
+        with output_file(path, mode=PUBLIC) as file:
+            file.write(text.encode() + b"\n")
+        written.append(str(path))
+    (write_json if session.as_json else write_fields)({"share_files": written})
+
+
+def _rotate(session: Session) -> None:
+    progress: Progress | None = None
+    told: dict[str, Any] = {}
+    try:
+        for told in session.api.stream(SERVICE, "RotateRootKey", {}):
+            total, count = int(told.get("total_count", 0)), int(told.get("done_count", 0))
+            if progress is None and total:
+                progress = Progress(total, text=lambda number: f"{number} rows and events")
+            if progress is not None:
+                progress.advance(count - progress.done)
+    finally:
+        if progress is not None:
+            progress.close()
+    session.show({"total_count": told.get("total_count", "0")})
+
+
+def _read(name: str | None, what: str) -> str:
+    return "" if name is None else _encoded(read_secret(name, what))
+
+
+def _encoded(secret: SecretBytes) -> str:
+    return base64.b64encode(secret.reveal()).decode("ascii")
