@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -102,10 +102,13 @@ _DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
 def _is_address(host: str) -> bool:
+    """In its one text; an IPv4-mapped one has another, and an unspecified one means this machine."""
     try:
-        return str(ip_address(host)) == host
+        address = ip_address(host)
     except ValueError:
         return False
+    mapped = isinstance(address, IPv6Address) and address.ipv4_mapped is not None
+    return str(address) == host and not mapped and not address.is_unspecified
 
 
 def _is_name(host: str) -> bool:

@@ -98,6 +98,18 @@ def test_whoever_the_access_does_not_select_gets_nothing(shop: Shop, tmp_path: P
     assert shop.vault.server is None or shop.vault.server.requests == asked
 
 
+def test_workload_that_is_selected_but_may_not_open_the_token_gets_nothing(
+    shop: Shop, tmp_path: Path
+) -> None:
+    shop.update(where={"expressions": ["app=batch"]})
+    asked = list(shop.vault.server.requests) if shop.vault.server else []
+    with beside(shop, tmp_path, "batch") as sidecar:
+        answer = ask(sidecar, shop)
+    assert (answer.status, answer.text) == (403, "permission denied, or the resource does not exist\n")
+    assert shop.kms.events()[-1]["action"] == "EvaluateBlinded"
+    assert shop.vault.server is None or shop.vault.server.requests == asked
+
+
 def test_workload_that_is_selected_no_longer_is_refused_at_once(shop: Shop, tmp_path: Path) -> None:
     with beside(shop, tmp_path) as sidecar:
         assert ask(sidecar, shop).status == 200
