@@ -54,7 +54,8 @@ async def repeated(
 ) -> T:
     """Do it, and again after failures of these kinds. Raises the last one.
 
-    A server that says when to come again is believed if that is within `seconds`.
+    A server that says when to come again is believed if that is within `seconds`. None is asked again after
+    twice as long.
     """
 
     def is_worth_another(error: BaseException) -> bool:
@@ -69,7 +70,7 @@ async def repeated(
 
     retrying = tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception(is_worth_another),
-        stop=tenacity.stop_after_attempt(ATTEMPTS),
+        stop=tenacity.stop_after_attempt(ATTEMPTS) | tenacity.stop_after_delay(2 * seconds),
         wait=_pause,
         sleep=sleep,
         reraise=True,

@@ -1,14 +1,18 @@
 """HTTP connections that hvac sends over: pooled, verified, to one server, bounded, never redirected."""
 
 import io
+import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 
 from kms.external.errors import ExternalFailed, NotVerified, TimedOut, TooLarge, Unreachable
 
@@ -30,6 +34,10 @@ class _Bounded(HTTPAdapter):
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = True, **more: Any) -> None:
         super().init_poolmanager(connections, maxsize, block, **more, **self._tls)
+        self.poolmanager.pool_classes_by_scheme = {
+            "http": _timed(HTTPConnectionPool, self._seconds),
+            "https": _timed(HTTPSConnectionPool, self._seconds),
+        }
 
     def cert_verify(self, *_: object) -> None:
         """The context has the authorities; requests would add those of its own bundle."""
@@ -51,6 +59,31 @@ class _Bounded(HTTPAdapter):
             raw.release_conn()
         response.raw = io.BytesIO(body)
         return response
+
+
+def _timed(pool: Any, seconds: float) -> Any:
+    """The pool's class, with connections that break off where the head of an answer takes longer.
+
+    The socket's own timeout begins anew with each byte.
+    """
+
+    class Timed(pool.ConnectionCls):  # type: ignore[misc]
+        def getresponse(self) -> Any:
+            watch = threading.Timer(seconds, _break_off, (self.sock,))
+            watch.daemon = True
+            watch.start()
+            try:
+                return super().getresponse()
+            finally:
+                watch.cancel()
+
+    return type(pool.__name__, (pool,), {"ConnectionCls": Timed})
+
+
+def _break_off(connected: socket.socket) -> None:
+    with suppress(OSError):
+        # Of the socket under TLS: whoever reads at this moment goes on to find its end.
+        socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
 
 def connect(context: ssl.SSLContext, server_name: str, most: int, seconds: float) -> requests.Session:

@@ -23,7 +23,10 @@ from vault.token_store import TokenStore
 
 @dataclass
 class Fault:
-    """What the server does instead of answering, so many times. Status 0 hangs up; `hold` waits before."""
+    """What the server does instead of answering, so many times.
+
+    Status 0 hangs up; `hold` waits before; `trickle` never ends the head.
+    """
 
     status: int = 0
     times: int = 1
@@ -31,6 +34,7 @@ class Fault:
     content: bytes = b'{"errors":["fault"]}'
     path: str = ""
     hold: threading.Event | None = None
+    trickle: threading.Event | None = None
 
 
 @dataclass
@@ -144,7 +148,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _fail(self, fault: Fault) -> None:
         if fault.hold is not None:
             fault.hold.wait(30)
-        if fault.status:
+        if fault.trickle is not None:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nx-long: ")
+            while not fault.trickle.wait(0.02):
+                self.wfile.write(b"x")
+        elif fault.status:
             self._send(fault.status, fault.content, fault.headers)
         else:
             self.close_connection = True

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from server.server_harness import Authority
 from vault.fetching import Pauses, fetch, read, source_of, wanted
-from vault.stand_in import Fault, StandIn
+from vault.stand_in import Fault, StandIn, stand_in
 from vault.workshop import Workshop, clear
 
 from kms.external import errors
@@ -21,6 +22,7 @@ from kms.external.errors import (
     Forbidden,
     LoginRefused,
     NotNow,
+    NotVerified,
     Redirected,
     Sealed,
     ServerFailed,
@@ -32,6 +34,7 @@ from kms.external.errors import (
 )
 from kms.external.vault.api import Health
 from kms.model.secret_management_access import (
+    AccessTls,
     AppRoleAuthentication,
     Engine,
     SecretManagementAccess,
@@ -234,6 +237,40 @@ def test_a_server_that_does_not_answer_is_given_up(bench: Bench) -> None:
             read(access, wanted("kv/a", key="x"), pauses=bench.pauses)
     finally:
         hold.set()
+
+
+def test_a_server_that_never_ends_its_head_is_given_up_and_holds_no_thread(bench: Bench) -> None:
+    done = threading.Event()
+    bench.fault(Fault(200, times=100, path="lookup-self", trickle=done))
+    access = bench.vault.access(("kv", Engine.KV_V1), timeout_seconds=1)
+    try:
+        with pytest.raises((TimedOut, Unreachable)):
+            read(access, wanted("kv/a", key="x"), pauses=bench.pauses)
+        threads = [it for it in threading.enumerate() if it.name.startswith("external")]
+        for thread in threads:
+            thread.join(10)
+        assert not any(thread.is_alive() for thread in threads)
+    finally:
+        done.set()
+
+
+def test_a_name_that_comes_to_mean_another_machine_gets_nothing(
+    bench: Bench, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tls = AccessTls(bench.vault.ca_pem)
+    access = bench.vault.access(("kv", Engine.KV_V1), endpoint="https://localhost:8200", tls=tls)
+    with stand_in(tmp_path_factory.mktemp("evil"), Authority("another authority")) as evil:
+        ports = [int(server.address.rpartition(":")[2]) for server in (bench.server, evil)]
+
+        def resolve(*_: object, **__: object) -> list[Any]:
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", ports[0]))]
+
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+        assert read(access, wanted("kv/a", key="x"), pauses=bench.pauses) == b"hunter2"
+        ports.pop(0)
+        with pytest.raises(NotVerified):
+            read(access, wanted("kv/a", key="x"), pauses=bench.pauses)
+        assert evil.requests == []
 
 
 def test_nothing_that_listens_is_unreachable(bench: Bench) -> None:

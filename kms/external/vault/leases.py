@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from weakref import WeakValueDictionary
 
 from kms.external.calls import Calls
 from kms.external.errors import ExternalFailed, Forbidden, Refused
@@ -31,7 +32,8 @@ class Leases:
     def __init__(self, calls: Calls, clock: Callable[[], float]) -> None:
         self._calls = calls
         self._clock = clock
-        self._locks: dict[str, asyncio.Lock] = {}
+        # Those in use: paths come from whoever asks.
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._current: dict[str, Leased] = {}
         self._all: list[Leased] = []
 
@@ -42,7 +44,8 @@ class Leases:
 
     async def get(self, path: str, make: Callable[[], Awaitable[tuple[Answer, Held]]]) -> Leased:
         """The live one, or one that is made. Raises what `make` raises."""
-        async with self._locks.setdefault(path, asyncio.Lock()):
+        lock = self._locks.setdefault(path, asyncio.Lock())
+        async with lock:
             found, now = self._current.get(path), self._clock()
             if found is not None and now < (found.ends if found.renewable else found.due):
                 return found
