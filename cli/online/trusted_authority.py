@@ -1,5 +1,6 @@
 """`kms trusted-authority`: authorities of a tenant's own, whose certificates are accepted, and as whom."""
 
+import base64
 import uuid
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from cli.online.names import resolve
 from cli.online.parameters import comment_option, etag_option
 from cli.online.session import Session, online
 from cli.options import FILE
+from cli.secret_io import read_bounded
+from kms.identity.certificates import MAX_CERTIFICATE
 from kms.identity.corporate import KEY_TYPES
 from kms.model.names import TenantName, TrustedAuthorityName
 
@@ -120,22 +123,31 @@ def update(session: Session, name: str, etag: str, certificates: Path, **setting
 @click.command(
     epilog="""\b
 Example:
-  kms trusted-authority revoke corp 5d41402abc4b2a76 --comment "host stolen\""""
+  kms trusted-authority revoke corp --certificate stolen.pem --comment "host stolen"
+  kms trusted-authority revoke corp 5d41402abc4b2a76"""
 )
 @_authority_argument
-@click.argument("serial", metavar="SERIAL")
+@click.argument("serial", metavar="[SERIAL]", default="")
+@click.option(
+    "--certificate", type=FILE, help="The certificate itself, PEM or DER, in the place of its number."
+)
 @comment_option
 @online()
-def revoke(session: Session, name: str, serial: str, comment: str) -> None:
-    """Refuse one certificate of a trusted authority, from the next call on and for good.
+def revoke(session: Session, name: str, serial: str, certificate: Path | None, comment: str) -> None:
+    """Refuse one certificate of a trusted authority, from the next call on.
 
-    SERIAL is its serial number in lower-case hexadecimal. Lists of revoked certificates that the authority
-    publishes are not read.
+    SERIAL is its serial number in lower-case hexadecimal. A tenant has room for 50,000 numbers, for good;
+    a certificate that is given itself leaves its place when it has expired. Lists of revoked certificates
+    that the authority publishes are not read.
     """
     authority = str(resolve(TrustedAuthorityName, name, session.tenant))
-    request = {"name": authority, "serial_number": serial, "comment": comment}
+    request: dict[str, Any] = {"name": authority, "serial_number": serial, "comment": comment}
+    if certificate is not None:
+        data = read_bounded(str(certificate), "certificate", MAX_CERTIFICATE)
+        request["certificate"] = base64.b64encode(data).decode("ascii")
     session.call(SERVICE, "RevokeCertificate", request)
-    session.show({"name": authority, "serial_number": serial, "revoked": True})
+    shown = {"serial_number": serial} if serial else {}
+    session.show({"name": authority, **shown, "revoked": True})
 
 
 @click.command(

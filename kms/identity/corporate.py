@@ -19,7 +19,7 @@ from cryptography.x509.verification import Criticality, ExtensionPolicy, Verific
 
 from kms.errors import ConfigError, InvalidField, LimitExceeded, Unauthenticated
 from kms.identity.admission import Admission
-from kms.identity.certificates import find_extension
+from kms.identity.certificates import find_extension, load_certificate
 from kms.identity.csr import MAX_RSA_BITS, RSA_EXPONENT
 from kms.identity.spiffe import SpiffeId
 from kms.identity.trust import TrustBundle, key_digest, verified_chain
@@ -142,6 +142,15 @@ class CorporateAuthority:
         """What stands in deny lists, where all authorities are together, for one of its serial numbers."""
         digest = hashlib.sha256(f"{self.name}/{serial:x}".encode()).digest()
         return int.from_bytes(digest, "big") >> (256 - SERIAL_BITS)
+
+    def revocable(self, data: bytes, now: datetime) -> tuple[int, datetime]:
+        """The serial number of one of its certificates, PEM or DER, and when that ends by itself.
+
+        Whom it admits is not asked: that may change. Raises `Unauthenticated`, also for one that has ended.
+        """
+        certificate = load_certificate(data)
+        self._path(certificate, now)
+        return certificate.serial_number, certificate.not_valid_after_utc
 
     def verify(self, certificate: x509.Certificate, now: datetime) -> tuple[Caller, Validity]:
         """Who holds the certificate, and how long its path holds.

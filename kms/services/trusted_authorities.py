@@ -1,10 +1,10 @@
 """Authorities of a tenant's own as resources (docs/spec/identity.md, "Authorities of tenants")."""
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from kms.errors import InvalidField, WrongState
+from kms.errors import InvalidField, Unauthenticated, WrongState
 from kms.identity.corporate import CorporateAuthority, mark
 from kms.identity.revocation import DenyList
 from kms.model.names import TrustedAuthorityName
@@ -25,6 +25,28 @@ MAX_REVOKED = 50_000
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 REVOKE = Action("RevokeCertificate", "trustedAuthorities.revoke")
 _SERIAL = re.compile(r"[1-9a-f][0-9a-f]{0,39}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """A certificate, by its serial number in hexadecimal, or itself in PEM or DER: one of the two."""
+
+    serial: str = ""
+    certificate: bytes = b""
+
+    def of(self, authority: CorporateAuthority, now: datetime) -> tuple[int, datetime]:
+        """The serial number, and until when it is to be refused. Raises `InvalidField`."""
+        if bool(self.serial) is bool(self.certificate):
+            raise InvalidField("serial_number", "give the serial number, or the certificate, and not both")
+        if not self.certificate:
+            if not _SERIAL.fullmatch(self.serial):
+                raise InvalidField("serial_number", "is hexadecimal, in lower case, without leading zeros")
+            return int(self.serial, 16), FOREVER
+        try:
+            return authority.revocable(self.certificate, now)
+        except Unauthenticated as error:
+            problem = error.message
+        raise InvalidField("certificate", problem)
 
 
 class TrustedAuthorities(TenantResources[TrustedAuthorityRecord]):
@@ -74,29 +96,30 @@ class TrustedAuthorities(TenantResources[TrustedAuthorityRecord]):
         await self._delete(call, name, etag)
 
     async def revoke(
-        self, call: Call, name: TrustedAuthorityName, serial: str, comment: str
+        self, call: Call, name: TrustedAuthorityName, which: Revoked, comment: str
     ) -> Loaded[TrustedAuthorityRecord]:
-        """Refuse one certificate of the authority from the next call on, by its serial number in hexadecimal.
+        """Refuse one certificate of the authority, from the next call on.
 
-        Raises `NotFound`, `InvalidField`.
+        The tenant's list has 50,000 at most; one that was given itself goes from it when it has expired.
+        Raises `NotFound`, `InvalidField`, `WrongState`.
         """
 
         def act() -> Outcome[Loaded[TrustedAuthorityRecord]]:
             loaded = self._found(name)
-            if not _SERIAL.fullmatch(serial):
-                raise InvalidField("serial_number", "is hexadecimal, in lower case, without leading zeros")
             authority = AuthoritySettings.of(loaded.record).authority(name, self._trust_domain)
-            revoked = authority.serial(int(serial, 16))
+            number, end = which.of(authority, call.time)
 
             def deny(known: DenyList) -> DenyList:
-                if len(known.serials) >= MAX_REVOKED:
+                left = known.pruned(call.time)
+                if len(left.serials) >= MAX_REVOKED:
                     raise WrongState(
                         f"the tenant has {MAX_REVOKED} revoked certificates; replace the authority"
                     )
-                return known.pruned(call.time).with_serial(revoked, FOREVER)
+                return left.with_serial(authority.serial(number), end)
 
             denied = self._deny_lists.edit(name.tenant, deny)
-            return Outcome(loaded, [denied, loaded.require()], {"serial": serial, "comment": comment[:256]})
+            details = {"serial": f"{number:x}", "comment": comment[:256]}
+            return Outcome(loaded, [denied, loaded.require()], details)
 
         return await self._guard.perform(call, REVOKE, name, act)
 

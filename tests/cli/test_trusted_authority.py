@@ -36,6 +36,10 @@ def test_authority_is_trusted_shown_changed_and_removed_and_vouches_meanwhile(ho
     assert house.must(*command, *changed)["key_types"] == ["P256"]
     revoked = house.must(*command, "revoke", "corp", "abc", "--comment", "lost")
     assert revoked == {"name": NAME, "serial_number": "abc", "revoked": True}
+    leaf = house.file(
+        "stolen.pem", chain.partition(b"-----END CERTIFICATE-----\n")[0] + b"-----END CERTIFICATE-----\n"
+    )
+    assert house.must(*command, "revoke", "corp", "--certificate", leaf) == {"name": NAME, "revoked": True}
     ended = house.kms("audit", "checkpoint", "--tenant", "acme", who="employee")
     assert (ended.code, "revoked" in ended.words) == (ExitCode.UNAUTHENTICATED, True)
     assert house.must(*command, "delete", "corp") == {"name": NAME, "deleted": True}

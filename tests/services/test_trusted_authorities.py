@@ -14,11 +14,13 @@ from services.test_identities import token
 from kms.errors import Denied, EtagMismatch, InvalidField, KmsError, Unauthenticated, WrongState
 from kms.identity.admission import Admission
 from kms.identity.grant import Grant
+from kms.identity.revocation import DenyList
 from kms.model.caller import Caller
 from kms.model.names import AuthorityWorkloadName, SiteName, TenantName, TrustedAuthorityName
 from kms.services import corporate_trust, trusted_authorities
 from kms.services.authority_settings import AuthoritySettings
 from kms.services.tenants import Description
+from kms.services.trusted_authorities import Revoked
 
 CORP = TrustedAuthorityName("acme", "corp")
 WEB = AuthorityWorkloadName("acme", "prod", "corp", "web")
@@ -105,8 +107,9 @@ def test_authority_that_was_removed_and_trusted_anew_is_not_taken_for_the_old_on
         authenticate(kms)
 
 
-def revoke(kms: Kms, serial: str, who: Caller = ADMIN) -> Any:
-    return kms.run(kms.parts.trusted_authorities.revoke(kms.call(who), CORP, serial, "stolen"))
+def revoke(kms: Kms, serial: str = "", certificate: bytes = b"", who: Caller = ADMIN) -> Any:
+    which = Revoked(serial, certificate)
+    return kms.run(kms.parts.trusted_authorities.revoke(kms.call(who), CORP, which, "stolen"))
 
 
 def test_revoked_certificate_is_refused_at_once_and_for_good_and_no_other_is(kms: Kms) -> None:
@@ -135,11 +138,11 @@ def test_revocation_of_another_authoritys_number_is_of_no_account(kms: Kms) -> N
     trust(kms)
     other = TrustedAuthorityName("acme", "other")
     trust(kms, replace(SETTINGS, certificates_pem=Company(START).pem), other)
-    kms.run(kms.parts.trusted_authorities.revoke(kms.call(ADMIN), other, "5a", ""))
+    kms.run(kms.parts.trusted_authorities.revoke(kms.call(ADMIN), other, Revoked("5a"), ""))
     assert authenticate(kms).identity == WEB
 
 
-@pytest.mark.parametrize("serial", ["", "0", "05a", "5A", "0x5a", "g", "5a\n", "1" * 41])
+@pytest.mark.parametrize("serial", ["0", "05a", "5A", "0x5a", "g", "5a\n", "1" * 41])
 def test_what_is_no_serial_number_is_refused(kms: Kms, serial: str) -> None:
     trust(kms)
     with pytest.raises(InvalidField, match="hexadecimal"):
@@ -153,6 +156,61 @@ def test_revocations_are_bounded(kms: Kms, monkeypatch: pytest.MonkeyPatch) -> N
         revoke(kms, serial)
     with pytest.raises(WrongState, match="replace the authority"):
         revoke(kms, "3")
+
+
+def test_certificate_that_is_revoked_itself_leaves_the_list_when_it_has_expired(
+    kms: Kms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trusted_authorities, "MAX_REVOKED", 2)
+    trust(kms)
+    short = certificate_pem(COMPANY.leaf(serial=0x5C, life=timedelta(days=2)))
+    authenticate(kms, short)
+    revoke(kms, certificate=short)
+    assert kms.last_event()["details"]["serial"] == "5c"
+    revoke(kms, certificate=LEAF)
+    for certificate in (short, LEAF):
+        with pytest.raises(Unauthenticated, match="revoked"):
+            authenticate(kms, certificate)
+    kms.pass_time(timedelta(days=2))
+    with pytest.raises(WrongState, match="replace the authority"):
+        revoke(kms, "1")
+    kms.pass_time(timedelta(seconds=1))
+    revoke(kms, "1")
+    with pytest.raises(Unauthenticated, match="expired"):
+        authenticate(kms, short)
+    with pytest.raises(Unauthenticated, match="revoked"):
+        authenticate(kms)
+
+
+def test_number_that_was_revoked_for_good_gets_an_end_from_its_certificate(kms: Kms) -> None:
+    trust(kms)
+    revoke(kms, "5a")
+    revoke(kms, certificate=LEAF)
+    [end] = kms.parts.repository.require(DenyList, str(ACME)).record.serials.values()
+    assert end == COMPANY.leaf().not_valid_after_utc
+
+
+def test_only_a_certificate_of_the_authority_that_holds_still_is_revoked_by_itself(kms: Kms) -> None:
+    trust(kms)
+    expired = certificate_pem(COMPANY.leaf(start=START - YEAR / 2, life=timedelta(days=1)))
+    for data, words in (
+        (certificate_pem(Company(START).leaf()), "no authority"),
+        (expired, "expired"),
+        (b"nonsense", "not one X.509 certificate"),
+    ):
+        with pytest.raises(InvalidField, match=words):
+            revoke(kms, certificate=data)
+    for serial, data in (("", b""), ("5a", LEAF)):
+        with pytest.raises(InvalidField, match="and not both"):
+            revoke(kms, serial, data)
+
+
+def test_certificate_that_is_not_admitted_can_be_revoked(kms: Kms) -> None:
+    """It may be admitted by a later change."""
+    admission = replace(SETTINGS.admission, subjects=("CN=nobody",))
+    trust(kms, replace(SETTINGS, admission=admission))
+    revoke(kms, certificate=LEAF)
+    assert kms.last_event()["decision"] == "ALLOW"
 
 
 def test_caller_of_another_authority_renews_nothing_here(kms: Kms) -> None:

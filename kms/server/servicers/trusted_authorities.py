@@ -13,7 +13,7 @@ from kms.server.servicers.admission_messages import to_admission
 from kms.services.authority_settings import AuthoritySettings
 from kms.services.repository import Loaded
 from kms.services.stored_admission import admission_fields, admission_of
-from kms.services.trusted_authorities import TrustedAuthorities
+from kms.services.trusted_authorities import Revoked, TrustedAuthorities
 from protos.kms.v1 import trusted_authority_service_pb2 as pb
 from protos.kms.v1.trusted_authority_service_pb2_grpc import (
     TrustedAuthorityServiceServicer,
@@ -75,9 +75,8 @@ class TrustedAuthorityServicer(TrustedAuthorityServiceServicer):
         self, request: pb.RevokeCertificateRequest, context: ServicerContext
     ) -> pb.TrustedAuthority:
         name, comment = TrustedAuthorityName.parse(request.name), to_comment(request.comment)
-        return _to_message(
-            await self._authorities.revoke(service_call(), name, request.serial_number, comment)
-        )
+        which = Revoked(request.serial_number, request.certificate)
+        return _to_message(await self._authorities.revoke(service_call(), name, which, comment))
 
 
 def _to_settings(asked: pb.TrustedAuthority) -> AuthoritySettings:

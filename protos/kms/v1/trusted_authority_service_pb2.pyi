@@ -322,22 +322,26 @@ class RevokeCertificateRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     SERIAL_NUMBER_FIELD_NUMBER: _builtins.int
     COMMENT_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`tenants/{tenant}/trustedAuthorities/{authority}`."""
     serial_number: _builtins.str
-    """The certificate's, in lower-case hexadecimal without leading zeros."""
+    """The certificate's, in lower-case hexadecimal without leading zeros: this, for good, or the certificate."""
     comment: _builtins.str
     """Why, for the audit: up to 256 bytes."""
+    certificate: _builtins.bytes
+    """The certificate itself, PEM or DER, up to 32 KiB. It leaves the list of 50,000 when it has expired."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         serial_number: _builtins.str = ...,
         comment: _builtins.str = ...,
+        certificate: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment", b"comment", "name", b"name", "serial_number", b"serial_number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "comment", b"comment", "name", b"name", "serial_number", b"serial_number"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

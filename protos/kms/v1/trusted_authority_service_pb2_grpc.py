@@ -109,7 +109,8 @@ class TrustedAuthorityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokeCertificate(self, request, context):
-        """Refuses one certificate of an authority, from the next call on and for good.
+        """Refuses one certificate of an authority, from the next call on. INVALID_ARGUMENT for one that is not its, or has
+        expired.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -47,7 +47,9 @@ class TrustedAuthorityServiceStub:
     DeleteTrustedAuthority: _grpc.UnaryUnaryMultiCallable[_trusted_authority_service_pb2.DeleteTrustedAuthorityRequest, _empty_pb2.Empty]
     """Removes an authority. Its certificates are refused from the next call on."""
     RevokeCertificate: _grpc.UnaryUnaryMultiCallable[_trusted_authority_service_pb2.RevokeCertificateRequest, _trusted_authority_service_pb2.TrustedAuthority]
-    """Refuses one certificate of an authority, from the next call on and for good."""
+    """Refuses one certificate of an authority, from the next call on. INVALID_ARGUMENT for one that is not its, or has
+    expired.
+    """
 
 @_typing.type_check_only
 class TrustedAuthorityServiceAsyncStub(TrustedAuthorityServiceStub):
@@ -67,7 +69,9 @@ class TrustedAuthorityServiceAsyncStub(TrustedAuthorityServiceStub):
     DeleteTrustedAuthority: _aio.UnaryUnaryMultiCallable[_trusted_authority_service_pb2.DeleteTrustedAuthorityRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Removes an authority. Its certificates are refused from the next call on."""
     RevokeCertificate: _aio.UnaryUnaryMultiCallable[_trusted_authority_service_pb2.RevokeCertificateRequest, _trusted_authority_service_pb2.TrustedAuthority]  # type: ignore[assignment]
-    """Refuses one certificate of an authority, from the next call on and for good."""
+    """Refuses one certificate of an authority, from the next call on. INVALID_ARGUMENT for one that is not its, or has
+    expired.
+    """
 
 class TrustedAuthorityServiceServicer(metaclass=_abc_1.ABCMeta):
     """Makes, lists, changes and removes the trusted authorities of a tenant, and revokes their certificates."""
@@ -120,6 +124,8 @@ class TrustedAuthorityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _trusted_authority_service_pb2.RevokeCertificateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_trusted_authority_service_pb2.TrustedAuthority, _abc.Awaitable[_trusted_authority_service_pb2.TrustedAuthority]]:
-        """Refuses one certificate of an authority, from the next call on and for good."""
+        """Refuses one certificate of an authority, from the next call on. INVALID_ARGUMENT for one that is not its, or has
+        expired.
+        """
 
 def add_TrustedAuthorityServiceServicer_to_server(servicer: TrustedAuthorityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
