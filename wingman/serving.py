@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import resource
 import secrets
 import signal
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from blindfold.secret import SecretBytes
+from kms.client.open_files import allow_open_files
 from kms.errors import ConfigError
 from kms.model.secret_management_access import Allowances
 from kms.model.secret_type import BlindfoldSecret, ClearSecret, VaultSecret
@@ -23,7 +23,7 @@ from wingman.files.keeper import FileKeeper
 from wingman.files.telling import teller
 from wingman.http.description import description_routes
 from wingman.http.key_pages import KeyPages
-from wingman.http.listening import CONNECTIONS, Listeners
+from wingman.http.listening import OPEN_FILES, Listeners
 from wingman.http.pages import Pages, application
 from wingman.identity import IdentityKeeper
 from wingman.kept_secrets import KeptSecrets
@@ -132,7 +132,7 @@ async def serve(configuration: Configuration, on_ready: Callable[[Served], None]
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    allow_open_files()
+    allow_open_files(OPEN_FILES)
     await serve_until(stop, configuration, on_ready)
 
 
@@ -186,13 +186,3 @@ def _listen(configuration: Configuration, wingman: Wingman) -> tuple[Listeners, 
         listeners.close()
         raise
     return listeners, Served(configuration.socket, port)
-
-
-def allow_open_files() -> None:
-    """As many as the listeners take connections, where the system allows it: each is a file."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = CONNECTIONS + 256
-    if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

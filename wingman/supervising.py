@@ -11,11 +11,13 @@ from typing import Any, TypeVar
 import tenacity
 
 from blindfold.secret import SecretBytes
+from kms.client.open_files import allow_open_files
 from kms.errors import ConfigError
 from kms.model.secret_type import SecretType
 from wingman.configuration import Configuration
+from wingman.http.listening import OPEN_FILES
 from wingman.secret_source import nobody_there
-from wingman.serving import Served, Wingman, allow_open_files, serve_as
+from wingman.serving import Served, Wingman, serve_as
 
 T = TypeVar("T")
 
@@ -74,7 +76,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in PASSED_ON:
             loop.add_signal_handler(number, self.pass_on, number)
-        allow_open_files()
+        allow_open_files(OPEN_FILES)
         stop = asyncio.Event()
         serving = asyncio.create_task(serve_as(self._wingman, stop, self._configuration, _say_nothing))
         running = asyncio.create_task(self._start_and_wait())

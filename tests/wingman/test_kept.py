@@ -11,7 +11,8 @@ from sidecar import PATIENCE, Sidecar, ready_sidecar
 from test_unseal import KEPT, evaluations
 
 from blindfold.forms import to_location
-from wingman.serving import allow_open_files
+from kms.client.open_files import allow_open_files
+from wingman.http.listening import OPEN_FILES
 
 CLEAR = b"kept secret"
 
@@ -45,7 +46,7 @@ def answer_of(asker: socket.socket) -> tuple[int, bytes]:
 
 def test_a_thousand_connections_at_once_are_one_question(kms: RunningKms, tmp_path: Path) -> None:
     """Both sides' files are this process's, which is allowed that many."""
-    allow_open_files()
+    allow_open_files(OPEN_FILES)
     sealed = kms.seal(CLEAR, KEPT)
     body = json.dumps({"type": "blindfold", "location": to_location(sealed)}).encode()
     head = f"POST /secret/unseal?raw HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"

@@ -18,6 +18,8 @@ from wingman.http.door import Door
 from wingman.http.protocol import watched
 
 CONNECTIONS = 4096
+# Each connection is one, and what a process has besides.
+OPEN_FILES = CONNECTIONS + 256
 BACKLOG = 1024
 IDLE_SECONDS = 30
 STOP_SECONDS = 5
