@@ -25,6 +25,7 @@ BENCHMARKS = (
     "memory",
     "peers",
     "start",
+    "durability",
     "policies",
     "wingman",
     "keygen",

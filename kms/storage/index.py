@@ -34,9 +34,10 @@ class Head:
 class Index:
     """Live rows by kind and name; names of a kind also in order."""
 
-    def __init__(self) -> None:
-        self._known: dict[str, dict[str, Known]] = {}
-        self._names: dict[str, list[str]] = {}
+    def __init__(self, known: dict[str, dict[str, Known]] | None = None) -> None:
+        """Of rows by kind and name, which the index then owns."""
+        self._known = {} if known is None else known
+        self._names = {kind: sorted(of_kind) for kind, of_kind in self._known.items()}
 
     def get(self, kind: str, name: str) -> Known | None:
         of_kind = self._known.get(kind)

@@ -11,7 +11,7 @@ from typing import Protocol
 from kms.errors import ConfigError, StoreTampered
 from kms.model.chain import Malformed, SignedCheckpoint, state_digest_of
 from kms.storage import events
-from kms.storage.authentication import StoreKeys, row_element, state_digest, verify_row
+from kms.storage.authentication import StoreKeys, state_digest, verify_and_count
 from kms.storage.checkpoint_file import CheckpointFile
 from kms.storage.connection import translated
 from kms.storage.index import Head, Index, Known, Published
@@ -77,14 +77,14 @@ def unverified_body(connection: sqlite3.Connection, kind: str, name: str) -> byt
 
 
 def _load_rows(connection: sqlite3.Connection, keys: StoreKeys) -> tuple[Index, Head]:
-    index = Index()
+    known: dict[str, dict[str, Known]] = {}
     accumulator = rows = 0
     for kind, name, *record in connection.execute(_ROWS):
-        row, mac = verify_row(keys, kind, name, tuple(record))
-        index.put(kind, name, Known(row.counter, mac))
-        accumulator ^= row_element(keys, row)
+        counter, mac, element = verify_and_count(keys, kind, name, *record)
+        known.setdefault(kind, {})[name] = Known(counter, mac)
+        accumulator ^= element
         rows += 1
-    return index, Head(0, b"", accumulator, rows)
+    return Index(known), Head(0, b"", accumulator, rows)
 
 
 def vouched(
