@@ -113,7 +113,7 @@ def run(world: World, shop: Shop) -> None:
             for name in ("web", "batch")
         }
         world.say("two Wingmen are READY, each on a unix socket of its own: web's and batch's")
-        get_password(world, shop, sockets["web"])
+        get_password(world, shop, sockets["web"], ports["listen"])
         refuse_batch(world, shop, sockets["batch"])
         rotate(world, shop, sockets["web"])
         verify_audit(world, made["audit_key"])
@@ -139,10 +139,7 @@ def fill_vault(world: World, shop: Shop) -> None:
 def wingman(world: World, shop: Shop, name: str, server: str) -> Iterator[Path]:
     """The socket of a Wingman that is that identity."""
     socket = world.path(f"{name}.sock")
-    credentials = str(world.path("credentials") / name)
-    told = {"server": server, "credentials": credentials, "socket": str(socket), **shop.flags}
-    file = world.path(f"{name}-wingman.json")
-    file.write_text(json.dumps(told))
+    file = configure(world, shop, name, server, socket)
     with world.path(f"{name}-wingman.log").open("wb") as words:
         process = subprocess.Popen(
             ["wingman", "serve", "--config", str(file)],
@@ -154,6 +151,15 @@ def wingman(world: World, shop: Shop, name: str, server: str) -> Iterator[Path]:
     finally:
         process.terminate()
         process.wait(30)
+
+
+def configure(world: World, shop: Shop, name: str, server: str, socket: Path, **more: object) -> Path:
+    """The file of a Wingman's configuration."""
+    credentials = str(world.path("credentials") / name)
+    told = {"server": server, "credentials": credentials, "socket": str(socket), **shop.flags, **more}
+    file = socket.with_suffix(".json")
+    file.write_text(json.dumps(told))
+    return file
 
 
 def status(socket: Path) -> str:
@@ -172,7 +178,7 @@ def request(socket: Path, method: str, path: str, body: object = None) -> tuple[
         connection.close()
 
 
-def get_password(world: World, shop: Shop, socket: Path) -> None:
+def get_password(world: World, shop: Shop, socket: Path, server: str) -> None:
     body = world.path("request.json")
     body.write_text(json.dumps(shop.secret))
     password = world.run(
@@ -181,10 +187,22 @@ def get_password(world: World, shop: Shop, socket: Path) -> None:
     )  # fmt: skip
     require(password == shop.passwords[-1].encode(), "the program got another password")
     world.say("a program (curl) got the password from its Wingman, which opened the token blindly")
+    start_with_password(world, shop, server)
     path = shop.secret["path"]
     get = ("blindfold", "external", "get", *http_flag(shop), "--key", "password", "prod/vault", path)
     require(world.run(*get, identity="web") == password, "blindfold external get has another password")
-    world.say("so did blindfold external get, as the same identity and without a Wingman")
+    world.say("blindfold external get has it too, as the same identity and without a Wingman")
+
+
+def start_with_password(world: World, shop: Shop, server: str) -> None:
+    file = configure(
+        world, shop, "web", server, world.path("exec.sock"),
+        secrets={"password": shop.secret}, program={"descriptors": {"PASSWORD_FILE": "password"}},
+    )  # fmt: skip
+    program = ("sh", "-c", 'cat "$PASSWORD_FILE"')
+    got = world.run("wingman", "exec", "--config", file, "--", *program, identity="web")
+    require(got == shop.passwords[-1].encode(), "the program was started with another password")
+    world.say("wingman exec started another one with the password in an open file, in memory alone")
 
 
 def http_flag(shop: Shop) -> list[str]:
