@@ -1,6 +1,10 @@
 """Endpoints: one spelling of each, https but for loopback addresses, and nothing hidden in them."""
 
+from urllib.parse import urlsplit
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kms.errors import InvalidField
 from kms.model.endpoint_url import EndpointUrl, check_path
@@ -108,6 +112,23 @@ def test_any_other_spelling_is_refused_naming_the_field(text):
 def test_http_is_for_loopback_addresses(text, plain, loopback):
     url = EndpointUrl.parse(text, "endpoint")
     assert (url.is_plain, url.is_loopback) == (plain, loopback)
+
+
+texts = st.text(max_size=40) | st.from_regex(
+    r"https?://[-a-z0-9.:@\[\]%]{1,20}(:[0-9]{1,6})?(/[-a-z0-9._~%?#@]{0,10}){0,3}", fullmatch=True
+)
+
+
+@given(texts)
+def test_what_is_read_is_one_url_to_every_reader(text):
+    try:
+        url = EndpointUrl.parse(text, "endpoint")
+    except InvalidField:
+        return
+    assert str(url) == text
+    parts = urlsplit(text)
+    assert (parts.hostname, parts.username, parts.query, parts.fragment) == (url.host, None, "", "")
+    assert parts.scheme == "https" or url.is_loopback
 
 
 @pytest.mark.parametrize("path", PATHS)
