@@ -8,7 +8,10 @@ program = Program(
     "wingman",
     {
         "serve": Entry("cli.sidecar.serve:serve", "Serve until SIGTERM or Ctrl-C."),
-        "exec": Entry("cli.sidecar.exec:exec_", "Run a program with its secrets, and serve beside it."),
+        "exec": Entry(
+            "cli.sidecar.exec:exec_",
+            "Run a program once its secrets are there, and serve for as long as it runs.",
+        ),
         "status": Entry("cli.sidecar.status:status", "Show how a Wingman is."),
         "completion": Entry(
             "cli.completion:completion", "Print the script that completes this program's commands."

@@ -23,6 +23,7 @@ Example:
 )
 @click.option("--config", "name", type=STREAM, required=True, help="YAML or JSON; - is standard input.")
 @connection_options
+@click.option("--json", "as_json", is_flag=True, expose_value=False, help="Print errors as JSON on stderr.")
 @click.argument("arguments", metavar="PROGRAM [ARGUMENT]...", nargs=-1, required=True)
 @click.pass_context
 def exec_(
