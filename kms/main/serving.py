@@ -17,7 +17,6 @@ from typing import Any
 
 from blindfold.secret import SecretBytes
 from kms.audit.authenticated_store import read_record
-from kms.client.open_files import allow_open_files
 from kms.crypto.device.device import Device
 from kms.crypto.private_process import protect_process_memory
 from kms.crypto.root_of_trust.interface import RootOfTrust
@@ -50,10 +49,10 @@ from kms.server.interceptors.rate_limit import RateLimit
 from kms.server.tls import enrolment_credentials, main_credentials
 from kms.services.root_of_trust import RootOfTrustService, Wanted
 from kms.storage.checkpoint_file import CheckpointFile
+from kms.storage.spare_files import reserve_files
 from kms.storage.sqlite import LockedStore, Settings
 
 STOP_GRACE = 10.0
-OPEN_FILES = 1 << 16
 LOCKED_WARNING = (
     "The server is locked: it serves nothing until its operators give their shares (kms operator unlock)."
 )
@@ -93,7 +92,7 @@ async def serve(
     `SelfTestFailed`, `ConfigError`, `StoreTampered` (a rolled-back store too), `Unavailable`.
     """
     protect_process_memory()
-    allow_open_files(OPEN_FILES)
+    reserve_files()
     run_self_test()
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()

@@ -66,6 +66,8 @@ class Limits:
             ("grpc.max_send_message_length", self.message_size),
             ("grpc.http2.bdp_probe", 0),
             ("grpc.http2.lookahead_bytes", self.window),
+            # Of the algorithms none but identity: what is unpacked could be a thousand times what was sent.
+            ("grpc.compression_enabled_algorithms_bitset", 1),
             ("grpc.max_metadata_size", self.metadata_size),
             ("grpc.absolute_max_metadata_size", self.metadata_size),
             ("grpc.max_concurrent_streams", self.streams_per_connection),

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from kms.model.chain import Malformed, SignedCheckpoint
+from kms.storage.spare_files import spare_files
 
 _MAX_SIZE = 4096
 
@@ -34,14 +35,20 @@ class CheckpointFile:
     def write(self, signed: SignedCheckpoint) -> None:
         """Replace the file: after a crash it holds the old line or the new one. Raises `OSError`."""
         new = self.path.with_name(self.path.name + ".new")
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with spare_files():
+            directory = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._write(new, signed)
+            new.replace(self.path)
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def _write(self, new: Path, signed: SignedCheckpoint) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        with spare_files():
+            descriptor = os.open(new, flags, 0o600)
         with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
             file.write(signed.to_line() + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        new.replace(self.path)
-        directory = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
