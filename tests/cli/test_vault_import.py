@@ -44,8 +44,9 @@ class Move:
         return str(self.vault.write(f"{self.mount}/encrypt/orders", **body)["data"]["ciphertext"])
 
     def call(self, command: str, *arguments: object, stdin: bytes | None = None) -> Ended:
-        reach = ("--access-file", self.access, "--allow-clear", "--endpoint", self.vault.address)
-        return self.house.kms("import", command, *arguments, *reach, who=WHO, stdin=stdin)
+        reach = ("--access-file", self.access, "--endpoint", self.vault.address)
+        flags = ("--allow-clear", "--allow-http")
+        return self.house.kms("import", command, *arguments, *reach, *flags, who=WHO, stdin=stdin)
 
     def bring(self, key: str, *more: object) -> Ended:
         return self.call("vault-transit", "prod/vault", f"{self.mount}/orders", key, "--json", *more)
@@ -85,7 +86,7 @@ def move(house: House, vault: Workshop, policy: str, tmp_path: Path) -> Move:  #
             "type": "token",
             "token": {"type": "clear", "location": f"string:///{b64(vault.token)}"},
         },
-        "tls": {"ca_pem": vault.ca_pem},
+        "tls": {"ca_pem": vault.ca_pem} if vault.ca_pem else {},
         "mounts": [{"path": mount, "engine": "TRANSIT"}],
     }
     access = tmp_path / "vault.json"

@@ -172,12 +172,13 @@ async def open_clear(secret: SecretType) -> SecretBytes:
 def workshop(directory: Path) -> Iterator[Workshop]:
     """With the stand-in, which has its files in the directory, or with the real server of the environment."""
     authority = Authority("authority of vaults")
-    address = os.environ.get(ADDRESS, "")
+    # Without TLS, no name is a loopback address to an access, whatever it means here.
+    address = os.environ.get(ADDRESS, "").rstrip("/").replace("http://localhost", "http://127.0.0.1")
     with ExitStack() as contexts:
         if address:
             file = os.environ.get(CA, "")
             pem = Path(file).read_text() if file else ""
-            shop = Workshop(address.rstrip("/"), os.environ[TOKEN], pem, None, authority)
+            shop = Workshop(address, os.environ[TOKEN], pem, None, authority)
         else:
             server = contexts.enter_context(stand_in(directory, authority))
             shop = Workshop(server.address, server.root, authority.pem.decode(), server, authority)
