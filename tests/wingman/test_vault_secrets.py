@@ -126,6 +126,19 @@ def test_token_is_rotated_under_a_running_wingman(shop: Shop, tmp_path: Path) ->
         assert ask(sidecar, shop).status == 200
 
 
+@pytest.mark.parametrize(("seconds", "status"), [(0, 403), (300, 200)])
+def test_secret_is_kept_as_long_as_the_access_says(
+    shop: Shop, tmp_path: Path, seconds: int, status: int
+) -> None:
+    shop.update(cache_timeout=f"{seconds}s")
+    with beside(shop, tmp_path) as sidecar:
+        assert ask(sidecar, shop).status == 200
+        shop.update(where={"expressions": ["app=batch"]})
+        answer = ask(sidecar, shop)
+    assert answer.status == status
+    assert status != 200 or base64.b64decode(answer.body) == PASSWORD.encode()
+
+
 def test_access_that_needs_a_flag_is_refused_by_wingman_itself(shop: Shop, tmp_path: Path) -> None:
     shop.kms.parts.secret_management_accesses._allowances = Allowances(True, plain_http=True)
     clear = {"clear": {"location": "string:///aHVudGVyMg=="}}
