@@ -28,6 +28,7 @@ from kms.crypto.device.messages import (
 )
 from kms.crypto.envelope import Header
 from kms.errors import InvalidField
+from kms.external.vault.ciphertext import TransitCiphertext
 from kms.model import strict_json
 from kms.model.access_json import access_to_json, parse_access
 
@@ -150,6 +151,10 @@ def access_seeds() -> list[bytes]:
     ]
 
 
+def vault_ciphertext_seeds() -> list[bytes]:
+    return [b"vault:v1:AAAA", b"vault:v123456789:AA==", b"vault:v1:AB==", b"vault:v01:AAAA"]
+
+
 def seen_seeds() -> list[bytes]:
     policy = PolicyDocument.parse(document_seeds(PolicyDocument.TYPE)[0])
     root = f"sha256:{'0' * 64}"
@@ -178,6 +183,11 @@ TARGETS = MappingProxyType(
         "device_answers": Target(lambda data: dump_answers(parse_answers(data)), answer_seeds),
         "seen": Target(lambda data: Seen.parse(data).to_bytes(), seen_seeds),
         "structured_text": Target(reprint_text, text_seeds, CliError),
+        "vault_ciphertext": Target(
+            lambda data: TransitCiphertext.parse(data.decode("latin-1")).text.encode("latin-1"),
+            vault_ciphertext_seeds,
+            InvalidField,
+        ),
         **IDENTITY_TARGETS,
         **STORE_TARGETS,
         "access": Target(reprint_access, access_seeds, InvalidField),

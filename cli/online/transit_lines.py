@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from cli.errors import UsageError
 from cli.secret_io import input_stream
 from kms.errors import InvalidField
-from kms.external.vault.transit import MAX_TEXT, TransitCiphertext
+from kms.external.vault.ciphertext import MAX_TEXT, TransitCiphertext
 
 # What fits into a request beside its names: it has 4 MiB, and bytes in it are no longer base64.
 MAX_BYTES = 2 << 20

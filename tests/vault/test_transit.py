@@ -23,7 +23,8 @@ from kms.crypto.key_wrapping import Unwrapper
 from kms.errors import InvalidField
 from kms.external.errors import NotMovable, NotThere
 from kms.external.vault import transit
-from kms.external.vault.transit import KINDS, TransitCiphertext
+from kms.external.vault.ciphertext import TransitCiphertext
+from kms.external.vault.transit import KINDS
 from kms.model.algorithms import ALGORITHMS, Purpose
 from kms.model.secret_management_access import Engine
 

@@ -1,7 +1,5 @@
-"""Keys of a vault's transit engine, and what they encrypted (docs/external.md, "Moving from transit")."""
+"""Keys of a vault's transit engine on their way here (docs/external.md, "Moving from transit")."""
 
-import base64
-import binascii
 import re
 import secrets
 from collections.abc import Mapping
@@ -14,44 +12,15 @@ from blindfold.secret import SecretBytes
 from kms.crypto import key_files
 from kms.crypto.key_wrapping import Recipient
 from kms.crypto.public_keys import to_pem
-from kms.errors import InvalidField
 from kms.external.errors import ExternalFailed, NotMovable, NotThere, Refused, Unreadable
 from kms.external.vault.api import decoded
 from kms.external.vault.source import VaultSource
 from kms.model.algorithms import Purpose
 
-MAX_TEXT = 128 << 10
 MAX_VERSIONS = 1000
 
-_CIPHERTEXT = re.compile(r"vault:v([1-9][0-9]{0,8}):([A-Za-z0-9+/]+={0,2})", re.ASCII)
 
 _NUMBER = re.compile("[1-9][0-9]{0,8}", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class TransitCiphertext:
-    """What transit encrypted: with AES, nonce (12 bytes) || ciphertext || tag (16); with RSA, OAEP's."""
-
-    version: int
-    data: bytes
-
-    @property
-    def text(self) -> str:
-        """As the vault wrote it."""
-        return f"vault:v{self.version}:{base64.b64encode(self.data).decode('ascii')}"
-
-    @classmethod
-    def parse(cls, text: str) -> "TransitCiphertext":
-        """Of `vault:v3:...`, in standard base64. Raises `InvalidField`."""
-        found = _CIPHERTEXT.fullmatch(text) if len(text) <= MAX_TEXT else None
-        try:
-            data = base64.b64decode(found[2], validate=True) if found is not None else b""
-        except binascii.Error:
-            data = b""
-        made = cls(int(found[1]), data) if found is not None else None
-        if made is None or made.text != text:
-            raise InvalidField("ciphertext", "must be vault:v, a version, a colon and standard base64")
-        return made
 
 
 @dataclass(frozen=True, slots=True)
