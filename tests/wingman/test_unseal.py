@@ -9,8 +9,10 @@ from server.kms_harness import PROD, RunningKms
 from sidecar import Sidecar, ready_sidecar
 
 from blindfold.forms import to_location
+from kms.services import evaluation
 
 SECRET = b"correct horse \xff battery staple"
+JSON = {"accept": "application/json"}
 KEPT = f"{PROD}/secretPolicies/kept"
 
 
@@ -134,6 +136,15 @@ def test_batch_gives_each_its_result(kms: RunningKms, sidecar: Sidecar) -> None:
 @pytest.mark.parametrize("body", [{}, {"secrets": []}, {"secrets": {}}, {"secrets": [{}] * 257}])
 def test_batch_of_nothing_or_of_too_much_is_a_bad_request(sidecar: Sidecar, body: object) -> None:
     assert sidecar.post("/secret/unseal/batch", body).status == 400
+
+
+def test_kms_that_computes_wrongly_is_an_alarm(
+    kms: RunningKms, sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(evaluation, "_evaluate", lambda evaluator, element, *_: element)
+    answer = sidecar.unseal(kms.seal(SECRET))
+    assert (answer.status, "raise an alarm" in sidecar.unseal(kms.seal(SECRET), **JSON).text) == (500, True)
+    assert "WrongAnswer: " in caplog.text
 
 
 def test_nothing_of_a_secret_is_logged(
