@@ -42,6 +42,9 @@ operator = LazyGroup(
             "cli.online.root_of_trust:approve", "Give a share of the present set for a change that waits."
         ),
         "shares": Entry("cli.online.root_of_trust:shares", "Get the shares, each wrapped to its holder."),
+        "recover-shares": Entry(
+            "cli.local.recover_shares:recover_shares", "Get the wrapped shares out of a store that is locked."
+        ),
         "keygen": Entry("cli.offline.share_keys:keygen", "Make a key that a share can be wrapped to."),
         "unwrap-share": Entry(
             "cli.offline.share_keys:unwrap", "Print the words of a share that was wrapped to your key."

@@ -1,7 +1,6 @@
 """`kms operator lock`, `rekey`, `approve` and `shares`: the root of trust of a server that is unlocked."""
 
 import base64
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,11 @@ from blindfold.secret import SecretBytes
 from cli.errors import UsageError
 from cli.online.session import Session, online
 from cli.options import DIRECTORY, STREAM
-from cli.output import write_fields, write_json
-from cli.output_file import PUBLIC, output_file
+from cli.output import write_json
 from cli.progress import Progress
 from cli.secret_io import read_secret
+from cli.share_files import write_share_files
 from cli.sharing import read_share_key, share_key_option, threshold_option
-from kms.crypto.wrapped_share import WrappedShare
 from kms.main.configuration import PROVIDERS
 
 SERVICE = "RootOfTrustService"
@@ -135,15 +133,8 @@ def shares(session: Session, out: Path) -> None:
     The server keeps them; nobody but their holders can unwrap them. Shares that were printed in clear are
     nowhere.
     """
-    found: Sequence[str] = session.call(SERVICE, "ListShares", {}).get("shares", [])
-    out.mkdir(mode=0o700, parents=True, exist_ok=True)
-    written = []
-    for text in found:
-        path = out / f"share-{WrappedShare.parse(text.encode()).header.number}.json"
-        with output_file(path, mode=PUBLIC) as file:
-            file.write(text.encode() + b"\n")
-        written.append(str(path))
-    (write_json if session.as_json else write_fields)({"share_files": written})
+    found = session.call(SERVICE, "ListShares", {}).get("shares", [])
+    write_share_files(found, out, as_json=session.as_json)
 
 
 def _rotate(session: Session) -> None:

@@ -53,12 +53,12 @@ class ServerCertificates:
         """Also if it was issued while the clock ran ahead: nobody takes it before its time has come."""
         return self._validity.renewal_due(now) or now < self._validity.not_before
 
-    def keep(self) -> None:
-        """Put what a locked server shows on the disk, if the root of trust is shares; else remove it.
+    def keep(self, root_of_trust: str = "") -> None:
+        """Put what a locked server shows on the disk, for a root of trust of shares; for others, remove it.
 
-        A locked server has no key to issue with. Raises `OSError`.
+        By default it is the one in force. A locked server has no key to issue with. Raises `OSError`.
         """
-        if self._vault.provider != Shamir.provider:
+        if (root_of_trust or self._vault.provider) != Shamir.provider:
             shutil.rmtree(self._directory, ignore_errors=True)
             return
         issuer = self._standing.issuer

@@ -115,13 +115,16 @@ class _Counted:
 
 @dataclass(slots=True)
 class RootOfTrustService:
-    """`new_root` makes a wanted root of trust; `changed` is told when it is in force, `lock` to lock."""
+    """`new_root` makes a wanted root of trust; `lock` locks the server.
+
+    `prepare` is told, by its provider, which root of trust the next start may find, and raises `OSError`.
+    """
 
     guard: Guard
     repository: Repository
     vault: AuthenticatedStore
     new_root: NewRoot
-    changed: Callable[[], None]
+    prepare: Callable[[str], None]
     lock: Callable[[], None]
     _waiting: _Waiting | None = None
     _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -227,15 +230,18 @@ class RootOfTrustService:
         async with self._changing:
             work = asyncio.ensure_future(asyncio.to_thread(self._write, call, old, change.wanted))
             self._acknowledge(call, await self._recorded(call, CHANGE, work))
-            self.changed()
             return replace(change, done=True)
 
     def _write(self, call: Call, old: RootOfTrust, wanted: Wanted) -> Receipt:
         new, shares = self.new_root(wanted)
+        if wanted.provider == Shamir.provider:
+            # A crash may come between, and the locked server then needs it.
+            self.prepare(wanted.provider)
         try:
             changes = self._share_rows(wanted, shares)
             return self.vault.exchange_provider(old, new, partial(_event, call, CHANGE), changes)
         finally:
+            self.prepare(self.vault.provider)
             for share in shares:
                 share.wipe()
 
