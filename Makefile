@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo demo-vault test test-slow check vectors protos bench chaos fuzz lock
+.PHONY: setup demo demo-vault test test-slow check vectors protos bench chaos fuzz lock audit
 
 setup: $(STAMP)
 
@@ -34,6 +34,7 @@ test-slow: setup
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/bandit --quiet --severity-level medium --recursive blindfold kms cli wingman
 	$(BIN)/mypy
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/lint-imports
 	$(BIN)/pytest -q -m "not slow" tests/docs
@@ -57,3 +58,7 @@ fuzz: setup
 lock:
 	uv pip compile --quiet --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-annotate --no-header --extra dev pyproject.toml -o requirements.lock
+
+# Asks the advisory database, over the network, about every package of the lock.
+audit: setup
+	$(BIN)/pip-audit --requirement requirements.lock --require-hashes --disable-pip

@@ -1,6 +1,7 @@
 """SECURITY.md: what it states of roles, lives and limits is what the code has."""
 
 import re
+import tomllib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -66,3 +67,11 @@ def test_what_the_page_states_is_so(stated: str, value: bool) -> None:
 def test_the_evaluation_budget_is_the_one_of_the_specification() -> None:
     assert "| evaluations for a key version and binding value | 2^32 |" in SPEC
     assert evaluation.MAX_EVALUATIONS == 2**32
+
+
+def test_every_dependency_has_its_line() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    page = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    section = page.partition("## What it is built on")[2].partition("\n## ")[0]
+    listed = re.findall(r"`([^`]+)`", "".join(re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)))
+    assert sorted(listed) == sorted(re.split(r"[<>=]", text)[0] for text in project["dependencies"])
