@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from functools import partial
 from importlib.metadata import version
@@ -53,6 +53,7 @@ from kms.storage.spare_files import reserve_files
 from kms.storage.sqlite import LockedStore, Settings
 
 STOP_GRACE = 10.0
+AUTHORITY_NOTICE = timedelta(days=30)
 LOCKED_WARNING = (
     "The server is locked: it serves nothing until its operators give their shares (kms operator unlock)."
 )
@@ -195,6 +196,7 @@ async def _run(
         acknowledge=acknowledge,
         device=device,
     )
+    _warn_of_the_end(parts.identity_trust.current().end)
     scheduler = make_scheduler(parts, utc_now)
     status = StatusReport(parts.guard, unlocked.vault, parts.repository, utc_now())
     watch = Watch(configuration, parts, lambda: status.ready)
@@ -241,6 +243,14 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
+
+
+def _warn_of_the_end(end: datetime) -> None:
+    """No certificate outlives the authority that certifies identities: without another one all stops."""
+    if end - utc_now() < AUTHORITY_NOTICE:
+        _log.warning(
+            "the identity authority ends at %s; replace it: kms identity-authority prepare", timestamp(end)
+        )
 
 
 async def _end(background: "asyncio.Task[None]") -> None:

@@ -33,7 +33,9 @@ class Watch:
     def __init__(self, configuration: Configuration, parts: Parts, is_ready: Callable[[], bool]) -> None:
         """Raises `ConfigError`."""
         self._address = configuration.monitoring_listen
-        self._metrics = Metrics(is_ready, parts.vault.store.last_event)
+        self._metrics = Metrics(
+            is_ready, parts.vault.store.last_event, lambda: parts.identity_trust.current().end
+        )
         self._monitoring = Monitoring(is_ready, self._metrics.page)
         self._tracing = Tracing.to(configuration.trace_endpoint) if configuration.trace_endpoint else None
         self._webhook = (

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
@@ -13,7 +14,12 @@ BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 class Metrics:
     """The numbers of one server."""
 
-    def __init__(self, is_ready: Callable[[], bool], last_event: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        is_ready: Callable[[], bool],
+        last_event: Callable[[], int],
+        authority_end: Callable[[], datetime],
+    ) -> None:
         registry = self._registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self._calls = Counter("kms_calls", "Calls answered.", ["method", "code"], registry=registry)
@@ -32,6 +38,12 @@ class Metrics:
         ready.set_function(lambda: float(is_ready()))
         events = Gauge("kms_audit_sequence", "Number of the newest audit event.", registry=registry)
         events.set_function(lambda: float(last_event()))
+        end = Gauge(
+            "kms_identity_authority_end_seconds",
+            "Unix time at which the authority ends that certifies identities.",
+            registry=registry,
+        )
+        end.set_function(lambda: authority_end().timestamp())
 
     def begin(self, method: str, metadata: Metadata) -> Callable[[str], None]:
         """Called at the begin of a call; what it returns, with the code's name, at its end."""

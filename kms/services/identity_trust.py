@@ -54,6 +54,13 @@ class Standing:
         return frozenset(map(key_digest, self.certificates))
 
     @property
+    def end(self) -> datetime:
+        """When nothing is issued any more, unless another one is activated before."""
+        return min(
+            self.issuer.authority.certificate.not_valid_after_utc, self.bundle.roots[0].not_valid_after_utc
+        )
+
+    @property
     def trust_domain(self) -> str:
         return self.issuer.authority.trust_domain
 

@@ -123,3 +123,31 @@ def test_key_of_a_new_root_is_encrypted_if_asked_and_never_written_over(ceremony
 
 def test_tenants_administrators_have_no_say(ceremony: House) -> None:
     assert ceremony.kms(GROUP, "status").code == ExitCode.DENIED
+
+
+@pytest.mark.slow
+def test_ceremony_goes_on_where_it_was_after_each_sigkill(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    house.init()
+    request, certificate = house.path / "next.csr", house.path / "next.pem"
+    with house.served() as process:
+        prepared = operator(house, "prepare", "--out", request)
+        process.kill()
+    with house.served() as process:
+        assert operator(house, "prepare", "--out", request) == prepared
+        said = ("--key-sha256", prepared["key_sha256"], "--out", certificate)
+        offline(house, "sign", *said, request)
+        active = operator(house, "activate", prepared["name"], certificate)
+        process.kill()
+    with house.served() as process:
+        assert operator(house, "activate", prepared["name"], certificate) == active
+        renew(house)
+        first = operator(house, "status")["authorities"][0]["name"]
+        retired = operator(house, "retire", first, "--force")
+        process.kill()
+    with house.served():
+        assert operator(house, "retire", first) == retired
+        assert [item["state"] for item in operator(house, "status")["authorities"]] == ["RETIRED", "ACTIVE"]
+        house.must("kms", "namespace", "create", "prod")
+        house.enrol("prod/late")
+    assert house.process("kms", "verify-store", "--data", house.data).code == 0

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 
 from kms.audit.alerts import AlertKind
@@ -21,7 +22,7 @@ def test_every_kind_of_alert_is_there() -> None:
 
 
 def test_every_metric_is_there() -> None:
-    page = Metrics(lambda: True, lambda: 0).page().decode()
+    page = Metrics(lambda: True, lambda: 0, lambda: datetime.now(UTC)).page().decode()
     ours = set(re.findall(r"^# TYPE (kms_\w+) ", page, re.MULTILINE))
     assert rows("Pages") == {name for name in ours if not name.endswith("_created")}
 

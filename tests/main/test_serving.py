@@ -8,7 +8,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -222,3 +223,15 @@ def test_server_gone_in_the_middle_is_an_error_with_a_next_step(place: Place) ->
         with pytest.raises(CallFailed) as caught:
             api.call("TenantService", "GetTenant", {"name": "tenants/acme"})
     assert caught.value.hint
+
+
+def test_server_says_at_its_start_that_its_authority_ends_soon(place: Place, tmp_path: Path) -> None:
+    elsewhere = replace(
+        place.configuration, directory=tmp_path / "old", checkpoint_file=tmp_path / "old-outside" / "c.json"
+    )
+    made = initialise(elsewhere, "acme", lambda: None, datetime.now(UTC) - timedelta(days=336))  # type: ignore[arg-type, return-value]
+    for at, says in ((Place(elsewhere, made), True), (place, False)):
+        with served(at) as (process, _):
+            process.terminate()
+            _, words = process.communicate(timeout=30)
+        assert (b"kms identity-authority prepare" in words) is says

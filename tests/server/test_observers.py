@@ -2,6 +2,7 @@
 
 import threading
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import grpc
@@ -18,6 +19,7 @@ from protos.kms.v1.status_service_pb2 import GetStatusRequest
 from protos.kms.v1.status_service_pb2_grpc import StatusServiceStub
 
 METHOD = "/kms.v1.StatusService/GetStatus"
+END = datetime(2027, 3, 1, tzinfo=UTC)
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
@@ -48,17 +50,18 @@ def samples(page: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 def test_calls_are_counted_by_method_and_code(serve, credentials):
-    metrics = Metrics(lambda: True, lambda: 17)
+    metrics = Metrics(lambda: True, lambda: 17, lambda: END)
     call_twice(serve, credentials, metrics.begin)
     found = samples(metrics.page())
     for code in ("OK", "FAILED_PRECONDITION"):
         assert found["kms_calls_total", (("code", code), ("method", METHOD))] == 1
     assert found["kms_call_seconds_count", (("method", METHOD),)] == 2
     assert (found["kms_ready", ()], found["kms_audit_sequence", ()]) == (1, 17)
+    assert found["kms_identity_authority_end_seconds", ()] == END.timestamp()
 
 
 def test_alerts_and_notices_are_counted_by_kind_and_outcome():
-    metrics = Metrics(lambda: False, lambda: 0)
+    metrics = Metrics(lambda: False, lambda: 0, lambda: END)
     metrics.alert("first_use")
     metrics.webhook("dropped")
     found = samples(metrics.page())
@@ -86,7 +89,7 @@ def test_each_call_is_a_span_of_its_caller_s_trace(serve, credentials):
 
 
 def test_a_cancelled_call_is_counted_as_such(serve, credentials):
-    metrics = Metrics(lambda: True, lambda: 0)
+    metrics = Metrics(lambda: True, lambda: 0, lambda: END)
     server = serve(observers=[metrics.begin])
     entered, leave = threading.Event(), threading.Event()
 

@@ -186,5 +186,13 @@ def test_what_is_trusted_is_there_after_a_restart(kms: Kms, keeper: RootKeeper) 
     assert [item.subject for item in again.issuer.endorsements] == [again.bundle.roots[0].subject]
 
 
+def test_the_end_of_all_issuing_moves_with_each_activation(kms: Kms, keeper: RootKeeper) -> None:
+    trust = kms.parts.identity_trust
+    assert trust.current().end == START + timedelta(days=365)
+    kms.pass_time(timedelta(days=300))
+    keeper.activate()
+    assert trust.current().end == kms.now + timedelta(days=365)
+
+
 def test_dates_are_those_of_the_call(kms: Kms, keeper: RootKeeper) -> None:
     assert keeper.activate().activate_time == START
