@@ -19,6 +19,7 @@ BENCHMARKS = (
     "evaluation",
     "encryption",
     "rsa",
+    "device",
     "latency",
     "fairness",
     "growth",
