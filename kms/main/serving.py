@@ -5,7 +5,7 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ from kms.crypto.self_test import run_self_test
 from kms.external.endpoint import trusting
 from kms.external.https import HttpsReader
 from kms.main.configuration import Configuration, with_ports
-from kms.main.device import device_of, device_warning
+from kms.main.device import device_of, device_warning, tell_strays
 from kms.main.locked_serving import serve_locked
 from kms.main.parts import Parts, assemble
 from kms.main.process_memory import memory_warnings
@@ -206,7 +206,7 @@ async def _run(
     await _record(parts, "Kms.Start", {"root_of_trust": unlocked.vault.provider})
     ports = await app.start()
     _spare_the_collector()
-    background = asyncio.create_task(_in_background(scheduler, watch))
+    background = asyncio.create_task(_in_background(scheduler, watch, tell_strays(parts, device)))
     stopping, ending = asyncio.create_task(stop.wait()), asyncio.create_task(locking.wait())
     try:
         status.ready = True
@@ -230,8 +230,8 @@ async def _run(
     return Ending.LOCKED if locking.is_set() and not stop.is_set() else Ending.STOPPED
 
 
-async def _in_background(scheduler: Scheduler, watch: Watch) -> None:
-    await asyncio.gather(scheduler.run(), watch.run())
+async def _in_background(scheduler: Scheduler, watch: Watch, first: Coroutine[None, None, None]) -> None:
+    await asyncio.gather(first, scheduler.run(), watch.run())
 
 
 def _spare_the_collector() -> None:

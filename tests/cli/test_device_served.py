@@ -7,6 +7,7 @@ import pytest
 from device.softhsm import PIN, SoftHsm
 from device_house import device_options, softhsm
 from house import House
+from killed_house import open_house
 
 from cli.exit_codes import ExitCode
 
@@ -53,3 +54,20 @@ def test_init_names_the_options_that_go_together(house: House) -> None:
     ended = house.kms("init", "--data", house.data, "--root-of-trust", "pkcs11")
     assert ended.code == ExitCode.FAILED
     assert "needs device_module, device_token and device_pin_file" in ended.words
+
+
+@pytest.mark.slow
+def test_a_server_starts_without_its_device_and_warns(house: House, softhsm: SoftHsm) -> None:
+    house.init(*device_options(softhsm))
+    softhsm.files_of("kms").rename(house.path / "away")
+    with house.served() as process:
+        open_house(house)
+        policy = ("--policy", "prod/everybody")
+        house.must("kms", "key", "create", "prod/medium", *policy, who="prod-worker")
+        high = ("kms", "key", "create", "prod/high", *policy, "--sensitivity", "HIGH", "--json")
+        ended = house.process(*high, who="prod-worker")
+        assert (ended.code, ended.error["reason"]) == (ExitCode.UNAVAILABLE, "DEVICE_UNAVAILABLE")
+        assert ended.error["message"].startswith("the device 'kms' cannot be reached (request id ")
+        process.terminate()
+        words = process.communicate(timeout=60)[1].decode()
+    assert "cannot be reached: 0 tokens are called 'kms'; there are: none. HIGH keys do not work" in words

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from device.softhsm import PIN, SoftHsm, softhsm
 
 from kms.crypto import rsa_keys, rsa_oaep, rsa_pss
 from kms.crypto.aead import NONCE_SIZE
+from kms.crypto.device import lane
 from kms.crypto.device.device import Device, MadeKey
 from kms.crypto.device.lane import DeviceSettings, Lane
 from kms.crypto.device.messages import Item, Operation, Request, Status
@@ -193,10 +195,9 @@ def test_a_removed_token_is_said_and_found_again(device: Device, softhsm: SoftHs
     key = make(device).handle
     files, away = softhsm.files_of("kms"), softhsm.directory / "away"
     files.rename(away)
-    with pytest.raises(
-        DeviceUnavailable, match=r"the device 'kms' cannot be reached: 0 tokens are called 'kms'"
-    ):
+    with pytest.raises(DeviceUnavailable, match=r"^the device 'kms' cannot be reached$"):
         seal(device, key)
+    assert device.trouble == "0 tokens are called 'kms'; there are: none"
     away.rename(files)
     with pytest.raises(DeviceUnavailable):
         seal(device, key)
@@ -223,8 +224,9 @@ def test_a_refused_pin_is_not_tried_again(softhsm: SoftHsm) -> None:
 
     device = Device(softhsm.new_token(pin="wrong"), start, iter(range(0, 10_000, 100)).__next__)
     for _ in range(3):
-        with pytest.raises(DeviceUnavailable, match=r"the PIN was refused \(PinIncorrect\)"):
+        with pytest.raises(DeviceUnavailable):
             device.connect()
+        assert device.trouble == "the PIN was refused (PinIncorrect)"
     assert len(starts) == 1
     device.close()
 
@@ -239,8 +241,9 @@ def test_helpers_that_do_not_start_are_waited_for_longer_and_longer(softhsm: Sof
 
     device = Device(settings, start, lambda: clock[0])
     for clock[0] in range(40):
-        with pytest.raises(DeviceUnavailable, match=r"0 tokens are called 'nobody'; there are: 'kms'"):
+        with pytest.raises(DeviceUnavailable):
             device.connect()
+        assert device.trouble == "0 tokens are called 'nobody'; there are: 'kms'"
     assert starts == [0, 1, 2, 4, 8, 16, 32]
     device.close()
 
@@ -274,8 +277,10 @@ SPOILT: dict[str, tuple[Spoil, str]] = {
 def test_what_is_wrong_with_the_configuration_is_said(settings: DeviceSettings, spoilt: str) -> None:
     spoil, text = SPOILT[spoilt]
     device = Device(spoil(settings))
-    with pytest.raises(DeviceUnavailable, match=text):
+    with pytest.raises(DeviceUnavailable) as caught:
         device.connect()
+    assert text in device.trouble
+    assert text not in str(caught.value)
     device.close()
 
 
@@ -343,3 +348,26 @@ def test_keys_that_are_made_at_once_are_seen_by_every_helper(device: Device) -> 
     assert all(device.workers.map(make_and_use, range(60)))
     assert len(device._idle) > 1
     assert len(device.find(LABEL)) == 60
+
+
+def test_a_device_that_does_not_answer_is_given_up(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = make(device).handle
+    [pid] = helpers(device)
+    monkeypatch.setattr(lane, "USE_SECONDS", 0.5)
+    os.kill(pid, signal.SIGSTOP)
+    assert seal(device, key)
+    assert device.trouble == ""
+    assert pid not in helpers(device)
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_calls_in_flight_end_with_the_device(device: Device) -> None:
+    device.connect()
+    [pid] = helpers(device)
+    os.kill(pid, signal.SIGSTOP)
+    waiting = device.workers.submit(device.find, LABEL)
+    while device._idle:
+        time.sleep(0.01)
+    device.close()
+    with pytest.raises(DeviceUnavailable):
+        waiting.result(10)

@@ -16,6 +16,7 @@ from kms.crypto.device.device import Device
 from kms.errors import (
     DecryptionFailed,
     DeviceAbsent,
+    DeviceFailed,
     DeviceLacksAlgorithm,
     DeviceUnavailable,
     KmsError,
@@ -215,6 +216,24 @@ def test_a_removed_device_is_said_and_no_other_key_is_concerned(
     away.rename(files)
     device._monotonic = lambda: 1e9
     assert one(kms, "decrypt", Sealed(sealed.data)).data == b"x"
+
+
+FAULTS = {
+    "sign": (Purpose.ASYMMETRIC_SIGN, "RSA_PSS_2048_SHA256", Message(b"message"), bytes(256)),
+    "encrypt": (Purpose.ENCRYPT_DECRYPT, "", Plain(b"x"), b"short"),
+    "mac": (Purpose.MAC, "", Message(b"message"), b"short"),
+}
+
+
+@pytest.mark.parametrize("operation", FAULTS)
+def test_what_a_faulty_device_makes_is_given_to_nobody(
+    kms: Kms, device: Device, monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    purpose, algorithm, item, made = FAULTS[operation]
+    add_key(kms, purpose, algorithm, sensitivity=HIGH)
+    monkeypatch.setattr(device, "use", lambda *asked: [made])
+    with pytest.raises(DeviceFailed):
+        one(kms, operation, item)
 
 
 def test_a_lost_key_is_said(kms: Kms, device: Device) -> None:

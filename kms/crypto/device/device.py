@@ -1,5 +1,6 @@
 """The device as the server knows it: a pool of helpers that are started, lost and started again."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from kms.crypto import public_keys
+from kms.crypto import public_keys, rsa_keys
 from kms.crypto.device.checks import usable_algorithms
 from kms.crypto.device.lane import DeviceSettings, Lane, LaneLost
 from kms.crypto.device.messages import Answer, Item, Operation, Request, Status
@@ -18,6 +19,7 @@ from kms.errors import (
     DeviceFailed,
     DeviceLacksAlgorithm,
     DeviceUnavailable,
+    InvalidField,
     KmsError,
 )
 from kms.model.algorithms import Algorithm
@@ -25,6 +27,8 @@ from kms.model.device_handle import ID_SIZE, DeviceHandle
 
 LANES = 4
 FIRST_DELAY, MAX_DELAY = 1.0, 60.0
+
+_log = logging.getLogger(__name__)
 
 Start = Callable[[DeviceSettings], Lane]
 
@@ -80,6 +84,11 @@ class Device:
     def __str__(self) -> str:
         return repr(self._settings.token)
 
+    @property
+    def trouble(self) -> str:
+        """Why it was lost last, "" if it was not. For the operator: callers are told of no files."""
+        return self._attempts.reason
+
     def connect(self) -> str:
         """The token's serial number, once it was reached and tested. Raises `DeviceUnavailable`."""
         with self._lane() as lane:
@@ -105,8 +114,7 @@ class Device:
             values = [self._value(answer, handle, algorithm.name) for answer in lane.ask(request)]
         if not algorithm.is_asymmetric:
             return MadeKey(handle, b"")
-        modulus, exponent = (int.from_bytes(value, "big") for value in values)
-        return MadeKey(handle, public_keys.from_numbers(modulus, exponent))
+        return MadeKey(handle, self._public_key(algorithm, values))
 
     def use(
         self, handle: DeviceHandle, operation: Operation, algorithm: str, items: Sequence[Item]
@@ -168,6 +176,7 @@ class Device:
             lost = error
         else:
             return
+        _log.error("the device %s was lost: %s", self, lost.text)
         with self._lock:
             self._attempts.fail(lost, self._monotonic())
         raise self._unavailable()
@@ -228,7 +237,17 @@ class Device:
         lane.close()
 
     def _unavailable(self) -> DeviceUnavailable:
-        return DeviceUnavailable(f"the device {self} cannot be reached: {self._attempts.reason}")
+        return DeviceUnavailable(f"the device {self} cannot be reached")
+
+    def _public_key(self, algorithm: Algorithm, numbers: Sequence[bytes]) -> bytes:
+        """Raises `DeviceFailed` for a modulus or exponent that was not asked for."""
+        try:
+            modulus, exponent = (int.from_bytes(number, "big") for number in numbers)
+            spki = public_keys.from_numbers(modulus, exponent)
+            return rsa_keys.spki(rsa_keys.parse_public(spki, [algorithm.key_bits], "public_key"))
+        except (InvalidField, ValueError):
+            pass
+        raise DeviceFailed(f"the device {self} made another key than it was asked for")
 
     def _value(self, answer: Answer, handle: DeviceHandle | None, algorithm: str) -> bytes:
         result = self._result(answer, handle, algorithm)

@@ -16,10 +16,11 @@ from kms.crypto.aead import NONCE_SIZE, TAG_SIZE, RawCiphertext, check_aad, chec
 from kms.crypto.device.device import Device
 from kms.crypto.device.messages import Item, Operation
 from kms.crypto.loaded_key import LoadedKey
+from kms.crypto.mac import MAC_SIZE
 from kms.crypto.rsa_keys import parse_public
 from kms.crypto.rsa_oaep import OaepKey
 from kms.crypto.rsa_pss import PssKey
-from kms.errors import DeviceAbsent, KmsError, MacInvalid
+from kms.errors import DeviceAbsent, DeviceFailed, KmsError, MacInvalid, SignatureInvalid
 from kms.model.algorithms import Algorithm, Family
 from kms.model.device_handle import DeviceHandle
 
@@ -104,7 +105,9 @@ class DeviceAeadKey(LoadedKey):
         self._ask = ask
 
     def seal(self, nonce: bytes, plaintext: bytes, aad: bytes) -> Pending[bytes]:
-        return self._ask(Operation.SEAL, Item(plaintext, aad, nonce))
+        """Ciphertext || tag. What has another length raises `DeviceFailed`."""
+        size = len(plaintext) + TAG_SIZE
+        return self._ask(Operation.SEAL, Item(plaintext, aad, nonce)).then(lambda made: _sized(made, size))
 
     def unseal(self, nonce: bytes, ciphertext_and_tag: bytes, aad: bytes) -> Pending[bytes]:
         return self._ask(Operation.UNSEAL, Item(ciphertext_and_tag, aad, nonce))
@@ -136,7 +139,7 @@ class DeviceMacKey(LoadedKey):
     def mac(self, message: bytes) -> Pending[bytes]:
         """Raises `LimitExceeded`."""
         check_plaintext(message, "message")
-        return self._ask(Operation.MAC, Item(message))
+        return self._ask(Operation.MAC, Item(message)).then(lambda made: _sized(made, MAC_SIZE))
 
     def verify(self, message: bytes, mac: bytes) -> Pending[bytes]:
         """The message, if the code is its own: the device makes it again. Raises `LimitExceeded`."""
@@ -164,9 +167,19 @@ class DevicePssKey(PssKey):
         return self.begin_sign_digest(rsa_keys.digest(self.algorithm, message))
 
     def begin_sign_digest(self, digest: bytes) -> Pending[bytes]:
-        """Raises `InvalidField`."""
+        """Raises `InvalidField`. What does not verify raises `DeviceFailed`, and is given to nobody."""
         self.check_digest(digest)
-        return self._ask(Operation.SIGN, Item(digest))
+
+        def verify(made: bytes) -> bytes:
+            try:
+                self.verify_digest(digest, made)
+            except SignatureInvalid:
+                pass
+            else:
+                return made
+            raise DeviceFailed("the device made a signature that does not verify")
+
+        return self._ask(Operation.SIGN, Item(digest)).then(verify)
 
 
 class DeviceOaepKey(OaepKey):
@@ -182,6 +195,12 @@ class DeviceOaepKey(OaepKey):
         """Raises `InvalidField`, `LimitExceeded`. The padding is the device's to check, never ours."""
         self.check_ciphertext(ciphertext, label)
         return self._ask(Operation.DECRYPT, Item(ciphertext, label))
+
+
+def _sized(made: bytes, size: int) -> bytes:
+    if len(made) != size:
+        raise DeviceFailed("the device made a result of a wrong length")
+    return made
 
 
 DeviceKey = DeviceAeadKey | DeviceMacKey | DevicePssKey | DeviceOaepKey

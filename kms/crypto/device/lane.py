@@ -14,6 +14,7 @@ from kms.crypto.device.messages import Answer, Operation, Request, Status, parse
 START_SECONDS = 30.0
 GENERATE_SECONDS = 180.0
 USE_SECONDS = 30.0
+END_SECONDS = 5.0
 HELPER = "kms.crypto.device.helper.serving"
 LOST = (Status.GONE, Status.PIN_REFUSED)
 
@@ -115,7 +116,7 @@ class Lane:
         except (OSError, Corrupt) as error:
             raise LaneLost(f"the helper process is gone ({type(error).__name__})") from None
         if not answers:
-            raise LaneLost("the helper process has ended")
+            raise LaneLost(f"the helper process has ended (exit status {self._process.wait(END_SECONDS)})")
         for answer in answers:
             if answer.status in LOST:
                 text = answer.value.decode("utf-8", "replace")

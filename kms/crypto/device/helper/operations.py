@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import pkcs11
 from pkcs11 import MGF, Attribute, GCMParams, KeyType, Mechanism, MechanismFlag, ObjectClass
@@ -13,6 +13,8 @@ from kms.crypto.device.helper.token import STALE, Refused, Token
 from kms.crypto.device.messages import Answer, Item, Operation, Request, Status
 from kms.model.algorithms import ALGORITHMS, Algorithm, Family
 from kms.model.device_handle import ID_SIZE
+
+T = TypeVar("T")
 
 TAG_BITS = 128
 _HASHES: Mapping[str, tuple[Mechanism, MGF]] = MappingProxyType(
@@ -79,13 +81,34 @@ _FAMILIES: Mapping[Family, _Family] = MappingProxyType(
 
 def answer(token: Token, request: Request) -> list[Answer]:
     """An answer for each item, or one that is not DONE for all of them."""
+
+    def undo() -> None:
+        if request.operation is Operation.GENERATE:
+            _destroy(token, request)
+
     try:
-        return _HANDLERS[request.operation](token, request)
+        return _twice(token, lambda: _HANDLERS[request.operation](token, request), undo)
     except pkcs11.PKCS11Error as error:
         refused = _refused(token, error, invalid=False)
     except Refused as error:
         refused = error
     return [Answer(refused.status, refused.text.encode())]
+
+
+def _twice(token: Token, act: Callable[[], T], undo: Callable[[], None]) -> T:
+    """Once more with a new session, where the token was away for a moment, or the session's view of it old.
+
+    Objects that other sessions destroyed, and those of a token that was away, are looked up again. Raises
+    `Refused` if the token is gone, and what `act` raises.
+    """
+    try:
+        return act()
+    except pkcs11.PKCS11Error as error:
+        if not isinstance(error, STALE) and token.is_there():
+            raise
+    token.look_anew()
+    undo()
+    return act()
 
 
 def _generate(token: Token, request: Request) -> list[Answer]:
@@ -202,12 +225,8 @@ def _attempt(
     token: Token, key_id: bytes, kind: ObjectClass, algorithm: Algorithm, item: Item, act: _Act, opens: bool
 ) -> Answer:
     try:
-        try:
-            return Answer(Status.DONE, act(token.key(kind, key_id), algorithm, item))
-        except STALE:
-            # Objects that other sessions destroyed, and those of a token that was away: looked up once more.
-            token.forget(key_id)
-            return Answer(Status.DONE, act(token.key(kind, key_id), algorithm, item))
+        made = _twice(token, lambda: act(token.key(kind, key_id), algorithm, item), lambda: None)
+        return Answer(Status.DONE, made)
     except pkcs11.PKCS11Error as error:
         refused = _refused(token, error, invalid=opens)
     except Refused as error:

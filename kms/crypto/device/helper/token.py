@@ -4,6 +4,7 @@
 from one thread only. Each helper is such a process, with one session; several helpers make a pool.
 """
 
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ from kms.errors import ConfigError
 Attributes = dict[Attribute, Any]
 
 KINDS = (ObjectClass.SECRET_KEY, ObjectClass.PRIVATE_KEY)
+# Seconds to wait after each attempt to reach the token.
+DELAYS = (0.05, 0.1, 0.2, 0.4, 0.0)
 MAX_PIN_FILE = 256
 MAX_KEPT = 20_000
 
@@ -49,10 +52,8 @@ class Token:
         """Load the module, find the token of that label or serial number, log in. Raises `Refused`."""
         self._name = name
         self._pin_file = pin_file
-        try:
-            self._module = pkcs11.lib(str(module))
-        except (pkcs11.PKCS11Error, RuntimeError) as error:
-            raise Refused(Status.GONE, f"the module {module} does not load: {_named(error)}") from None
+        self._path = str(module)
+        self._module: Any = None
         self._open()
         self.serial, self.label = self._token.serial, self._token.label
 
@@ -85,10 +86,6 @@ class Token:
 
     def look_anew(self) -> None:
         """Begin again with the module, which then sees all that is there. Raises `Refused`."""
-        try:
-            self._module.reinitialize()
-        except pkcs11.PKCS11Error as error:
-            raise Refused(Status.GONE, f"the module does not start again: {_named(error)}") from None
         self._open()
         if self._token.serial != self.serial:
             raise Refused(Status.GONE, "another token took its place")
@@ -105,9 +102,33 @@ class Token:
         return self._session
 
     def _open(self) -> None:
+        """Load the module, or begin again with it, until the token is there, or for a second.
+
+        Modules fail for a moment while other processes write to the token (SoftHSM does).
+        """
         self._keys: OrderedDict[tuple[ObjectClass, bytes], pkcs11.Object] = OrderedDict()
-        self._token = _find_token(self._module, self._name)
+        for delay in DELAYS:
+            try:
+                self._token = _find_token(self._loaded(), self._name)
+                break
+            except Refused as error:
+                refused = error
+                time.sleep(delay)
+        else:
+            raise refused
         self._session = _log_in(self._token, self._pin_file)
+
+    def _loaded(self) -> Any:
+        """The module at its beginning. Raises `Refused`."""
+        try:
+            if self._module is not None:
+                self._module.finalize()
+            self._module = pkcs11.lib(self._path)
+        except (pkcs11.PKCS11Error, RuntimeError) as error:
+            text = f"the module {self._path} does not load: {_named(error)}"
+        else:
+            return self._module
+        raise Refused(Status.GONE, text)
 
     def _seen(self, attributes: Attributes, kinds: Sequence[ObjectClass]) -> list[pkcs11.Object]:
         """The search is over when this returns."""
