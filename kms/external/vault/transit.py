@@ -19,7 +19,6 @@ from kms.model.algorithms import Purpose
 
 MAX_VERSIONS = 1000
 
-
 _NUMBER = re.compile("[1-9][0-9]{0,8}", re.ASCII)
 
 
