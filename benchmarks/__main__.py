@@ -26,6 +26,7 @@ BENCHMARKS = (
     "memory",
     "peers",
     "start",
+    "unlocking",
     "durability",
     "policies",
     "wingman",

@@ -12,6 +12,8 @@ from fuzz.target import VECTORS, PropertyBroken, Target, vectors
 from kms.authz.address_index import prefix_intervals
 from kms.crypto.backup import BackupKey
 from kms.crypto.key_hierarchy import KeyHierarchy
+from kms.crypto.root_of_trust.shamir import Shamir, ShareSet, WrongShare
+from kms.crypto.wrapped_share import ShareHeader, WrappedShare, new_key, wrap_share
 from kms.errors import BackupInvalid, InvalidField, StoreTampered
 from kms.identity.grant import Grant
 from kms.identity.join_tokens import JoinTokenRecord, create_join_token
@@ -99,8 +101,30 @@ def authorities_seeds() -> list[bytes]:
     return [record.to_bytes(), record.with_prepared(next_one).to_bytes()]
 
 
+def wrapped_share_seeds() -> list[bytes]:
+    share, header = SecretBytes(b"words"), ShareHeader(bytes(16), number=1, threshold=2, count=3)
+    return [wrap_share(share, header, new_key(None)[1]).to_bytes()]
+
+
+@cache
+def shared_root() -> tuple[ShareSet, list[bytes]]:
+    provider, shares = Shamir.create(2, 3)
+    record = provider.protect(SecretBytes(bytes(32)), bytes(16))
+    return ShareSet.of(record), [share.reveal() for share in shares]
+
+
+def accept_share(data: bytes) -> bytes:
+    """Nothing but a known refusal escapes from looking at a share."""
+    shared_root()[0].number_of(SecretBytes(data))
+    return data
+
+
 STORE_TARGETS = MappingProxyType(
     {
+        "wrapped_share": Target(
+            lambda data: WrappedShare.parse(data).to_bytes(), wrapped_share_seeds, InvalidField
+        ),
+        "share": Target(accept_share, lambda: shared_root()[1], (InvalidField, WrongShare)),
         "backup": Target(reprint_backup, backup_seeds, BackupInvalid),
         "backup_header": Target(reprint_header, backup_seeds, BackupInvalid),
         "backup_rows": Target(reprint_rows, row_seeds, BackupInvalid),

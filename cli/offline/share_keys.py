@@ -59,7 +59,7 @@ def unwrap(share: str, key: Path, passphrase_file: str | None, as_json: bool) ->
 
     They go to paper, or into `kms operator unlock`.
     """
-    wrapped = WrappedShare.parse(read_bounded(share, "share", MAX_SIZE))
+    wrapped = WrappedShare.parse(read_bounded(share, "share", MAX_SIZE).strip())
     private = SecretBytes(read_bounded(str(key), "--key", MAX_KEY_FILE))
     words = unwrap_share(wrapped, private, _passphrase(passphrase_file)).reveal().decode("ascii")
     if as_json:

@@ -68,13 +68,12 @@ class WrappedShare:
 
     @classmethod
     def parse(cls, data: bytes, field: str = "share") -> Self:
-        """The inverse of `to_bytes`; white space around is left out. Raises `InvalidField`."""
-        body = data.strip()
+        """The inverse of `to_bytes`. Raises `InvalidField`."""
         try:
-            found = cls._parse(parse_object(body)) if len(body) <= MAX_SIZE else None
+            found = cls._parse(parse_object(data)) if len(data) <= MAX_SIZE else None
         except (Malformed, Corrupt, KeyError, ValueError, TypeError, AttributeError):
             found = None
-        if found is None or found.to_bytes() != body:
+        if found is None or found.to_bytes() != data:
             raise InvalidField(field, _INVALID)
         return found
 

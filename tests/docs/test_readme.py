@@ -1,16 +1,12 @@
 """The README's tour, run as it stands but for its ports and the home directory."""
 
 import json
-import os
 import re
-import signal
-import socket
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tours import run_tour
 
 PAGE = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 TOURS = re.findall(r"^```console-tour\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -28,52 +24,10 @@ class Toured:
     output: str
 
 
-def free_ports(count: int) -> list[str]:
-    """Ports that were free a moment ago, all of them held until all are known."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [str(item.getsockname()[1]) for item in sockets]
-    for item in sockets:
-        item.close()
-    return ports
-
-
-def environment(home: Path) -> dict[str, str]:
-    """Of a new user: none of this process's settings, the programs of its environment first."""
-    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-    return {"HOME": str(home), "PATH": path, "LANG": "C.UTF-8"}
-
-
 @pytest.fixture(scope="module")
 def toured(tmp_path_factory: pytest.TempPathFactory) -> Toured:
-    script = TOURS[0]
-    for port, free in zip(PORTS, free_ports(len(PORTS)), strict=True):
-        script = script.replace(port, free)
     home, directory = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("tour")
-    with subprocess.Popen(
-        ["bash", "-euo", "pipefail", "-c", script],
-        cwd=directory,
-        env=environment(home),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    ) as shell:
-        try:
-            output, _ = shell.communicate(timeout=TIMEOUT)
-        finally:
-            end_all(shell.pid)
-    text = output.decode()
-    log = directory / "serve.log"
-    assert shell.returncode == 0, text + (log.read_text() if log.exists() else "")
-    return Toured(directory, text)
-
-
-def end_all(leader: int) -> None:
-    """The server too, if the tour ended before it stopped it."""
-    try:
-        os.killpg(leader, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+    return Toured(directory, run_tour(TOURS[0], PORTS, directory, home, TIMEOUT))
 
 
 def test_there_is_one_tour_and_it_names_the_ports_that_are_exchanged() -> None:
