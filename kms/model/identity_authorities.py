@@ -83,7 +83,7 @@ class AuthorityEntry(Part):
 
     def after(self, verb: AuthorityVerb) -> str:
         """The state that follows. Raises `WrongState`."""
-        return follow(TRANSITIONS, AuthorityState(self.state), verb, "identity authority").value
+        return follow(TRANSITIONS, AuthorityState(self.state), verb, "certificate authority").value
 
     def retired(self, now: datetime) -> "AuthorityEntry":
         """Raises `WrongState`."""

@@ -97,7 +97,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 
 def write_server_certificate(parts: Parts, directory: Path) -> None:
-    """`server.key`, `server.pem` and the authorities of clients, `clients.pem`."""
+    """`server.key`, `server.pem` and the roots of clients, `clients.pem`."""
     pair = generate_key_pair()
     names = ServerNames("edge", ("localhost",))
     standing = parts.identity_trust.current()
@@ -105,7 +105,7 @@ def write_server_certificate(parts: Parts, directory: Path) -> None:
     (directory / "server.key").touch(mode=0o600)
     (directory / "server.key").write_bytes(pair.key_pem.reveal())
     (directory / "server.pem").write_bytes(bundle.chain_pem)
-    (directory / "clients.pem").write_bytes(standing.bundle.to_pem())
+    (directory / "clients.pem").write_bytes(standing.issuer.trust.to_pem())
 
 
 @contextmanager
