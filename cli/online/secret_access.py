@@ -209,7 +209,23 @@ def _view(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _show(session: Session, answer: Mapping[str, Any]) -> None:
-    session.show_view(_view(answer))
+    shown = _view(answer)
+    session.show_view(shown if session.as_json else _brief(shown))
+
+
+def _brief(shown: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what no person reads."""
+    return {
+        name: f"{len(value)} characters"
+        if name in _LONG
+        else _brief(value)
+        if isinstance(value, Mapping)
+        else value
+        for name, value in shown.items()
+    }
+
+
+_LONG = frozenset({"location", "ca_pem", "client_certificate_pem"})
 
 
 _COLUMNS = ("name", "provider", "endpoint", "authentication", "where")

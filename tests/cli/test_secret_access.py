@@ -51,6 +51,7 @@ def test_access_is_made_shown_changed_and_removed(
     assert house.must("kms", "secret-access", "list", "prod") == [made]
     text = house.kms("secret-access", "get", "prod/vault").out.decode()
     assert re.search(rf"^endpoint +{ENDPOINT}$", text, re.MULTILINE)
+    assert re.search(r"^authentication secret id location +\d+ characters$", text, re.MULTILINE)
     listed = house.kms("secret-access", "list", "prod").out.decode()
     assert "app=web or tier in (a,b)" in listed
     changed = house.must(
