@@ -1,9 +1,11 @@
 """How a Wingman is: what `GET /status` answers, and the rules it follows from."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 
 from kms.client.errors import CallFailed, CallTimedOut, CallUnauthenticated, CallUnavailable
 from kms.model.validity import Validity
@@ -54,6 +56,17 @@ RULES = (
 )
 
 
+_LEVELS: Mapping[State, int] = MappingProxyType(
+    {
+        State.INITIALIZING: logging.INFO,
+        State.READY: logging.INFO,
+        State.DEGRADED: logging.WARNING,
+        State.HALTED: logging.ERROR,
+    }
+)
+_log = logging.getLogger(__name__)
+
+
 class Condition:
     """Hears what happens, and says what state that is. For one event loop.
 
@@ -91,7 +104,15 @@ class Condition:
         return self.rule.state
 
     def heard(self, failure: CallFailed | None) -> None:
-        """How a call ended that the identity made: None for well."""
+        """How a call ended that the identity made: None for well. A state that begins by it is logged."""
+        before = self.state
+        self._hear(failure)
+        rule = self.rule
+        if rule.state is not before:
+            words = f": {failure.message}" if failure else ""
+            _log.log(_LEVELS[rule.state], "%s: %s%s", rule.state, rule.because, words)
+
+    def _hear(self, failure: CallFailed | None) -> None:
         if isinstance(failure, CallUnauthenticated):
             self._answered()
             if not self._refused:

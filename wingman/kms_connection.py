@@ -1,7 +1,6 @@
 """The connection to the KMS: made when there is an identity, asked from the event loop, and watched."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -26,8 +25,6 @@ RESENDING = Resending(deadline=DEADLINE, attempts=2)
 # attempts to reach one that does not.
 LOOK_EVERY = 10.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 15.0
-
-_log = logging.getLogger(__name__)
 
 
 class KmsConnection:
@@ -84,10 +81,7 @@ class KmsConnection:
         try:
             await self.run(KmsClient.check_health)
         except CallFailed as failure:
-            before = self.condition.state
             self.condition.heard(failure)
-            if self.condition.state is not before:
-                _log.warning("%s: %s", self.condition.rule.because, failure.message)
             raise
         self.condition.heard(None)
 

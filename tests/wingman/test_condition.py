@@ -73,6 +73,25 @@ def test_calls_are_heard(failure: CallFailed | None, state: str) -> None:
     assert condition.state == state
 
 
+def test_each_state_that_begins_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "wingman.condition")
+    condition = ready()
+    for failure in (
+        CallUnavailable("gone"),
+        CallUnavailable("gone"),
+        None,
+        None,
+        CallUnauthenticated("revoked"),
+    ):
+        condition.heard(failure)
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("INFO", "READY: it has an identity, and the KMS answers"),
+        ("WARNING", "DEGRADED: the KMS does not answer: gone"),
+        ("INFO", "READY: it has an identity, and the KMS answers"),
+        ("ERROR", "HALTED: the KMS refuses its identity, or its token to enrol with: revoked"),
+    ]
+
+
 def test_lost_identity_is_told_once_and_another_one_makes_it_good() -> None:
     condition = ready()
     for _ in range(2):
