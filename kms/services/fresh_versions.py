@@ -149,7 +149,7 @@ class FreshVersions:
         event = _event(BEGIN, name.tenant, str(name), now, handle)
         await self._guard.commit([create(row, RemnantRecord(now))], [event])
         job = device.workers.submit(device.generate, algorithm, handle.id, self._label)
-        self._making[row] = job
+        self._making = {other: made for other, made in self._making.items() if not made.done()} | {row: job}
         # A caller who hangs up does not end what the device has begun.
         made = await asyncio.shield(asyncio.wrap_future(job))
         remnant = self._repository.require(RemnantRecord, row)
@@ -163,10 +163,7 @@ class FreshVersions:
     def _is_in_use(self, row: str) -> bool:
         """Whether the device makes the key still, or somebody is about to store it."""
         job = self._making.get(row)
-        if job is not None and job.done():
-            del self._making[row]
-            job = None
-        return job is not None or row in self._claimed
+        return row in self._claimed or (job is not None and not job.done())
 
     async def _sweep(self, remnant: Loaded[RemnantRecord], now: datetime) -> bool:
         handle = parse_remnant_row(remnant.name)

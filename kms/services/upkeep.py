@@ -42,13 +42,22 @@ class Upkeep:
         self.wanted.add((name, version))
 
     async def rotate_wanted(self, now: datetime) -> int:
-        """Rotate the keys whose primary nears its budget's end; how many were."""
-        rotated = 0
+        """Rotate the keys whose primary nears its budget's end; how many were.
+
+        One that fails is logged and stays wanted; it does not keep the others waiting.
+        """
+        rotated, failed = 0, set()
         while self.wanted:
-            name, version = self.wanted.pop()
+            name, version = wanted = self.wanted.pop()
             loaded = self.repository.load(KeyRecord, str(name))
-            if loaded is not None and version in (0, loaded.record.primary):
+            if loaded is None or version not in (0, loaded.record.primary):
+                continue
+            try:
                 rotated += await self.rotate(name, now, "budget")
+            except KmsError as error:
+                _log.error("the rotation of %s failed: %s", name, error)
+                failed.add(wanted)
+        self.wanted.update(failed)
         return rotated
 
     async def rotate_due(self, now: datetime) -> int:

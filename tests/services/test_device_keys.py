@@ -24,7 +24,7 @@ from kms.errors import (
     SignatureInvalid,
     WrongState,
 )
-from kms.model.algorithms import ALGORITHMS, Purpose
+from kms.model.algorithms import ALGORITHMS, MAX_AAD, MAX_PLAINTEXT, Purpose
 from kms.model.device_handle import DeviceHandle
 from kms.model.sensitivity import Sensitivity
 from kms.services.cryptography import Made, Message, Plain, RawSealed, Sealed
@@ -252,3 +252,23 @@ def test_a_high_key_waits_for_no_import(kms: Kms) -> None:
     )
     with pytest.raises(WrongState, match="takes no bytes from elsewhere"):
         kms.run(create)
+
+
+def test_a_rotation_that_its_device_refuses_stays_wanted_and_holds_up_no_other(
+    kms: Kms, softhsm: SoftHsm
+) -> None:
+    add_key(kms, sensitivity=HIGH)
+    add_key(kms, name=MEDIUM)
+    softhsm.files_of("kms").rename(softhsm.directory / "away")
+    upkeep = kms.parts.upkeep
+    upkeep.want(NAME)
+    upkeep.want(MEDIUM)
+    assert kms.run(upkeep.rotate_wanted(kms.now)) == 1
+    assert upkeep.wanted == {(NAME, 0)}
+
+
+def test_the_largest_plaintext_and_aad_fit(kms: Kms) -> None:
+    add_key(kms, sensitivity=HIGH)
+    plain = Plain(bytes(MAX_PLAINTEXT), bytes(MAX_AAD))
+    made = one(kms, "encrypt", plain)
+    assert one(kms, "decrypt", Sealed(made.data, plain.aad)).data == plain.plaintext

@@ -10,6 +10,7 @@ from typing import Self
 
 from blindfold.errors import Corrupt
 from kms.crypto.device.messages import Answer, Operation, Request, Status, parse_answers, receive, send
+from kms.model.device_handle import ID_SIZE, DeviceHandle
 
 START_SECONDS = 30.0
 GENERATE_SECONDS = 180.0
@@ -73,7 +74,7 @@ class Lane:
             if len(greeting) != 2:
                 raise LaneLost("the helper's greeting is not understood")
             serial, label = (answer.value for answer in greeting)
-            lane.serial, lane.label = serial.decode("ascii", "replace"), label.decode("utf-8", "replace")
+            lane.serial, lane.label = _serial(serial), label.decode("utf-8", "replace")
         except BaseException:
             lane.close()
             raise
@@ -122,3 +123,13 @@ class Lane:
                 text = answer.value.decode("utf-8", "replace")
                 raise LaneLost(text, pin_refused=answer.status is Status.PIN_REFUSED)
         return answers
+
+
+def _serial(raw: bytes) -> str:
+    """A serial number that handles can name. Raises `LaneLost`."""
+    serial = raw.decode("ascii", "replace")
+    try:
+        return DeviceHandle(serial, bytes(ID_SIZE)).serial
+    except ValueError:
+        pass
+    raise LaneLost(f"the token's serial number {serial!r} is empty, or not of letters, digits and . _ -")
