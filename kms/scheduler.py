@@ -14,6 +14,7 @@ from kms.errors import KmsError
 from kms.model.audit_event import AuditEvent
 from kms.model.chain import timestamp
 from kms.model.names import BlindfoldKeyName
+from kms.services.audit_retention import AuditRetention
 from kms.services.blindfold_keys import BlindfoldKeys
 from kms.services.guard import ALLOW, FAIL, Guard
 from kms.services.refusals import Refusals
@@ -25,6 +26,7 @@ LOOK_EVERY = 10.0
 DESTROY_EVERY = 60.0
 SUM_UP_EVERY = 60.0
 FORGET_EVERY = 3600.0
+DROP_EVERY = 3600.0
 RETRY_AFTER = 60.0
 
 _log = logging.getLogger(__name__)
@@ -53,6 +55,7 @@ class Scheduler:
         upkeep: Upkeep,
         tokens: SpentTokens,
         tenants: TenantDestruction,
+        retention: AuditRetention,
         now: Callable[[], datetime],
         generate_key: Generate = generate,
     ) -> None:
@@ -62,6 +65,7 @@ class Scheduler:
         self._upkeep = upkeep
         self._tokens = tokens
         self._tenants = tenants
+        self._retention = retention
         self._now = now
         self._generate_key = generate_key
         self._tested: dict[BlindfoldKeyName, int] = {}
@@ -81,6 +85,7 @@ class Scheduler:
                     self._repeat(DESTROY_EVERY, self.destroy_due),
                     self._repeat(SUM_UP_EVERY, self.sum_up),
                     self._repeat(FORGET_EVERY, self.forget_tokens),
+                    self._repeat(DROP_EVERY, self.drop_events),
                 )
             finally:
                 self._stopping = True
@@ -150,6 +155,10 @@ class Scheduler:
         """Delete what is kept of tokens that have expired."""
         while await self._tokens.forget(self._now()):
             pass
+
+    async def drop_events(self) -> None:
+        """Drop what of the audit chain was kept for long enough."""
+        await self._retention.drop_due(self._now())
 
     async def _record(self, action: str, name: BlindfoldKeyName, decision: str, reason: str) -> None:
         await self._guard.commit([], [self._event(action, name, decision, reason)])

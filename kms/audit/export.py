@@ -17,6 +17,8 @@ class Chain(Protocol):
 
     def checkpoints(self, after: int = 0, limit: int = 1000) -> list[SignedCheckpoint]: ...
 
+    def dropped_through(self) -> int: ...
+
 
 def export(store: Chain, after: int = 0, tenant: str | None = None) -> Iterator[str]:
     """The links as lines without newlines. With a tenant, the bodies of all other events are hidden."""
@@ -31,8 +33,13 @@ def links(
 
     `after` is 0 or the sequence number of a checkpoint, such as the last of the previous export; that
     checkpoint then comes first. Ends with the newest checkpoint, or the one at `through`: what lies behind it
-    nothing signs yet; `Store.checkpoint` makes one. Raises `InvalidField` and `StoreTampered`.
+    nothing signs yet; `Store.checkpoint` makes one. Where the first events were dropped, 0 is the checkpoint
+    at the last of them. Raises `InvalidField` and `StoreTampered`.
     """
+    dropped = store.dropped_through()
+    if 0 < after < dropped:
+        raise InvalidField("after", f"the events up to {dropped} were dropped; older exports have them")
+    after = after or dropped
     if after:
         anchor = store.checkpoints(after - 1, 1)
         if not anchor or anchor[0].checkpoint.sequence != after:

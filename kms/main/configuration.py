@@ -4,6 +4,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, replace
+from datetime import timedelta
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +22,7 @@ from kms.server.interceptors.forwarding import ProxyRules
 FILE = "kms.toml"
 STORE = "store.sqlite"
 KEYFILE = "root.key"
+MAX_RETENTION_DAYS = 36_500
 PKCS11 = "pkcs11"
 PROVIDERS = ("keyfile", "passphrase", "shamir", PKCS11)
 SERVER_NAME = "kms"
@@ -36,7 +38,8 @@ class Configuration:
     named after. `proxy_listen` is "" or the listener of proxies that end TLS: those with one of the SPIFFE
     ids `proxy_identities`, at one of the prefixes `proxy_addresses` if there are any. `monitoring_listen` is
     "" or where monitors ask, over HTTP; `trace_endpoint` "" or a collector that takes OTLP over HTTP. So many
-    denials of a caller in so many seconds are an alert. Alerts go to the log and to `alert_webhook`: "", or
+    denials of a caller in so many seconds are an alert. Audit events are dropped after so many days, 0 for
+    never. Alerts go to the log and to `alert_webhook`: "", or
     an https URL on one of `alert_webhook_hosts`. `rate_limits` hold for every tenant (docs/limits.md). Keys
     of JWT issuers are fetched from `jwt_issuer_hosts` alone. Certificates of servers that the KMS connects to
     are verified by those of the `..._ca_file`, by the system's where it is "". Accesses to vaults may have
@@ -63,6 +66,7 @@ class Configuration:
     trace_endpoint: str = ""
     alert_denials: int = 20
     alert_denials_seconds: int = 60
+    audit_retention_days: int = 0
     alert_webhook: str = ""
     alert_webhook_hosts: tuple[str, ...] = ()
     alert_webhook_key_file: str = ""
@@ -87,6 +91,8 @@ class Configuration:
         _ = self.server_names, self.platform_limits, self.device
         if min(self.alert_denials, self.alert_denials_seconds) < 1:
             raise ConfigError("alert_denials and alert_denials_seconds are 1 or more")
+        if not 0 <= self.audit_retention_days <= MAX_RETENTION_DAYS:
+            raise ConfigError(f"audit_retention_days is from 1 to {MAX_RETENTION_DAYS}, or 0 for ever")
         if self.root_of_trust == PKCS11 and self.device is None:
             raise ConfigError("root_of_trust pkcs11 needs device_module, device_token and device_pin_file")
         if not self.proxy_rules.identities and self.proxy_listen:
@@ -95,6 +101,11 @@ class Configuration:
     @property
     def store_path(self) -> Path:
         return self.directory / STORE
+
+    @property
+    def audit_retention(self) -> timedelta | None:
+        """For how long audit events are kept, None for ever."""
+        return timedelta(days=self.audit_retention_days) if self.audit_retention_days else None
 
     @property
     def keyfile_path(self) -> Path:
@@ -195,7 +206,7 @@ _LISTS = (
     "alert_webhook_hosts",
     "jwt_issuer_hosts",
 )
-_NUMBERS = ("alert_denials", "alert_denials_seconds")
+_NUMBERS = ("alert_denials", "alert_denials_seconds", "audit_retention_days")
 _SWITCHES = ("allow_clear_secrets", "allow_plain_http")
 _OPTIONAL = ("proxy_listen", "monitoring_listen")
 

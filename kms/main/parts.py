@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from time import monotonic_ns
 
@@ -17,6 +18,7 @@ from kms.model.secret_management_access import NOTHING_ALLOWED, Allowances
 from kms.services.access_review import AccessReview
 from kms.services.agenda import Agenda
 from kms.services.audit_log import AuditLog
+from kms.services.audit_retention import AuditRetention
 from kms.services.backups import Backups
 from kms.services.blindfold_keys import BlindfoldKeys
 from kms.services.corporate_trust import CorporateTrust
@@ -85,6 +87,7 @@ class Parts:
     tenants: Tenants
     tenant_life: TenantLife
     tenant_destruction: TenantDestruction
+    audit_retention: AuditRetention
     namespaces: Namespaces
     identities: Identities
     corporate_trust: CorporateTrust
@@ -125,12 +128,13 @@ def assemble(
     allowances: Allowances = NOTHING_ALLOWED,
     acknowledge: Acknowledge = lambda request_id, receipt: None,
     device: Device | None = None,
+    keep_events: timedelta | None = None,
 ) -> Parts:
     """Wire the parts. `workers` run private operations; `server_names` are the server's DNS names.
 
     `platform_limits` hold for every tenant; `clock` is monotonic, in nanoseconds. `fetch` reads
     the keys of JWT issuers on those hosts. `allowances` are for accesses to vaults. `device` keeps HIGH
-    keys, if there is one.
+    keys, if there is one. Audit events are dropped after `keep_events`, None for never.
     """
     store = vault.store
     repository, keyring = Repository(store), Keyring(vault)
@@ -171,6 +175,7 @@ def assemble(
         tenants=Tenants(guard, repository, keyring, own),
         tenant_life=TenantLife(guard, repository, store),
         tenant_destruction=TenantDestruction(guard, repository, store),
+        audit_retention=AuditRetention(guard, repository, store, keep_events),
         namespaces=Namespaces(guard, repository),
         identities=identities,
         corporate_trust=trust,

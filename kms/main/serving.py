@@ -195,6 +195,7 @@ async def _run(
         allowances=configuration.allowances,
         acknowledge=acknowledge,
         device=device,
+        keep_events=configuration.audit_retention,
     )
     _warn_of_the_end(parts.identity_trust.current().end)
     scheduler = make_scheduler(parts, utc_now)
@@ -270,6 +271,7 @@ def make_scheduler(parts: Parts, now: Callable[[], datetime], generate_key: Gene
         parts.upkeep,
         parts.spent_tokens,
         parts.tenant_destruction,
+        parts.audit_retention,
         now,
         generate_key,
     )

@@ -22,6 +22,16 @@ class SettingsRecord(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class RetentionRecord(Record):
+    """Up to which event the audit chain was dropped, and the chain hash there. One row, named `events`."""
+
+    KIND: ClassVar[str] = "auditRetention"
+    NAME: ClassVar[str] = "events"
+    through: int
+    chain_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class SignerRecord(Record):
     """A delegated Ed25519 signer of documents, its seed wrapped under its tenant's key.
 

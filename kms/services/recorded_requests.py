@@ -93,7 +93,7 @@ def recorded(store: Store, tenant: str, through: int, events: int) -> Recording:
 
 
 def _newest_first(store: Store, through: int) -> Iterator[dict[str, Any]]:
-    stop = max(0, through - MAX_LOOKED_AT)
+    stop = max(store.dropped_through(), through - MAX_LOOKED_AT)
     while through > stop:
         after = max(stop, through - BATCH)
         for event in reversed(store.events(after, through - after)):

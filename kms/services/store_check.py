@@ -24,6 +24,7 @@ from kms.model.records import (
     ImportKeyRecord,
     KeyUsersRecord,
     RemnantRecord,
+    RetentionRecord,
     RootSharesRecord,
     SettingsRecord,
     SignerRecord,
@@ -44,6 +45,7 @@ OTHERS: Mapping[str, Callable[[bytes], object]] = MappingProxyType(
     {
         ROOT_KEY: RootKeyRecord.parse,
         SettingsRecord.KIND: SettingsRecord.from_bytes,
+        RetentionRecord.KIND: RetentionRecord.from_bytes,
         RootSharesRecord.KIND: RootSharesRecord.from_bytes,
         AuthoritiesRecord.KIND: AuthoritiesRecord.from_bytes,
         SignerRecord.KIND: SignerRecord.from_bytes,

@@ -84,6 +84,10 @@ class TenantLife:
         return await self._guard.perform(call, RECEIPT, None, act, in_thread=True)
 
     def _links(self, name: TenantName, anchor: int) -> Iterator[ExportedEvent | SignedCheckpoint]:
+        if anchor < self._store.dropped_through():
+            raise NotFound(
+                f"the event of the destruction of {name}, which was dropped; older exports have it"
+            )
         seen = False
         for link in links(self._store, anchor):
             if isinstance(link, SignedCheckpoint):

@@ -2,13 +2,17 @@
 
 import sqlite3
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from kms.errors import StoreTampered
 from kms.model.chain import body_digest, genesis, link
-from kms.storage.authentication import StoreKeys, verify_event_mac
+from kms.model.records import RetentionRecord
+from kms.storage.authentication import StoreKeys, verify_event_mac, verify_row
 from kms.storage.interface import StoredEvent
 
+_RETENTION = "SELECT counter, body, mac FROM rows WHERE kind = ? AND name = ?"
+_DROP = "DELETE FROM events WHERE sequence IN (SELECT sequence FROM events WHERE sequence <= ? LIMIT ?)"
 _ONE = "SELECT chain_hash, mac FROM events WHERE sequence = ?"
 _RUN = (
     "SELECT sequence, body, chain_hash, mac FROM events "
@@ -17,10 +21,34 @@ _RUN = (
 NEWEST = "SELECT sequence, chain_hash FROM events ORDER BY sequence DESC LIMIT 1"
 
 
-def hash_at(connection: sqlite3.Connection, keys: StoreKeys, store_id: bytes, sequence: int) -> bytes:
-    """The chain hash of an event, or the genesis hash for 0."""
-    if sequence == 0:
-        return genesis(store_id)
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """The last event that was dropped, 0 for none, and the chain hash there."""
+
+    sequence: int
+    chain_hash: bytes
+
+
+def floor_of(connection: sqlite3.Connection, keys: StoreKeys, store_id: bytes) -> Floor:
+    """By the row that says so, of which no older one helps to hide that an event is missing."""
+    place = (RetentionRecord.KIND, RetentionRecord.NAME)
+    record = connection.execute(_RETENTION, place).fetchone()
+    if record is None:
+        return Floor(0, genesis(store_id))
+    row, _ = verify_row(keys, *place, record)
+    retention = RetentionRecord.from_bytes(row.body)
+    return Floor(retention.through, retention.chain_hash)
+
+
+def drop(connection: sqlite3.Connection, through: int, limit: int) -> int:
+    """Delete some events up to and with `through`, in the open transaction; how many."""
+    return connection.execute(_DROP, (through, limit)).rowcount
+
+
+def hash_at(connection: sqlite3.Connection, keys: StoreKeys, floor: Floor, sequence: int) -> bytes:
+    """The chain hash of an event that was not dropped, or of the last one that was."""
+    if sequence == floor.sequence:
+        return floor.chain_hash
     record = connection.execute(_ONE, (sequence,)).fetchone()
     if record is None:
         raise StoreTampered(f"event {sequence} is missing")
@@ -43,11 +71,16 @@ def verified(
 
 
 def run(
-    connection: sqlite3.Connection, keys: StoreKeys, store_id: bytes, *, after: int, through: int
+    connection: sqlite3.Connection, keys: StoreKeys, floor: Floor, *, after: int, through: int
 ) -> Iterator[StoredEvent]:
-    """Every event above `after` up to and with `through`, verified one by one; none may be missing."""
-    previous = hash_at(connection, keys, store_id, after)
-    last = after
+    """Every event above `after` up to and with `through`, verified one by one; none may be missing.
+
+    Those that were dropped are not asked for.
+    """
+    last = after = max(after, floor.sequence)
+    if through <= after:
+        return
+    previous = hash_at(connection, keys, floor, after)
     for event in verified(keys, after, previous, connection.execute(_RUN, (after, through))):
         last = event.sequence
         yield event

@@ -17,7 +17,7 @@ from kms.model.finding import Finding, Invariant
 from kms.storage.authentication import StoreKeys, row_element, state_digest, verify_row
 from kms.storage.checkpoint_file import CheckpointFile
 from kms.storage.connection import check_exists, connect, translated
-from kms.storage.events import verified
+from kms.storage.events import Floor, floor_of, verified
 from kms.storage.interface import Row, StoredEvent, StoreRolledBack
 from kms.storage.lock import StoreLock
 from kms.storage.opening import CheckpointSigner, read_outside, unverified_body, vouched
@@ -28,7 +28,7 @@ _SIZES = (
 _ROWS = "SELECT kind, name, counter, body, mac FROM rows"
 _WITHIN = f"{_ROWS} WHERE kind = ? AND (name = ? OR (name > ? AND name < ?)) ORDER BY name"
 _AFTER_SLASH = "0"
-_EVENTS = "SELECT sequence, body, chain_hash, mac FROM events ORDER BY sequence"
+_EVENTS = "SELECT sequence, body, chain_hash, mac FROM events WHERE sequence > ? ORDER BY sequence"
 _CHECKPOINTS = (
     "SELECT checkpoints.sequence, line, chain_hash, body FROM checkpoints LEFT JOIN events USING (sequence) "
     "ORDER BY checkpoints.sequence"
@@ -142,8 +142,9 @@ class Inspected:
 
     def events(self, auth: Authentication, report: Report) -> Iterator[StoredEvent]:
         """All that are authentic and in their place. Behind one at fault, its hash is believed."""
-        after, previous = 0, genesis(auth.store_id)
-        for record in self._query(report, _EVENTS):
+        floor = self._floor(auth)
+        after, previous = floor.sequence, floor.chain_hash
+        for record in self._query(report, _EVENTS, (after,)):
             try:
                 yield from verified(auth.keys, after, previous, [record])
             except StoreTampered as error:
@@ -152,11 +153,12 @@ class Inspected:
 
     def checkpoints(self, auth: Authentication, report: Report) -> Iterator[SignedCheckpoint]:
         """Those inside the store that are signed and are of its chain."""
+        floor = self._floor(auth)
         for sequence, line, chain_hash, body in self._query(report, _CHECKPOINTS):
             try:
                 signed = SignedCheckpoint.parse(line)
                 auth.signer.verify(signed.checkpoint.signed_bytes(), signed.signature)
-                problem = _misplaced(auth, signed, sequence, chain_hash, body)
+                problem = _misplaced(auth, signed, floor, sequence, chain_hash, body)
             except (Malformed, StoreTampered) as error:
                 problem = str(error)
             if problem:
@@ -181,7 +183,15 @@ class Inspected:
             except StoreTampered:
                 report(Finding(Invariant.ROW, f"{kind} {name}", "fails its authentication"))
 
-    def _query(self, report: Report, sql: str, parameters: tuple[str, ...] = ()) -> Iterator[Any]:
+    def _floor(self, auth: Authentication) -> Floor:
+        """Where the chain begins. Where that is damaged, which is told with the rows, at its first event."""
+        try:
+            with translated():
+                return floor_of(self._connection, auth.keys, auth.store_id)
+        except (StoreTampered, Unavailable):
+            return Floor(0, genesis(auth.store_id))
+
+    def _query(self, report: Report, sql: str, parameters: tuple[str | int, ...] = ()) -> Iterator[Any]:
         try:
             with translated():
                 yield from self._connection.execute(sql, parameters)
@@ -218,12 +228,21 @@ class StateCheck:
 
 
 def _misplaced(
-    auth: Authentication, signed: SignedCheckpoint, sequence: int, chain_hash: bytes | None, body: bytes
+    auth: Authentication,
+    signed: SignedCheckpoint,
+    floor: Floor,
+    sequence: int,
+    chain_hash: bytes | None,
+    body: bytes,
 ) -> str:
     """What is wrong with a signed checkpoint's place, which is at the event of that hash and body."""
     checkpoint = signed.checkpoint
     if (checkpoint.store_id, checkpoint.sequence) != (auth.store_id, sequence):
         return "is of another store, or another event's"
+    if sequence < floor.sequence:
+        return ""
+    if sequence == floor.sequence:
+        return "" if checkpoint.chain_hash == floor.chain_hash else "is not at the last dropped event"
     if chain_hash is None:
         return f"is at event {sequence}, which is missing"
     if checkpoint.chain_hash != chain_hash:

@@ -165,7 +165,18 @@ class Store(Protocol):
         ...
 
     def events(self, after: int = 0, limit: int = 1000) -> list["StoredEvent"]:
-        """Events with a sequence number above `after`, in order, verified."""
+        """Events with a sequence number above `after`, in order, verified; those that are still there."""
+        ...
+
+    def dropped_through(self) -> int:
+        """The sequence number of the last event that was dropped, 0 for none."""
+        ...
+
+    def drop_events(self, limit: int = 10_000) -> "Future[int]":
+        """Overwrite at most so many of the events that the row `auditRetention` says are dropped; how many.
+
+        The future fails as that of `commit`.
+        """
         ...
 
     def last_event(self) -> int:

@@ -143,7 +143,8 @@ def _verify_chain(
     else:
         after = taken_at = anchor.checkpoint.sequence
         digest = anchor.checkpoint.state_digest
-    for event in events.run(connection, keys, store_id, after=after, through=through):
+    floor = events.floor_of(connection, keys, store_id)
+    for event in events.run(connection, keys, floor, after=after, through=through):
         carried = _carried_digest(event.body)
         if carried is not None:
             digest, taken_at = carried, event.sequence

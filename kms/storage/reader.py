@@ -10,6 +10,7 @@ from kms.model.chain import Malformed, SignedCheckpoint
 from kms.storage import events
 from kms.storage.authentication import verify_row
 from kms.storage.connection import translated
+from kms.storage.events import Floor
 from kms.storage.index import Published
 from kms.storage.interface import Row, StoredEvent
 from kms.storage.opening import CheckpointSigner
@@ -51,6 +52,10 @@ class Reader:
     def checkpoints(self, after: int, limit: int) -> list[SignedCheckpoint]:
         records = self._query(_CHECKPOINTS, (after, limit))
         return [self._verified_checkpoint(line) for (line,) in records]
+
+    def dropped_through(self) -> int:
+        """See `Store.dropped_through`."""
+        return self._settled(lambda: self._floor().sequence)
 
     def last_event(self) -> int:
         """The sequence number of the newest event."""
@@ -105,16 +110,21 @@ class Reader:
         return row
 
     def _events(self, after: int, limit: int) -> list[StoredEvent]:
-        head = self._published.head
+        head, floor = self._published.head, self._floor()
+        after = max(after, floor.sequence)
         through = min(after + limit, head.sequence)
         if through <= after:
             return []
         keys = self._published.keys
         with translated(), self.lock:
-            found = list(events.run(self._connection, keys, self._store_id, after=after, through=through))
+            found = list(events.run(self._connection, keys, floor, after=after, through=through))
         if through == head.sequence and found[-1].chain_hash != head.chain_hash:
             raise StoreTampered(f"event {through} is not the one last written")
         return found
+
+    def _floor(self) -> Floor:
+        with translated(), self.lock:
+            return events.floor_of(self._connection, self._published.keys, self._store_id)
 
     def _verified_checkpoint(self, line: Any) -> SignedCheckpoint:
         try:

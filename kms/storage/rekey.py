@@ -50,6 +50,8 @@ def apply(
 ) -> tuple[Draft, list[EventRecord], Receipt]:
     """Rewrite the store in the open transaction. Raises `StoreTampered`, and what `rewrite` raises."""
     head = published.head
+    # While the row that says so has its old mac.
+    floor = events.floor_of(connection, published.keys, store_id)
     draft = Draft(Published(request.keys, Index(), Head(head.sequence, head.chain_hash)))
     advance = request.begin(head.rows + head.sequence)
     for kind, name in published.index:
@@ -59,8 +61,8 @@ def apply(
         connection.execute(_WRITE, (new.counter, new.body, draft.add(new), kind, name))
         advance(1)
     # From the end backwards: a page's first link is checked with its predecessor's mac, still the old one.
-    for after in reversed(range(0, head.sequence, _PAGE)):
-        advance(_rekey_events(connection, published, store_id, after, request.keys))
+    for after in reversed(range(floor.sequence, head.sequence, _PAGE)):
+        advance(_rekey_events(connection, published, floor, after, request.keys))
     records, receipt = chain_events(draft, request.events, new_id, with_digest=True)
     return draft, records, receipt
 
@@ -75,12 +77,12 @@ def _read(connection: sqlite3.Connection, published: Published, kind: str, name:
 
 
 def _rekey_events(
-    connection: sqlite3.Connection, published: Published, store_id: bytes, after: int, keys: StoreKeys
+    connection: sqlite3.Connection, published: Published, floor: events.Floor, after: int, keys: StoreKeys
 ) -> int:
     """How many there were."""
     head = published.head
     through = min(after + _PAGE, head.sequence)
-    page = list(events.run(connection, published.keys, store_id, after=after, through=through))
+    page = list(events.run(connection, published.keys, floor, after=after, through=through))
     if through == head.sequence and page[-1].chain_hash != head.chain_hash:
         raise StoreTampered(f"event {through} is not the one last written")
     connection.executemany(_EVENT, [(event_mac(keys, event.chain_hash), event.sequence) for event in page])

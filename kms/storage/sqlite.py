@@ -29,7 +29,7 @@ from kms.storage.reader import Reader
 from kms.storage.rekey import Begin, Rekey
 from kms.storage.schema import migrate
 from kms.storage.unit import Bulk, Unit
-from kms.storage.writer import Deliver, Snapshot, Writer
+from kms.storage.writer import Deliver, Drop, Snapshot, Writer
 
 
 def _deliver_here(resolve: Callable[[], None]) -> None:
@@ -243,6 +243,14 @@ class SqliteStore:
 
     def events(self, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
         return self._reader.events(after, limit)
+
+    def dropped_through(self) -> int:
+        return self._reader.dropped_through()
+
+    def drop_events(self, limit: int = 10_000) -> "Future[int]":
+        request = Drop(limit)
+        self._writer.submit(request)
+        return request.future
 
     def checkpoint(self) -> "Future[SignedCheckpoint]":
         request = Snapshot()

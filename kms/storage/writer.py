@@ -45,7 +45,15 @@ class Snapshot:
         self.future: Future[SignedCheckpoint] = Future()
 
 
-Item = Unit | Bulk | Rekey | Snapshot
+class Drop:
+    """A request to overwrite events that are dropped, at most `limit` of them."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.future: Future[int] = Future()
+
+
+Item = Unit | Bulk | Rekey | Snapshot | Drop
 
 
 class Writer:
@@ -119,6 +127,7 @@ class Writer:
             Bulk: self._commit_bulk,
             Rekey: self._commit_rekey,
             Snapshot: self._commit_snapshot,
+            Drop: self._commit_drop,
         }
         failure: KmsError
         try:
@@ -184,6 +193,15 @@ class Writer:
         signed = self._checkpointer.covering(self._published.head)
         self._erase()
         return [(request.future, _outcome(signed, self._bring_outside()))]
+
+    def _commit_drop(self, requests: list[Drop]) -> list[Outcome]:
+        (request,) = requests
+        floor = events.floor_of(self._connection, self._published.keys, self._store_id)
+        self._connection.execute("BEGIN IMMEDIATE")
+        dropped = events.drop(self._connection, floor.sequence, request.limit)
+        self._commit(Draft(self._published), [], checkpoint=False)
+        self._erasure_owed |= dropped > 0
+        return [(request.future, _outcome(dropped, self._erase()))]
 
     def _commit(self, draft: Draft, records: list[EventRecord], *, checkpoint: bool) -> None:
         self._insert(records)

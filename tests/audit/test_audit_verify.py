@@ -50,6 +50,9 @@ class Copy:
     def events(self, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
         return self._events[after : after + limit]
 
+    def dropped_through(self) -> int:
+        return 0
+
     def checkpoints(self, after: int = 0, limit: int = 1000) -> list[SignedCheckpoint]:
         return [made for made in self._checkpoints if made.checkpoint.sequence > after][:limit]
 

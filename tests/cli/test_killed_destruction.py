@@ -24,9 +24,9 @@ from datetime import timedelta
 from kms import scheduler
 from kms.main import serving
 class Ahead(scheduler.Scheduler):
-    def __init__(self, guard, keys, refusals, upkeep, tokens, tenants, now, generate):
-        later = lambda: now() + timedelta(days=40)
-        super().__init__(guard, keys, refusals, upkeep, tokens, tenants, later, generate)
+    def __init__(self, *parts):
+        *others, now, generate = parts
+        super().__init__(*others, lambda: now() + timedelta(days=40), generate)
 serving.Scheduler = Ahead
 scheduler.LOOK_EVERY = 0.1
 from cli.kms import main
