@@ -62,6 +62,8 @@ class Limits:
         """As grpc's channel arguments. No port is shared with another process."""
         return [
             ("grpc.so_reuseport", 0),
+            # None: a few bytes of it would become megabytes here, before anybody looks at them.
+            ("grpc.compression_enabled_algorithms_bitset", 1),
             ("grpc.max_receive_message_length", self.message_size),
             ("grpc.max_send_message_length", self.message_size),
             ("grpc.http2.bdp_probe", 0),

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,3 +56,12 @@ def test_megabytes_of_next_to_nothing_are_not_parsed(serve: Any, credentials: Pa
         failure = failure_of(evaluate, empty_element * (MAX_FIELDS + 1))
     assert isinstance(failure, CallInvalid)
     assert "fields or items" in str(failure)
+
+
+def test_compressed_messages_are_refused_before_they_are_megabytes(serve: Any, credentials: Path) -> None:
+    server = serve(servicers=[Blindfold()])
+    with open_channel(server.target, credentials) as channel:
+        evaluate = channel.unary_unary("/kms.v1.BlindfoldService/EvaluateBlinded")
+        with pytest.raises(grpc.RpcError) as caught:
+            evaluate(bytes(100_000), timeout=10, compression=grpc.Compression.Gzip)
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
