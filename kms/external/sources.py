@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -122,13 +123,20 @@ class SecretSources:
         """Renew tokens and leases, until cancelled."""
         while True:
             now = self._clock()
-            due = [it.source for it in self._connected.values() if now >= it.source.due]
-            await asyncio.gather(*(source.renew_due() for source in due))
+            due = [(name, it) for name, it in self._connected.items() if now >= it.source.due]
+            await asyncio.gather(*(self._renew(name, connected) for name, connected in due))
             soonest = min((it.source.due for it in self._connected.values()), default=math.inf)
             await self._sleep(min(max(soonest - self._clock(), 0.1), LONGEST_PAUSE))
 
+    async def _renew(self, name: SecretManagementAccessName, connected: _Connected) -> None:
+        """Unless the access is to be forgotten by now; what cannot be told leaves things as they are."""
+        with suppress(Exception):
+            await self._find(name)
+        if self._connected.get(name) is connected:
+            await connected.source.renew_due()
+
     async def forget(self, name: SecretManagementAccessName) -> None:
-        """The access is somebody's no more: revoke what was got by it."""
+        """The access is somebody's no more: revoke what was got by it. `find_access` may call it."""
         connected = self._connected.pop(name, None)
         if connected is not None:
             await connected.source.close()

@@ -263,7 +263,9 @@ class Counted:
             await self.gate.wait()
         return Fetched(SecretBytes(self.key.encode()), 0)
 
-    async def renew_due(self) -> None: ...
+    async def renew_due(self) -> None:
+        self.told.append(f"renew {self.key}")
+        self.due = math.inf
 
     async def close(self, *, revoke: bool = True) -> None:
         self.told.append(f"close {self.key}")
@@ -338,3 +340,49 @@ def test_connections_that_gave_leases_stay_open_but_for_the_oldest(
 
     run(test())
     assert sorted(line for line in told if line.startswith("close")) == [f"close {key}" for key in "abcdef"]
+
+
+async def renew_once(sources: SecretSources) -> None:
+    """One round of `run`."""
+
+    async def stop(_: float) -> None:
+        raise asyncio.CancelledError
+
+    sources._sleep = stop
+    with pytest.raises(asyncio.CancelledError):
+        await sources.run()
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ("found", ["get a", "renew a", "close a"]),
+        ("silence", ["get a", "renew a", "close a"]),
+        ("forgotten", ["get a", "close a"]),
+    ],
+)
+def test_what_is_due_is_renewed_unless_the_access_is_forgotten_by_then(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, answer: str, told: list[str]
+) -> None:
+    heard = counted(monkeypatch)
+
+    async def test() -> None:
+        sources = shop.sources()
+        add_vault(shop, "a")
+        await sources.get(at("one", "m/x"))
+        sources._connected[name("one")].source.due = 0  # type: ignore[misc]
+        find = sources._find
+
+        async def found(wanted: SecretManagementAccessName) -> SecretManagementAccess:
+            if answer == "forgotten":
+                await sources.forget(wanted)
+            if answer != "found":
+                raise ConnectionError
+            return await find(wanted)
+
+        sources._find = found
+        await renew_once(sources)
+        await sources.close()
+
+    run(test())
+    assert heard == told
