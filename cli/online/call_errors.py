@@ -40,8 +40,9 @@ def reported() -> Iterator[None]:
     raise failure
 
 
-def to_cli_error(error: errors.CallFailed) -> CliError:
-    message, hint = error.message, error.hint
+def to_cli_error(error: errors.CallFailed, place: str = "") -> CliError:
+    """`place` comes before the message."""
+    message, hint = place + error.message, error.hint
     if error.request_id:
         message += f" (request id {error.request_id})"
     if isinstance(error, errors.CallUnauthenticated):

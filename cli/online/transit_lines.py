@@ -1,9 +1,11 @@
 """Files with a vault's ciphertexts: one a line."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from cli.errors import UsageError
+from cli.progress import Progress
 from cli.secret_io import input_stream
 from kms.errors import InvalidField
 from kms.external.vault.ciphertext import MAX_TEXT, TransitCiphertext
@@ -44,6 +46,16 @@ def batches(lines: Iterable[Line]) -> Iterator[list[Line]]:
         size += len(line.ciphertext.data)
     if batch:
         yield batch
+
+
+@contextmanager
+def lines_progress() -> Iterator[Progress]:
+    """Counts lines."""
+    progress = Progress(None, text=lambda count: f"{count} ciphertexts")
+    try:
+        yield progress
+    finally:
+        progress.close()
 
 
 def _parsed(number: int, text: str) -> TransitCiphertext:

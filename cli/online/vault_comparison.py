@@ -11,7 +11,7 @@ from blindfold.secret import SecretBytes
 from cli.errors import UsageError
 from cli.online.crypto import base64_text
 from cli.online.session import Session
-from cli.online.transit_lines import Line, batches
+from cli.online.transit_lines import Line, batches, lines_progress
 from kms.client.errors import CallInvalid, CallWrongState
 from kms.crypto.aead import split_raw
 from kms.errors import InvalidField
@@ -48,8 +48,10 @@ class Both:
         try:
             vault = await sources.vault(access)
             verdicts: list[tuple[int, Verdict]] = []
-            for batch in batches(lines):
-                verdicts += await self._batch(shadow, vault, batch)
+            with lines_progress() as progress:
+                for batch in batches(lines):
+                    verdicts += await self._batch(shadow, vault, batch)
+                    progress.advance(len(batch))
             return verdicts
         finally:
             await sources.close()

@@ -11,22 +11,24 @@ import click
 
 from cli.errors import CliError
 from cli.exit_codes import ExitCode
-from cli.online.crypto import aad_option, base64_text
+from cli.online.call_errors import to_cli_error
+from cli.online.crypto import aad_option
 from cli.online.key import key_name
 from cli.online.names import resolve
 from cli.online.session import Session, online
-from cli.online.transit_lines import Line, batches, lines_of
+from cli.online.transit_lines import Line, batches, lines_of, lines_progress
 from cli.online.vault_comparison import Both
 from cli.online.vault_moving import Moving
 from cli.online.vault_sources import Reach, access_options
 from cli.options import STREAM, out_option
 from cli.output import write_json
 from cli.secret_io import public_sink
+from kms.client.errors import CallFailed
+from kms.client.moving import RawItem, move_raw
 from kms.external.shadow import Verdict
 from kms.model.algorithms import Purpose
 from kms.model.names import KeyName, SecretManagementAccessName
 
-CRYPTO, KEYS = "CryptoService", "KeyService"
 _input_argument = click.argument("data", metavar="[INPUT]", type=STREAM, default="-")
 
 
@@ -49,9 +51,10 @@ def vault_transit(
 ) -> None:
     """Bring all versions of an exportable transit key here, under their numbers.
 
-    KEY has no versions of its own: `kms key create --import-only` makes such a key, for RAW_ENCRYPT_DECRYPT
-    if the vault's is an AES key. Called again, this brings what the vault has rotated to since. The vault
-    wraps the material to the KMS, for which its mount has another key meanwhile, blindfold-import-....
+    ACCESS is NAMESPACE/ID of an access that selects you, PATH that of the key, below one of its mounts. KEY
+    has no versions of its own: `kms key create --import-only` makes such a key, for RAW_ENCRYPT_DECRYPT if the
+    vault's is an AES key. Called again, this brings what the vault has rotated to since. The vault wraps the
+    material to the KMS, for which its mount has another key meanwhile, blindfold-import-....
     """
     name = key_name(session, key)
     moving = Moving(
@@ -87,14 +90,14 @@ def vault_ciphertexts(
     same order. No plaintext leaves the KMS. The first line that cannot be moved ends it, and leaves no file.
     """
     source, target = key_name(session, key), key_name(session, destination)
-    count = 0
-    with public_sink(out, binary=True) as sink:
+    bound = aad.encode(), (aad if new_aad is None else new_aad).encode()
+    with public_sink(out, binary=True) as sink, lines_progress() as progress:
         for batch in batches(lines_of(data)):
-            for moved in _moved(session, source, target, batch, aad, aad if new_aad is None else new_aad):
-                sink.write(moved.encode() + b"\n")
-            count += len(batch)
+            for moved in _moved(session, source, target, batch, *bound):
+                sink.write(base64.b64encode(moved) + b"\n")
+                progress.advance(1)
     if session.as_json and out is not None:
-        write_json({"name": str(target), "moved": count, "out": str(out)})
+        write_json({"name": str(target), "moved": progress.done, "out": str(out)})
 
 
 @click.command(
@@ -115,9 +118,10 @@ def vault_compare(
 ) -> None:
     """Have the vault and the KMS decrypt the same, and say where they differ.
 
-    INPUT is as of `kms import vault-ciphertexts`. Only counts and the numbers of lines are shown; what was
-    decrypted is compared by an HMAC under a key of this run. Ends with 4 unless all are the same. With --aad,
-    the vault gets it as associated data.
+    ACCESS, PATH and KEY are those of `kms import vault-transit`, INPUT is that of `kms import
+    vault-ciphertexts`. Only counts and the numbers of lines are shown; what was decrypted is compared by an
+    HMAC under a key of this run. Ends with 4 unless all are the same. With --aad, the vault gets it as
+    associated data.
     """
     name = key_name(session, key)
     both = Both(session, name, _purpose(session, name), path, aad)
@@ -145,26 +149,16 @@ def _report(session: Session, verdicts: list[tuple[int, Verdict]]) -> None:
 
 
 def _purpose(session: Session, name: KeyName) -> Purpose:
-    answer = session.call(KEYS, "GetKey", {"name": str(name)})
+    answer = session.call("KeyService", "GetKey", {"name": str(name)})
     return Purpose(answer["purpose"].removeprefix("KEY_PURPOSE_"))
 
 
 def _moved(
-    session: Session, source: KeyName, target: KeyName, batch: list[Line], aad: str, new_aad: str
-) -> Iterator[str]:
-    """The new ciphertexts in base64. Raises `CliError` with the number of the line."""
-    requests = [
-        {
-            "name": f"{source}/versions/{line.ciphertext.version}",
-            "ciphertext": base64.b64encode(line.ciphertext.data).decode("ascii"),
-            "additional_authenticated_data": base64_text(aad),
-            "destination_additional_authenticated_data": base64_text(new_aad),
-        }
-        for line in batch
-    ]
-    request = {"name": str(source), "destination": str(target), "requests": requests}
-    results = session.call(CRYPTO, "BatchReEncrypt", request)["results"]
-    for line, result in zip(batch, results, strict=True):
-        if "error" in result:
-            raise CliError(f"line {line.number}: {result['error'].get('message', 'failed')}")
-        yield result["response"]["ciphertext"]
+    session: Session, source: KeyName, target: KeyName, batch: list[Line], aad: bytes, new_aad: bytes
+) -> Iterator[bytes]:
+    """The new ciphertexts. Raises `CliError` with the number of the line."""
+    items = [RawItem(line.ciphertext.version, line.ciphertext.data, aad, new_aad) for line in batch]
+    for line, moved in zip(batch, move_raw(session.api, source, target, items), strict=True):
+        if isinstance(moved, CallFailed):
+            raise to_cli_error(moved, f"line {line.number}: ")
+        yield moved

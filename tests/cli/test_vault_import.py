@@ -125,22 +125,22 @@ def test_what_the_vault_encrypted_is_read_by_a_key_of_the_kms(move: Move, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("line", "problem"),
+    ("line", "problem", "code"),
     [
-        ("vault:v1:AAAA", "nonce"),
-        ("vault:v9:" + "A" * 40, "no version 9"),
-        ("enc:v1:AAAA", "must be vault:v"),
+        ("vault:v1:AAAA", "nonce", ExitCode.USAGE),
+        ("vault:v9:" + "A" * 40, "no version 9", ExitCode.CONFLICT),
+        ("enc:v1:AAAA", "must be vault:v", ExitCode.USAGE),
     ],
 )
 def test_the_first_line_that_cannot_be_moved_is_named_and_no_file_left(
-    move: Move, tmp_path: Path, line: str, problem: str
+    move: Move, tmp_path: Path, line: str, problem: str, code: ExitCode
 ) -> None:
     source, target = move.raw_key(), move.key()
     good = move.encrypt("first")
     move.bring(source)
     out = tmp_path / "moved"
     ended = move.move(source, target, f"{good}\n{line}\n", "--out", out)
-    assert ended.code != ExitCode.OK
+    assert ended.code == code
     assert "line 2" in ended.words
     assert problem in ended.words
     assert not out.exists()
