@@ -113,6 +113,10 @@ identity_authority = LazyGroup(
             "Make a new identity root, endorsed by the one before, offline.",
         ),
         "publish-root": Entry(f"{_OWN}:publish_root", "Have clients trust a new root beside the one before."),
+        "adopt-root": Entry(
+            "cli.local.adopt_root:adopt_root",
+            "Trust a root that no root before endorses, while the server is stopped.",
+        ),
         "retire-root": Entry(f"{_OWN}:retire_root", "Trust a root no more, nor what it signed."),
         "bundle": Entry(f"{_OWN}:bundle", "Write the roots that are trusted."),
     },

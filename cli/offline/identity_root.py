@@ -24,21 +24,19 @@ MAX_ROOT_FILE = 16 << 10
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-def _root_options(command: _Command) -> _Command:
+def _root_options(*, required: bool) -> Callable[[_Command], _Command]:
     """`root_file` and `passphrase_file`, for `_load`."""
-    options = (
-        click.option(
-            "--root",
-            "root_file",
-            type=FILE,
-            required=True,
-            help="The identity root's key and certificate, in PEM, as `kms init` and `new-root` write them.",
-        ),
-        click.option("--passphrase-file", type=FILE, help="Passphrase of that key, if it is encrypted."),
+    root = click.option(
+        "--root",
+        "root_file",
+        type=FILE,
+        required=required,
+        help="The identity root's key and certificate, in PEM, as `kms init` and `new-root` write them.",
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
+    passphrase = click.option(
+        "--passphrase-file", type=FILE, help="Passphrase of that key, if it is encrypted."
+    )
+    return lambda command: root(passphrase(command))
 
 
 def _sha256(context: click.Context, option: click.Parameter, text: str) -> bytes:
@@ -52,7 +50,7 @@ def _sha256(context: click.Context, option: click.Parameter, text: str) -> bytes
 Example:
   kms identity-authority sign --root identity-root.pem --key-sha256 sha256:... --out next.pem next.csr"""
 )
-@_root_options
+@_root_options(required=True)
 @click.option(
     "--key-sha256",
     required=True,
@@ -88,7 +86,12 @@ def sign(
 Example:
   kms identity-authority new-root --root identity-root.pem --key-out next-root-key.pem --out next-root.pem"""
 )
-@_root_options
+@_root_options(required=False)
+@click.option(
+    "--trust-domain",
+    metavar="NAME",
+    help="In the place of --root, where its key is lost: nobody endorses the new root. See `adopt-root`.",
+)
 @click.option(
     "--key-out",
     type=FILE,
@@ -107,8 +110,9 @@ Example:
 )
 @json_option
 def new_root(
-    root_file: Path,
+    root_file: Path | None,
     passphrase_file: Path | None,
+    trust_domain: str | None,
     key_out: Path,
     new_passphrase_file: Path | None,
     out: Path,
@@ -117,23 +121,36 @@ def new_root(
     """Make a new identity root, endorsed by the one before, offline.
 
     `kms identity-authority publish-root` takes what --out gets. Keep both keys until the old root is retired.
+    With --trust-domain nobody endorses it, and only `adopt-root` takes it.
     """
     if key_out.exists():
         raise UsageError(
             f"{key_out} is there already", hint="Name a new file: no root's key is written over."
         )
-    now = datetime.now(UTC)
-    old = _load(root_file, passphrase_file)
-    new = create_root(old.trust_domain, now)
-    endorsed = endorse_root(old, new.certificate_pem(), now)
+    new, published = _made(root_file, passphrase_file, trust_domain)
     with (
         new.private_key_pem(_passphrase(new_passphrase_file)) as key,
         output_file(key_out, mode=PRIVATE) as file,
     ):
         file.write(key.reveal() + new.certificate_pem())
     with output_file(out, mode=PUBLIC) as file:
-        file.write(endorsed)
+        file.write(published)
     _show(new, out, as_json=as_json)
+
+
+def _made(
+    root_file: Path | None, passphrase_file: Path | None, trust_domain: str | None
+) -> tuple[CertificateAuthority, bytes]:
+    """A new root, and its certificate with the endorsement that there is. Raises `UsageError`."""
+    now = datetime.now(UTC)
+    if (root_file is None) is (trust_domain is None):
+        raise UsageError("give --root, or --trust-domain where no root is left to endorse the new one")
+    if root_file is None or trust_domain is not None:
+        new = create_root(str(trust_domain), now)
+        return new, new.certificate_pem()
+    old = _load(root_file, passphrase_file)
+    new = create_root(old.trust_domain, now)
+    return new, endorse_root(old, new.certificate_pem(), now)
 
 
 def _load(root_file: Path, passphrase_file: Path | None) -> CertificateAuthority:

@@ -83,6 +83,13 @@ def accept_root(
     return new, endorsement
 
 
+def accept_adopted_root(pem: bytes, trust_domain: str, now: datetime) -> x509.Certificate:
+    """A root that nobody endorses, of who holds the store and its root of trust. Raises `InvalidField`."""
+    [new] = _certificates(pem, 1)
+    check_ca(new, new, ROOT, trust_domain, now)
+    return new
+
+
 def _requested(csr_pem: bytes) -> ec.EllipticCurvePublicKey:
     key = verify_csr(csr_pem)
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
@@ -117,7 +117,8 @@ def _hand_out(
     if not sharing.holders:
         return replace(result, shares=tuple(shares))
     record = shares_record(sharing, shares, vault.store.store_id)
-    vault.store.commit([create(NAME, record)], [_event(ACTION, now, {"shares": str(sharing.count)})]).result()
+    event = local_event(ACTION, now, {"shares": str(sharing.count)})
+    vault.store.commit([create(NAME, record)], [event]).result()
     directory.mkdir(mode=0o700)
     paths = tuple(directory / f"share-{number}.json" for number in range(1, sharing.count + 1))
     for path, share in zip(paths, record.wrapped, strict=True):
@@ -135,7 +136,7 @@ def _fill(
             *first_rows(Keyring(vault), root.certificate, authority, whole_seconds(now)),
             create("kms", SettingsRecord(configuration.trust_domain, now)),
         ],
-        [_event(ACTION, now, {"identity_root": fingerprint(root.certificate).hex()})],
+        [local_event(ACTION, now, {"identity_root": fingerprint(root.certificate).hex()})],
     ).result()
     with ThreadPoolExecutor(1) as workers:
         parts = assemble(vault, workers)
@@ -168,7 +169,7 @@ def _first_rows(parts: Parts, tenant: TenantName, now: datetime) -> str:
     _, rows = parts.tenants.new(call, tenant, Description(), "")
     rows = [row, *rows]
     details = {"documents_root": documents_root, "tenant": tenant.tenant}
-    parts.vault.store.commit(rows, [_event(ACTION, now, details)]).result()
+    parts.vault.store.commit(rows, [local_event(ACTION, now, details)]).result()
     return documents_root
 
 
@@ -177,7 +178,7 @@ def first_credentials(parts: Parts, grant: Grant, directory: Path, action: str, 
     pair = generate_key_pair()
     issued, change = parts.identities.issue_first(pair.csr, grant, now)
     details = {"identity": str(grant.identity), "serial": issued.issued.serial}
-    parts.vault.store.commit([change], [_event(action, now, details)]).result()
+    parts.vault.store.commit([change], [local_event(action, now, details)]).result()
     write_credentials(directory, parse_credentials(pair.key_pem, issued.chain_pem, issued.trust_bundle_pem))
 
 
@@ -190,7 +191,8 @@ def credentials_name(grant: Grant) -> str:
     return f"{identity.tenant}-{name}"
 
 
-def _event(action: str, now: datetime, details: dict[str, str]) -> AuditEvent:
+def local_event(action: str, now: datetime, details: Mapping[str, str]) -> AuditEvent:
+    """Of who has the store and its root of trust, and calls nobody."""
     return AuditEvent(
         time=timestamp(now),
         action=action,

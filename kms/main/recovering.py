@@ -11,9 +11,10 @@ from pathlib import Path
 from kms.errors import NotFound
 from kms.identity.grant import Grant
 from kms.main.configuration import Configuration
-from kms.main.initialising import first_credentials
+from kms.main.initialising import first_credentials, local_event
 from kms.main.parts import Parts, assemble
 from kms.main.root_material import Material, open_vault
+from kms.model.identity_authorities import RootEntry
 from kms.model.names import Identity, IdentityName, TenantName
 from kms.model.records import IdentityRecord
 from kms.services.granting import grant_of
@@ -21,6 +22,7 @@ from kms.services.tenant_states import check_not_destroyed
 from kms.services.tenants import first_administrator
 
 ACTION = "Kms.RecoverIdentity"
+ADOPT = "Kms.AdoptIdentityRoot"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,19 @@ def recover_identity(
         grant = _known(parts, identity)
         first_credentials(parts, grant, directory, ACTION, datetime.now(UTC))
         return Recovered(grant, directory)
+
+
+def adopt_root(configuration: Configuration, pem: bytes, material: Material) -> RootEntry:
+    """Trust an identity root that no root before endorses, since the key of that is lost.
+
+    Otherwise as `recover_identity`. Raises `InvalidField`, `WrongState`, `ConfigError`, `StoreTampered`.
+    """
+    with open_vault(configuration, material) as vault, ThreadPoolExecutor(1) as workers:
+        now = datetime.now(UTC)
+        outcome = assemble(vault, workers).identity_authorities.adopt_root(pem, now)
+        event = local_event(ADOPT, now, outcome.details)
+        vault.store.commit(outcome.changes, [event]).result()
+        return outcome.value
 
 
 def _known(parts: Parts, identity: Identity) -> Grant:

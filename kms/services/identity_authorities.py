@@ -11,6 +11,7 @@ from kms.crypto.key_hierarchy import AUTHORITY_KEY
 from kms.errors import InvalidField, WrongState
 from kms.identity.corporate import mark
 from kms.identity.rotation import (
+    accept_adopted_root,
     accept_intermediate,
     accept_root,
     prepare_intermediate,
@@ -30,7 +31,7 @@ from kms.services.call import Call, Outcome
 from kms.services.corporate_trust import CorporateTrust
 from kms.services.dependants import Dependants, dependants, dependants_of_each
 from kms.services.guard import Action, Guard
-from kms.services.identity_trust import IdentityTrust
+from kms.services.identity_trust import IdentityTrust, Standing
 from kms.services.keyring import Keyring
 from kms.services.repository import Repository, found
 
@@ -120,13 +121,14 @@ class IdentityAuthorities:
                 pem, key_sha256, standing.bundle.roots, standing.trust_domain, call.time
             )
             self._check_unclaimed(certificate)
+            self._check_known(record, root_id(root), call.time)
             now = whole_seconds(call.time)
             changed = record.with_active(entry, root_id(root), pem_of(certificate), now)
             ended = self._keyring.end_root_wrapped(AUTHORITY_KEY, record.active.id)
             details = {"certificate": fingerprint(certificate).hex(), "root": root_id(root)}
             return Outcome(changed.active, [standing.row.put(changed), ended], details)
 
-        return await self._guard.perform(call, ACTIVATE, name, act)
+        return await self._guard.perform(call, ACTIVATE, name, act, in_thread=True)
 
     async def retire(self, call: Call, name: IdentityAuthorityName, *, force: bool) -> AuthorityEntry:
         """Refuse all that it issued, from the next call on; or forget one that was only prepared.
@@ -159,20 +161,30 @@ class IdentityAuthorities:
 
         def act() -> Outcome[RootEntry]:
             standing = self._trust.current()
-            record, roots = standing.row.record, standing.bundle.roots
+            roots = standing.bundle.roots
             root, endorsement = accept_root(pem, roots, standing.trust_domain, call.time)
-            known = record.root(root_id(root))
-            if known is not None and known.is_trusted:
-                return Outcome(known)
-            if known is not None:
-                raise WrongState(f"{known.id} is retired, for good; make another root")
-            self._check_unclaimed(root)
-            now = whole_seconds(call.time)
-            entry = RootEntry(root_id(root), pem_of(root), pem_of(endorsement), now, None)
-            details = {"identity_root": entry.id, "certificate": fingerprint(root).hex()}
-            return Outcome(entry, [standing.row.put(record.with_root(entry))], details)
+            return self._trusting(standing, root, pem_of(endorsement), call.time)
 
         return await self._guard.perform(call, PUBLISH_ROOT, None, act)
+
+    def adopt_root(self, pem: bytes, now: datetime) -> Outcome[RootEntry]:
+        """As `publish_root`, with nobody's endorsement: for who holds the store and its root of trust."""
+        standing = self._trust.current()
+        return self._trusting(standing, accept_adopted_root(pem, standing.trust_domain, now), "", now)
+
+    def _trusting(
+        self, standing: Standing, root: Certificate, endorsement_pem: str, now: datetime
+    ) -> Outcome[RootEntry]:
+        record = standing.row.record
+        known = record.root(root_id(root))
+        if known is not None and known.is_trusted:
+            return Outcome(known)
+        if known is not None:
+            raise WrongState(f"{known.id} is retired, for good; make another root")
+        self._check_unclaimed(root)
+        entry = RootEntry(root_id(root), pem_of(root), endorsement_pem, whole_seconds(now), None)
+        details = {"identity_root": entry.id, "certificate": fingerprint(root).hex()}
+        return Outcome(entry, [standing.row.put(record.with_root(entry))], details)
 
     async def retire_root(self, call: Call, name: IdentityRootName, *, force: bool) -> RootEntry:
         """Trust it no more, nor what it signed, from the next call on. Raises as `retire`.
@@ -205,6 +217,19 @@ class IdentityAuthorities:
             raise WrongState(_refusal(counted), identities=str(counted.identities))
         return {"identities": str(counted.identities)}
 
+    def _check_known(self, record: AuthoritiesRecord, root: str, now: datetime) -> None:
+        """Whoever cannot tell by an endorsement has been told of the root. Raises `WrongState`."""
+        entry = record.root(root)
+        if entry is None or entry.endorsement_pem or root == record.active.root:
+            return
+        counted = dependants(self._repository, frozenset(), entry.publish_time, now)
+        if counted.identities:
+            raise WrongState(
+                f"{counted.identities} identities have not been told of {root}, which nobody endorses; wait "
+                f"until they have renewed, at {_text(counted.until)} at the latest",
+                identities=str(counted.identities),
+            )
+
     def _check_unclaimed(self, certificate: Certificate) -> None:
         """No tenant has its key or its name. Raises `InvalidField`."""
         for other in self._corporate.others(None):
@@ -217,8 +242,11 @@ class IdentityAuthorities:
 
 
 def _refusal(counted: Dependants) -> str:
-    until = f"{counted.until:%Y-%m-%dT%H:%M:%SZ}"
     return (
-        f"{counted.identities} identities depend on it, the last of them until {until}; wait until they have "
-        "renewed, or use force to cut them off"
+        f"{counted.identities} identities depend on it, the last of them until {_text(counted.until)}; "
+        "wait until they have renewed, or use force to cut them off"
     )
+
+
+def _text(time: datetime | None) -> str:
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}"

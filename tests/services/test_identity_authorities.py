@@ -12,6 +12,7 @@ from services.root_keeper import RootKeeper
 
 from kms.client.credentials import generate_key_pair
 from kms.errors import Denied, InvalidField, NotFound, Unauthenticated, WrongState
+from kms.identity.authority import create_root
 from kms.identity.corporate import parse_bundle
 from kms.identity.grant import Grant
 from kms.identity.issued import IssuedCertificate
@@ -184,6 +185,35 @@ def test_what_is_trusted_is_there_after_a_restart(kms: Kms, keeper: RootKeeper) 
     assert again.row.record.active == entry
     assert len(again.bundle.roots) == 2
     assert [item.subject for item in again.issuer.endorsements] == [again.bundle.roots[0].subject]
+
+
+def test_adopted_root_issues_once_all_who_could_not_tell_have_been_told_of_it(
+    kms: Kms, keeper: RootKeeper
+) -> None:
+    keeper.roots = [create_root("kms.test", kms.now)]
+    pem = keeper.roots[0].certificate_pem()
+    outcome = kms.parts.identity_authorities.adopt_root(pem, kms.now)
+    kms.vault.store.commit(outcome.changes, [kms.call(ADMIN).event("Kms.Adopt", "", "ALLOW")]).result()
+    trust = kms.parts.identity_trust
+    assert trust.current().bundle.roots[-1] == keeper.roots[0].certificate
+    with pytest.raises(WrongState, match=r"identities have not been told .* at 2026-03-02T12:00:00Z"):
+        keeper.activate()
+    kms.pass_time(DAY + SECOND)
+    entry = keeper.activate()
+    assert (entry.root, trust.current().issuer.endorsements) == (outcome.value.id, ())
+    assert kms.parts.identity_authorities.adopt_root(pem, kms.now).changes == ()
+
+
+def test_only_a_root_of_the_trust_domain_is_adopted(kms: Kms, keeper: RootKeeper) -> None:
+    adopt = kms.parts.identity_authorities.adopt_root
+    with pytest.raises(InvalidField, match="its subject"):
+        adopt(create_root("other.example", kms.now).certificate_pem(), kms.now)
+    with pytest.raises(InvalidField, match="holds 2 certificates"):
+        adopt(keeper.new_root(), kms.now)
+    keeper.roots.pop()
+    keeper.publish()
+    with pytest.raises(WrongState, match="2 roots are trusted already"):
+        adopt(create_root("kms.test", kms.now).certificate_pem(), kms.now)
 
 
 def test_the_end_of_all_issuing_moves_with_each_activation(kms: Kms, keeper: RootKeeper) -> None:
