@@ -52,9 +52,9 @@ def vault_transit(
     """Bring all versions of an exportable transit key here, under their numbers.
 
     ACCESS is NAMESPACE/ID of an access that selects you, PATH that of the key, below one of its mounts. KEY
-    has no versions of its own: `kms key create --import-only` makes such a key, for RAW_ENCRYPT_DECRYPT if the
-    vault's is an AES key. Called again, this brings what the vault has rotated to since. The vault wraps the
-    material to the KMS, for which its mount has another key meanwhile, blindfold-import-....
+    has no versions of its own: `kms key create --import-only` makes such a key, for RAW_ENCRYPT_DECRYPT
+    if the vault's is an AES key. Called again, this brings what the vault has rotated to since. The vault
+    wraps the material to the KMS, for which its mount has another key meanwhile, blindfold-import-....
     """
     name = key_name(session, key)
     moving = Moving(
