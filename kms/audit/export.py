@@ -62,6 +62,8 @@ def is_visible(event: StoredEvent, tenant: str) -> bool:
 def _events(store: Chain, after: int, through: int) -> Iterator[StoredEvent]:
     while after < through:
         for event in store.events(after, min(_PAGE, through - after)):
+            if event.sequence != after + 1:
+                raise InvalidField("after", f"event {after + 1} was dropped meanwhile; begin anew")
             yield event
             after = event.sequence
 

@@ -85,10 +85,14 @@ def _read(outside: CheckpointFile) -> SignedCheckpoint | StoreRolledBack:
 
 
 def _copied(path: Path) -> sqlite3.Connection:
-    with closing(connect(path, read_only=True)) as source, translated():
-        copy = sqlite3.connect("", isolation_level=None)
-        source.backup(copy)
-        return copy
+    copy = sqlite3.connect("", isolation_level=None)
+    try:
+        with closing(connect(path, read_only=True)) as source, translated():
+            source.backup(copy)
+    except BaseException:
+        copy.close()
+        raise
+    return copy
 
 
 class Inspected:

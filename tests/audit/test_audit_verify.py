@@ -57,6 +57,13 @@ class Copy:
         return [made for made in self._checkpoints if made.checkpoint.sequence > after][:limit]
 
 
+class Dropping(Copy):
+    """Events up to 6 are dropped between two pages of an export."""
+
+    def events(self, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
+        return super().events(after if after < 4 else max(after, 6), limit)
+
+
 EVENTS = chain(10)
 HONEST = list(export(Copy()))
 # Where each event's line is, checkpoints being on lines 5, 9 and 13.
@@ -387,3 +394,8 @@ def test_copy_that_lacks_the_event_of_a_receipt_is_refused(case: Kept) -> None:
     with pytest.raises(ChainBroken) as broken:
         verify(case.lines, KEY.public_key, (), [case.receipt])
     assert broken.value.finding is case.finding
+
+
+def test_export_that_events_are_dropped_under_ends_with_an_error() -> None:
+    with pytest.raises(InvalidField, match="event 5 was dropped meanwhile"):
+        list(export(Dropping()))
