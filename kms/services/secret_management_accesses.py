@@ -17,6 +17,7 @@ from kms.model.records import SecretManagementAccessRecord
 from kms.model.row import dump_row, load_row
 from kms.model.sealed_credentials import check_sealed_credentials
 from kms.model.secret_management_access import Allowances, SecretManagementAccess
+from kms.model.secret_type import VaultSecret
 from kms.services.call import Call, Outcome, Page
 from kms.services.guard import Action, Guard
 from kms.services.policy_changes import Content, merge
@@ -48,12 +49,12 @@ class SecretManagementAccesses(TenantResources[SecretManagementAccessRecord]):
         self, call: Call, name: SecretManagementAccessName, content: Content, request_id: str
     ) -> Stored:
         """Raises `InvalidField`, `LimitExceeded`, `NotFound` for the namespace, `AlreadyExists`,
-        `WrongState`.
+        `WrongState`, and `Denied` for a credential of an access that the caller may not read.
         """
 
         def make() -> Written[SecretManagementAccessRecord]:
             namespace = require_namespace(self._repository, NamespaceName(name.tenant, name.namespace))
-            body, changes = self._checked(name, content)
+            body, changes = self._checked(call, name, content)
             record = SecretManagementAccessRecord(body, call.time, call.time, request_id)
             return record, [namespace, *changes]
 
@@ -69,12 +70,12 @@ class SecretManagementAccesses(TenantResources[SecretManagementAccessRecord]):
     ) -> Stored:
         """That content, or those of its fields and the others as they are.
 
-        Raises `NotFound`, `EtagMismatch`, `InvalidField`, `LimitExceeded`.
+        Raises `NotFound`, `EtagMismatch`, and as `create`.
         """
 
         def change(record: SecretManagementAccessRecord) -> Written[SecretManagementAccessRecord]:
             merged = content if fields is None else merge(content_of(record), content, fields)
-            body, changes = self._checked(name, merged)
+            body, changes = self._checked(call, name, merged)
             written = SecretManagementAccessRecord(body, record.create_time, call.time, record.request_id)
             return written, changes
 
@@ -114,13 +115,21 @@ class SecretManagementAccesses(TenantResources[SecretManagementAccessRecord]):
 
         return await self._perform(call, FETCH, name, act)
 
-    def _checked(self, name: SecretManagementAccessName, content: Content) -> tuple[bytes, Sequence[Change]]:
-        """The canonical content, and what must hold of the accesses it refers to until it is written."""
+    def _checked(
+        self, call: Call, name: SecretManagementAccessName, content: Content
+    ) -> tuple[bytes, Sequence[Change]]:
+        """The canonical content, and what must hold of the accesses it refers to until it is written.
+
+        Raises `Denied` for one that the caller may not read: he is not told whether it is there.
+        """
         access = parse_access(content)
         for index, expression in enumerate(access.where.expressions):
             parse_selector(expression, f"where.expressions[{index}]")
         access.check_allowed(self._allowances)
         check_sealed_credentials(access, name.tenant)
+        for secret in access.credentials.values():
+            if isinstance(secret, VaultSecret) and secret.access.tenant == name.tenant:
+                self._guard.check(call, self._actions.get.permission, secret.access)
         referred: dict[str, Stored] = {}
 
         def find(target: SecretManagementAccessName, field: str) -> SecretManagementAccess:
