@@ -182,10 +182,13 @@ def test_line_in_the_list_is_the_first_line_of_the_help(path: str) -> None:
 
 
 SECRET_WORDS = ("secret", "token", "password", "passphrase", "plaintext", "private")
+# What PKCS #11 calls a token is a device.
+NO_SECRETS = {"device_token"}
 
 
 @pytest.mark.parametrize("path", LEAVES)
 def test_no_command_takes_a_secret_as_an_argument(path: str) -> None:
     for item in LEAVES[path].command.params:
-        if any(word in (item.name or "") for word in SECRET_WORDS):
+        name = item.name or ""
+        if name not in NO_SECRETS and any(word in name for word in SECRET_WORDS):
             assert isinstance(item.type, click.Path), f"{item.name} is not the name of a file"
