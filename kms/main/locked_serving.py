@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from time import monotonic_ns
 from typing import Any
 
@@ -22,7 +23,7 @@ from kms.server.monitoring import Monitoring
 from kms.server.servicers.enrolment import EnrolmentServicer
 from kms.server.servicers.locked import LockedServicer
 from kms.server.servicers.unlock import UnlockServicer
-from kms.server.tls import enrolment_credentials, main_credentials
+from kms.server.tls import ServerCertificate, enrolment_credentials, main_credentials
 from kms.services.rate_limits import RateLimits
 
 # Of strangers, who ask for the lock or give shares.
@@ -59,14 +60,7 @@ async def serve_locked(
 
 
 def _build(configuration: Configuration, lock: Lock) -> App:
-    directory = configuration.directory
-    shown, _ = locked_certificate(directory, SERVE)
-    unlocking, validity = locked_certificate(directory, UNLOCK)
-    if validity.not_after <= _now():
-        raise ConfigError(
-            f"the certificate of the locked server in {directory} ended on {validity.not_after:%Y-%m-%d}; "
-            "start with the shares instead: --share-file"
-        )
+    shown, unlocking = _certificates(configuration.directory)
     refusals = [LockedServicer(service) for service in SERVICES]
     limit = RateLimit(RateLimits([parse_limit(LIMIT)], lambda tenant: (), monotonic_ns))
     main = Listener(configuration.listen, main_credentials(lambda: shown), refusals, [require_tls_1_3])
@@ -78,6 +72,22 @@ def _build(configuration: Configuration, lock: Lock) -> App:
     )
     proxy = replace(main, address=configuration.proxy_listen) if configuration.proxy_listen else None
     return App(main, enrolment, _now, RandomIds(), proxy=proxy)
+
+
+def _certificates(directory: Path) -> tuple[ServerCertificate, ServerCertificate]:
+    """What the server shows to callers, and to who unlocks it. Raises `ConfigError`."""
+    try:
+        shown, _ = locked_certificate(directory, SERVE)
+        unlocking, validity = locked_certificate(directory, UNLOCK)
+    except ConfigError as error:
+        problem = error.message
+    else:
+        if validity.not_after > _now():
+            return shown, unlocking
+        problem = f"it ended on {validity.not_after:%Y-%m-%d}"
+    raise ConfigError(
+        f"the locked server has no certificate to show ({problem}); start with the shares: --share-file"
+    )
 
 
 def _now() -> datetime:

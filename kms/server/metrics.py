@@ -6,6 +6,7 @@ from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
+from blindfold.secret import MEMORY
 from kms.server.call import Metadata
 
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -44,6 +45,10 @@ class Metrics:
             registry=registry,
         )
         end.set_function(lambda: authority_end().timestamp())
+        locked = Gauge("kms_locked_memory_bytes", "Memory locked for secrets.", registry=registry)
+        locked.set_function(lambda: float(MEMORY.report().locked))
+        unlocked = Gauge("kms_unlocked_secrets", "Secrets held in other memory so far.", registry=registry)
+        unlocked.set_function(lambda: float(MEMORY.report().unlocked_secrets))
 
     def begin(self, method: str, metadata: Metadata) -> Callable[[str], None]:
         """Called at the begin of a call; what it returns, with the code's name, at its end."""

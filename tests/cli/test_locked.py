@@ -1,15 +1,19 @@
 """A server whose root of trust is shares: locked at its start, unlocked by k of n, over TLS and in words."""
 
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
 
 import grpc
 import pytest
+from desk import ROOT
 from google.protobuf import descriptor_pool
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
-from house import House
+from house import SERVE, House
 from shared_house import OPERATOR, init_shared, lock_status, operator, platform_events, unlock
 
 from cli.exit_codes import ExitCode
@@ -197,3 +201,30 @@ def test_identity_is_recovered_with_shares(house: House, tmp_path: Path) -> None
     assert (refused.code, refused.words) == (ExitCode.USAGE, "kms: shares: must be 2\n")
     asked = house.kms(*recover, stdin=b"")
     assert "needs 2 shares" in asked.words
+
+
+@pytest.mark.parametrize("lost", ["serve", "unlock"])
+def test_server_without_its_locked_certificate_says_how_to_start(tmp_path: Path, lost: str) -> None:
+    house = House(tmp_path)
+    shares = init_shared(house)
+    shutil.rmtree(house.data / "locked" / lost)
+    refused = house.process("kms", "serve", "--data", house.data)
+    assert refused.code != 0
+    assert "start with the shares: --share-file" in refused.words
+    with house.served("--share-file", shares[0], "--share-file", shares[1]):
+        assert lock_status(house)["locked"] is False
+    with house.served():
+        assert lock_status(house)["locked"] is True
+
+
+def test_certificate_that_ended_is_not_shown(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    init_shared(house)
+    later = "import kms.main.locked_serving as locked; now = locked._now; "
+    later += "locked._now = lambda: now() + __import__('datetime').timedelta(days=31); "
+    command = [sys.executable, "-c", later + SERVE, "serve", "--data", str(house.data)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=house.environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode != 0
+    assert "it ended on" in done.stderr
