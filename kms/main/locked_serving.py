@@ -56,7 +56,7 @@ async def serve_locked(
         await asyncio.gather(stopping, return_exceptions=True)
         await app.stop(GRACE)
         await monitoring.stop()
-    return lock.opened.result() if lock.opened.done() else None
+    return await lock.settled()
 
 
 def _build(configuration: Configuration, lock: Lock) -> App:

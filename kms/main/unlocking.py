@@ -59,7 +59,7 @@ class Lock:
         self._record = read_record(locked)
         self._gathering = ShareGathering(ShareSet.of(self._record))
         self._since = datetime.now(UTC)
-        self._opening = False
+        self._opening: asyncio.Future[Unlocked] | None = None
         self.opened: asyncio.Future[Unlocked] = asyncio.get_running_loop().create_future()
 
     def status(self, now: datetime) -> LockStatus:
@@ -69,16 +69,26 @@ class Lock:
 
     async def unlock(self, share: SecretBytes, address: str, now: datetime) -> LockStatus:
         """Raises as `ShareGathering.give`; with the last share, as `unlock_store`: then all are forgotten."""
-        if self._opening or self.opened.done():
+        if self._opening is not None or self.opened.done():
             raise Locked
         if self._gathering.give(share, address, now):
-            self._opening = True
-            try:
-                unlocked = await asyncio.to_thread(self._open, self._gathering.take(), now)
-                self.opened.set_result(unlocked)
-            finally:
-                self._opening = False
+            work = asyncio.to_thread(self._open, self._gathering.take(), now)
+            self._opening = asyncio.ensure_future(work)
+            self._opening.add_done_callback(self._settle)
+            # Whoever gave the last share may hang up; the store is opened all the same.
+            await asyncio.shield(self._opening)
         return self.status(now)
+
+    async def settled(self) -> Unlocked | None:
+        """What became of it, once nothing is under way any more."""
+        if self._opening is not None:
+            await asyncio.wait({self._opening})
+        return self.opened.result() if self.opened.done() else None
+
+    def _settle(self, opening: "asyncio.Future[Unlocked]") -> None:
+        self._opening = None
+        if opening.exception() is None:
+            self.opened.set_result(opening.result())
 
     def _open(self, given: Sequence[Given], now: datetime) -> Unlocked:
         try:

@@ -194,12 +194,12 @@ class RootOfTrustService:
 
         waiting = await self.guard.perform(call, APPROVE, None, act)
         told = waiting.told(call.time)
-        if not enough:
+        if not enough or self._waiting is not waiting:
             return told
         self._waiting = None
         given = waiting.gathering.take()
         _, record = self.vault.recorded_keys()
-        old = Shamir.combine(record, [item.share for item in given])
+        old = Shamir.combine(record, [item.share for item in given[: told.threshold]])
         for item in given:
             item.share.wipe()
         return await self._exchange(call, old, told)
