@@ -359,7 +359,9 @@ audit = LazyGroup(
         "list": Entry("cli.online.audit:list_events", "List the events of the tenant."),
         "export": Entry("cli.online.audit:export", "Export the whole chain as JSON lines."),
         "verify": Entry("cli.local.audit_verify:verify", "Verify an exported audit trail, offline."),
-        "prove": Entry("cli.local.audit_verify:prove", "Show the events of receipts in an exported audit trail."),
+        "prove": Entry(
+            "cli.local.audit_verify:prove", "Show the events of receipts in an exported audit trail."
+        ),
         "checkpoint": Entry("cli.online.audit:checkpoint", "Make a signed checkpoint of the chain."),
     },
     help="The audit trail: what was decided and changed, and the proof that nothing is missing.",
