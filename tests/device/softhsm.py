@@ -1,12 +1,15 @@
 """Software tokens for tests: SoftHSM, with a directory of its own for each test."""
 
+import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from kms.crypto.device.device import Device
 from kms.crypto.device.lane import DeviceSettings
 
 PIN, SO_PIN = "a pin of tests", "another pin"
@@ -43,6 +46,17 @@ class SoftHsm:
             path for path in self.tokens.iterdir() if label.encode() in (path / "token.object").read_bytes()
         ]
         return found
+
+
+@pytest.fixture
+def given_device() -> Iterator[Device]:
+    """Another module's than SoftHSM's, with a token of its own for tests, where one is given."""
+    if "TEST_PKCS11_MODULE" not in os.environ:
+        pytest.skip("needs TEST_PKCS11_MODULE, TEST_PKCS11_TOKEN and TEST_PKCS11_PIN_FILE")
+    module, token, pin_file = (os.environ[f"TEST_PKCS11_{what}"] for what in ("MODULE", "TOKEN", "PIN_FILE"))
+    device = Device(DeviceSettings(Path(module), token, Path(pin_file)))
+    yield device
+    device.close()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from device.softhsm import PIN, SoftHsm, softhsm
+from device.softhsm import PIN, SoftHsm, given_device, softhsm
 
 from kms.crypto import rsa_keys, rsa_oaep, rsa_pss
 from kms.crypto.aead import NONCE_SIZE
@@ -28,7 +28,7 @@ from kms.errors import (
 from kms.model.algorithms import ALGORITHMS, Family
 from kms.model.device_handle import DeviceHandle
 
-__all__ = ["softhsm"]
+__all__ = ["given_device", "softhsm"]
 
 LABEL = "kms test"
 GCM = "AES_256_GCM"
@@ -108,21 +108,16 @@ def test_softhsm_is_refused_oaep_by_name(device: Device) -> None:
 
 @pytest.mark.optional
 @pytest.mark.parametrize("name", OAEP)
-def test_oaep_of_a_device_that_has_it(name: str) -> None:
-    """For another module than SoftHSM's, with a token of its own for tests."""
-    if "TEST_PKCS11_MODULE" not in os.environ:
-        pytest.skip("needs TEST_PKCS11_MODULE, TEST_PKCS11_TOKEN and TEST_PKCS11_PIN_FILE")
-    named = [os.environ[f"TEST_PKCS11_{what}"] for what in ("MODULE", "TOKEN", "PIN_FILE")]
-    device = Device(DeviceSettings(Path(named[0]), named[1], Path(named[2])))
-    try:
-        made = make(device, name)
-        public = rsa_oaep.load_public(ALGORITHMS[name], made.public_key, "public_key")
-        for label in (b"", b"label"):
-            item = Item(public.encrypt(b"data", label), label)
-            assert one(device, made.handle, Operation.DECRYPT, name, item) == b"data"
-        device.destroy(made.handle)
-    finally:
-        device.close()
+def test_oaep_of_a_device_that_has_it(given_device: Device, name: str) -> None:
+    made = make(given_device, name)
+    public = rsa_oaep.load_public(ALGORITHMS[name], made.public_key, "public_key")
+    for label in (b"", b"label"):
+        sealed = public.encrypt(b"data", label)
+        items = [Item(sealed, label), Item(sealed, b"other"), Item(sealed[:-1] + b"\0", label)]
+        good, *bad = given_device.use(made.handle, Operation.DECRYPT, name, items)
+        assert good == b"data"
+        assert all(isinstance(refusal, DecryptionFailed) for refusal in bad)
+    given_device.destroy(made.handle)
 
 
 READ_ATTRIBUTES = """

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from device.softhsm import SoftHsm, softhsm
 from services.conftest import AUTHOR, Kms, make_kms
-from services.test_cryptography import NAME, POLICY, RULES
+from services.test_cryptography import NAME, POLICY, RULES, change
 
 from kms.crypto.device.device import Device
 from kms.main.parts import device_label
 from kms.model.device_handle import DeviceHandle
+from kms.model.lifecycle import Verb
 from kms.model.names import KeyName
 from kms.model.records import KeyVersionRecord, RemnantRecord
 from kms.model.sensitivity import Sensitivity
@@ -45,6 +46,13 @@ def row(kms: Kms, number: int = 1, name: KeyName = NAME) -> KeyVersionRecord:
 
 def in_device(kms: Kms, device: Device) -> frozenset[DeviceHandle]:
     return device.find(device_label(kms.vault))
+
+
+def destroy(kms: Kms) -> int:
+    """Version 1 of the key, after its delay; how many versions were destroyed."""
+    change(kms, Verb.SCHEDULE_DESTROY)
+    kms.pass_time(timedelta(days=31))
+    return kms.run(kms.parts.upkeep.destroy_due(kms.now))
 
 
 def remnants(kms: Kms) -> list[str]:

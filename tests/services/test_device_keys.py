@@ -2,12 +2,13 @@
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from device.softhsm import SoftHsm
-from services.conftest import KEY_ADMIN, Kms
-from services.device_workshop import HIGH, MEDIUM, device, in_device, kms, remnants, row, softhsm
-from services.test_cryptography import NAME, add_key, one, rotate, version
+from device.softhsm import SoftHsm, given_device
+from services.conftest import AUTHOR, KEY_ADMIN, Kms, make_kms
+from services.device_workshop import HIGH, MEDIUM, destroy, device, in_device, kms, remnants, row, softhsm
+from services.test_cryptography import NAME, POLICY, RULES, add_key, one, rotate, version
 
 from kms.crypto import rsa_pss
 from kms.crypto.aead import RawCiphertext
@@ -30,7 +31,7 @@ from kms.model.sensitivity import Sensitivity
 from kms.services.cryptography import Made, Message, Plain, RawSealed, Sealed
 from kms.services.keys import KeySettings
 
-__all__ = ["device", "kms", "softhsm"]
+__all__ = ["device", "given_device", "kms", "softhsm"]
 
 
 ALGORITHMS_OF_SOFTHSM = {
@@ -149,6 +150,20 @@ def test_oaep_is_refused_naming_the_device_and_leaves_nothing(kms: Kms, device: 
         "DEVICE_LACKS_ALGORITHM",
     )
     assert (in_device(kms, device), remnants(kms)) == (frozenset(), [])
+
+
+@pytest.mark.optional
+def test_oaep_in_a_device_that_has_it(tmp_path: Path, given_device: Device) -> None:
+    with make_kms(tmp_path, given_device) as kms:
+        kms.run(kms.parts.kms_policies.create(kms.call(AUTHOR), POLICY, RULES, ""))
+        add_key(kms, Purpose.ASYMMETRIC_DECRYPT, sensitivity=HIGH)
+        made = one(kms, "asymmetric_encrypt", Plain(b"secret", b"label"))
+        assert one(kms, "asymmetric_decrypt", Sealed(made.data, b"label")).data == b"secret"
+        for item in (Sealed(made.data, b"other"), Sealed(bytes(384), b"label")):
+            with pytest.raises(DecryptionFailed):
+                one(kms, "asymmetric_decrypt", item)
+        assert destroy(kms) == 1
+        assert in_device(kms, given_device) == frozenset()
 
 
 def test_rotation_stays_in_the_device(kms: Kms, device: Device) -> None:

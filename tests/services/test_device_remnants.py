@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from device.softhsm import SoftHsm
 from services.conftest import KEY_ADMIN, Kms
-from services.device_workshop import HIGH, device, in_device, kms, remnants, row, softhsm, sweep
+from services.device_workshop import HIGH, destroy, device, in_device, kms, remnants, row, softhsm, sweep
 from services.test_cryptography import NAME, POLICY, add_key, change, one
 from services.test_tenant_destruction import schedule
 
@@ -26,12 +26,6 @@ from kms.services.fresh_versions import REMNANT_REST, remnant_row
 from kms.services.keys import KeySettings
 
 __all__ = ["device", "kms", "softhsm"]
-
-
-def destroy(kms: Kms) -> int:
-    change(kms, Verb.SCHEDULE_DESTROY)
-    kms.pass_time(timedelta(days=31))
-    return kms.run(kms.parts.upkeep.destroy_due(kms.now))
 
 
 def test_destruction_ends_the_key_in_the_device(kms: Kms, device: Device) -> None:
