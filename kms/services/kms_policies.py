@@ -24,9 +24,10 @@ from kms.services.call import Call, Outcome, Page
 from kms.services.explaining import KnownIdentity, overruled
 from kms.services.guard import Action, Guard
 from kms.services.kms_policy_contents import content_bytes, content_object
+from kms.services.large_pages import large_page
 from kms.services.policy_changes import Content, check_not_deleted, merge, revision_row, with_deletion
 from kms.services.prefix_sets import TenantPrefixSets
-from kms.services.repository import Loaded, Repository, create, found, page, readable, same_request
+from kms.services.repository import Loaded, Repository, create, found, same_request
 from kms.services.tenants import require_namespace
 from kms.storage.interface import MISSING, Require
 
@@ -107,10 +108,14 @@ class KmsPolicies:
         self, call: Call, parent: NamespaceName, after: str, limit: int, *, show_deleted: bool
     ) -> Page[KmsPolicyView]:
         def act() -> Outcome[Page[KmsPolicyView]]:
-            rows = self._repository.scan(KmsPolicyRecord, f"{parent}/kmsPolicies/", after, limit + 1)
-            heads = page(rows, limit)
-            shown = (head for head in heads.items if show_deleted or head.record.delete_time is None)
-            return Outcome(Page(tuple(readable(shown, self._view)), heads.next_after))
+            def read(head: Loaded[KmsPolicyRecord]) -> tuple[KmsPolicyView, int] | None:
+                if head.record.delete_time is not None and not show_deleted:
+                    return None
+                view = self._view(head)
+                return view, _size(view.current)
+
+            folder, kind = f"{parent}/kmsPolicies/", KmsPolicyRecord
+            return Outcome(large_page(self._repository, kind, folder, after, limit, read))
 
         return await self._guard.perform(call, LIST, parent, act, in_thread=True)
 
@@ -166,9 +171,13 @@ class KmsPolicies:
         """Oldest first. Raises `NotFound`."""
 
         def act() -> Outcome[Page[KmsRevisionView]]:
-            prefix = f"{self._head(parent).name}/revisions/"
-            rows = page(self._repository.scan(KmsPolicyRevisionRecord, prefix, after, limit + 1), limit)
-            return Outcome(Page(tuple(readable(rows.items, _revision_view)), rows.next_after))
+            prefix, kind = f"{self._head(parent).name}/revisions/", KmsPolicyRevisionRecord
+
+            def read(row: Loaded[KmsPolicyRevisionRecord]) -> tuple[KmsRevisionView, int]:
+                view = _revision_view(row)
+                return view, _size(view)
+
+            return Outcome(large_page(self._repository, kind, prefix, after, limit, read))
 
         return await self._guard.perform(call, LIST_REVISIONS, parent, act, in_thread=True)
 
@@ -295,6 +304,10 @@ def _new_revision(call: Call, name: KmsPolicyName, content: PolicyContent, *, nu
 
 def _revision_view(row: Loaded[KmsPolicyRevisionRecord]) -> KmsRevisionView:
     return KmsRevisionView(row, content_object(row.record))
+
+
+def _size(view: KmsRevisionView) -> int:
+    return len(view.row.record.content)
 
 
 def _details(view: KmsPolicyView) -> Mapping[str, str]:

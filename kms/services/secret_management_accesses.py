@@ -3,7 +3,7 @@
 The KMS connects to no vault. A credential is opened, and a secret fetched, by the workload alone.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from kms.authz.roles import SHARED
@@ -20,6 +20,7 @@ from kms.model.secret_management_access import Allowances, SecretManagementAcces
 from kms.model.secret_type import VaultSecret
 from kms.services.call import Call, Outcome, Page
 from kms.services.guard import Action, Guard
+from kms.services.large_pages import large_page
 from kms.services.policy_changes import Content, merge
 from kms.services.repository import Loaded, Repository
 from kms.services.tenant_resources import Actions, TenantResources, Written
@@ -27,8 +28,6 @@ from kms.services.tenants import require_namespace
 from kms.storage.interface import Change
 
 MAX_ACCESSES = 128
-MAX_PAGE_BYTES = 2 << 20
-READ_AT_ONCE = 16
 
 Stored = Loaded[SecretManagementAccessRecord]
 
@@ -86,21 +85,11 @@ class SecretManagementAccesses(TenantResources[SecretManagementAccessRecord]):
         await self._delete(call, name, etag)
 
     def _page(self, folder: str, after: str, limit: int) -> Page[Stored]:
-        """A page is cut short where its contents have more than 2 MiB together."""
-        kept: list[Stored] = []
-        size = 0
-        for item in self._rows(folder, after):
-            size += len(item.record.content)
-            if len(kept) == limit or (kept and size > MAX_PAGE_BYTES):
-                return Page(tuple(kept), kept[-1].name)
-            kept.append(item)
-        return Page(tuple(kept), "")
+        def read(row: Stored) -> tuple[Stored, int]:
+            return row, len(row.record.content)
 
-    def _rows(self, folder: str, after: str) -> Iterator[Stored]:
-        """Few at a time: they may be large."""
-        while rows := self._repository.scan(SecretManagementAccessRecord, folder, after, READ_AT_ONCE):
-            yield from rows
-            after = rows[-1].name
+        kind = SecretManagementAccessRecord
+        return large_page(self._repository, kind, folder, after, limit, read)
 
     async def fetch(self, call: Call, name: SecretManagementAccessName) -> Stored:
         """For whomever the access selects. Raises `Denied` for others, and where there is none."""

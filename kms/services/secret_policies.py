@@ -21,10 +21,11 @@ from kms.services.call import Call, Outcome, Page
 from kms.services.deny_overlay import extended
 from kms.services.explaining import KnownIdentity, overruled, reason_to_deny
 from kms.services.guard import Action, Guard
+from kms.services.large_pages import large_page
 from kms.services.policy_changes import Content, check_not_deleted, merge, revision_row, with_deletion
 from kms.services.policy_documents import PolicyDocuments, StoredPolicy, content_json, document_fields
 from kms.services.prefix_sets import TenantPrefixSets
-from kms.services.repository import Loaded, Repository, create, found, page, readable, same_request
+from kms.services.repository import Loaded, Repository, create, found, same_request
 from kms.services.tenants import require_namespace
 from kms.storage.interface import Change
 
@@ -117,11 +118,15 @@ class SecretPolicies:
         self, call: Call, parent: NamespaceName, after: str, limit: int, *, show_deleted: bool
     ) -> Page[PolicyView]:
         def act() -> Outcome[Page[PolicyView]]:
-            rows = self._repository.scan(SecretPolicyRecord, f"{parent}/secretPolicies/", after, limit + 1)
-            heads = page(rows, limit)
-            shown = (head for head in heads.items if show_deleted or head.record.delete_time is None)
-            views = readable(shown, lambda head: self._view(SecretPolicyName.parse(head.name), head))
-            return Outcome(Page(tuple(views), heads.next_after))
+            def read(head: Loaded[SecretPolicyRecord]) -> tuple[PolicyView, int] | None:
+                if head.record.delete_time is not None and not show_deleted:
+                    return None
+                name = SecretPolicyName.parse(head.name)
+                row = self._repository.require(RevisionRecord, revision_row(name, head.record.revision))
+                return PolicyView(head, self._documents.read(row.record)), len(row.record.document)
+
+            folder, kind = f"{parent}/secretPolicies/", SecretPolicyRecord
+            return Outcome(large_page(self._repository, kind, folder, after, limit, read))
 
         return await self._guard.perform(call, LIST, parent, act, in_thread=True)
 
@@ -186,11 +191,13 @@ class SecretPolicies:
 
         def act() -> Outcome[Page[RevisionView]]:
             self._head(parent)
-            rows = page(
-                self._repository.scan(RevisionRecord, f"{parent}/revisions/", after, limit + 1), limit
-            )
-            views = readable(rows.items, lambda row: RevisionView(row, self._documents.read(row.record)))
-            return Outcome(Page(tuple(views), rows.next_after))
+
+            def read(row: Loaded[RevisionRecord]) -> tuple[RevisionView, int]:
+                size = len(row.record.document) + sum(map(len, row.record.denied))
+                return RevisionView(row, self._documents.read(row.record)), size
+
+            folder = f"{parent}/revisions/"
+            return Outcome(large_page(self._repository, RevisionRecord, folder, after, limit, read))
 
         return await self._guard.perform(call, LIST_REVISIONS, parent, act, in_thread=True)
 

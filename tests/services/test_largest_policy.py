@@ -1,12 +1,14 @@
 """The largest policy that is accepted fits everything it is put into: row, document, bundle, decision."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from services.conftest import AUTHOR, PROD, WEB, WEB_TLS, Kms
 
 from kms.errors import LimitExceeded
+from kms.model.names import KmsPolicyName
 from kms.model.policy import PolicyKind
 from kms.model.policy_json import MAX_POLICY_BYTES, parse_policy, to_json
 
@@ -53,3 +55,31 @@ def test_each_revision_may_be_as_large(kms: Kms) -> None:
     kms.add_policy()
     update = kms.parts.secret_policies.update(kms.call(AUTHOR), WEB_TLS, content_of(MAX_POLICY_BYTES), "")
     assert kms.run(update).head.record.revision == 2
+
+
+def walk(kms: Kms, lists: Any, parent: Any, **more: Any) -> list[int]:
+    """How many are on each page of at most ten."""
+    after, sizes = "", []
+    while True:
+        page = kms.run(lists(kms.call(AUTHOR), parent, after, 10, **more))
+        sizes.append(len(page.items))
+        after = page.next_after
+        if not after:
+            return sizes
+
+
+def test_pages_end_before_they_are_too_large_to_send(kms: Kms) -> None:
+    """Or a list of ten of them would be refused by the transport, and of a thousand fill the memory."""
+    secret, keys = kms.parts.secret_policies, kms.parts.kms_policies
+    for number in range(4):
+        content = content_of(MAX_POLICY_BYTES - number)
+        kms.add_policy(content, replace(WEB_TLS, policy=f"p{number}"))
+        kms.run(keys.create(kms.call(AUTHOR), KmsPolicyName("acme", "prod", f"k{number}"), content, ""))
+        first = replace(WEB_TLS, policy="p0")
+        kms.run(secret.update(kms.call(AUTHOR), first, content_of(MAX_POLICY_BYTES - 10 - number), ""))
+        same = KmsPolicyName("acme", "prod", "k0")
+        kms.run(keys.update(kms.call(AUTHOR), same, content_of(MAX_POLICY_BYTES - 10 - number), ""))
+    assert walk(kms, secret.list, PROD, show_deleted=False) == [2, 2]
+    assert walk(kms, keys.list, PROD, show_deleted=False) == [2, 2]
+    assert walk(kms, secret.list_revisions, first) == [2, 2, 1]
+    assert walk(kms, keys.list_revisions, same) == [2, 2, 1]

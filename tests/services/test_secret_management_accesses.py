@@ -255,12 +255,12 @@ def test_a_page_is_cut_where_it_grows_large(ready: Kms, monkeypatch: pytest.Monk
     made = [create(ready, content(sealed(ready)), name) for name in names]
     accesses = ready.parts.secret_management_accesses
     size = len(made[0].record.content)
-    monkeypatch.setattr("kms.services.secret_management_accesses.MAX_PAGE_BYTES", 2 * size + 16)
+    monkeypatch.setattr("kms.services.large_pages.MAX_PAGE_BYTES", 2 * size + 16)
     first = ready.run(accesses.list(ready.call(AUTHOR), PROD, "", 10))
     assert [item.name for item in first.items] == [str(name) for name in names[:2]]
     rest = ready.run(accesses.list(ready.call(AUTHOR), PROD, first.next_after, 10))
     assert [item.name for item in rest.items] == [str(names[2])]
-    monkeypatch.setattr("kms.services.secret_management_accesses.MAX_PAGE_BYTES", 1)
+    monkeypatch.setattr("kms.services.large_pages.MAX_PAGE_BYTES", 1)
     assert len(ready.run(accesses.list(ready.call(AUTHOR), PROD, "", 10)).items) == 1
 
 
