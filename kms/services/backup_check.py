@@ -238,7 +238,7 @@ class BackupCheck:
             self.facts.devices[DeviceHandle.parse(record.handle).serial] += 1
         if record.holds_private and algorithm.counts_nonces:
             self.facts.counted.add(row)
-            if record.wrapped_key and record.state == VersionState.ENABLED:
+            if record.state == VersionState.ENABLED:
                 self.facts.usable.add(row)
 
     def _check_key(self, row: str, name: KeyName, record: KeyRecord) -> None:
