@@ -140,7 +140,8 @@ Example:
 def revoke(session: Session, identity: str, serial: str, comment: str) -> None:
     """Refuse an identity, or one of its certificates, from the next call on.
 
-    There is no way back but to enrol again with a new join token.
+    There is no way back but to enrol again with a new join token. With the whole identity go the join tokens
+    that were made for it, so an identity that has not enrolled yet is revoked to take its token back.
     """
     name = str(resolve_identity(identity, session.tenant))
     request = {"name": name, "serial_number": serial, "comment": comment}

@@ -98,7 +98,8 @@ class IdentityServiceServicer:
 
     def RevokeIdentity(self, request, context):
         """Refuses an identity, or one certificate of it, from the next call on. There is no way back but to
-        enrol again. With a site, its workloads are refused, and the tokens made for them.
+        enrol again. With an identity, also one that has not enrolled yet, the join tokens made for it are refused;
+        with a site, its workloads, and the tokens made for them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

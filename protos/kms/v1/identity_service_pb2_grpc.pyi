@@ -46,7 +46,8 @@ class IdentityServiceStub:
     """Lists the identities of a namespace, all identities and sites of a tenant, or the operators."""
     RevokeIdentity: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.RevokeIdentityRequest, _identity_pb2.Identity]
     """Refuses an identity, or one certificate of it, from the next call on. There is no way back but to
-    enrol again. With a site, its workloads are refused, and the tokens made for them.
+    enrol again. With an identity, also one that has not enrolled yet, the join tokens made for it are refused;
+    with a site, its workloads, and the tokens made for them.
     """
     DeleteIdentity: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.DeleteIdentityRequest, _empty_pb2.Empty]
     """Forgets a revoked identity: its certificates stay refused, and its name may be enrolled anew.
@@ -71,7 +72,8 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     """Lists the identities of a namespace, all identities and sites of a tenant, or the operators."""
     RevokeIdentity: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.RevokeIdentityRequest, _identity_pb2.Identity]  # type: ignore[assignment]
     """Refuses an identity, or one certificate of it, from the next call on. There is no way back but to
-    enrol again. With a site, its workloads are refused, and the tokens made for them.
+    enrol again. With an identity, also one that has not enrolled yet, the join tokens made for it are refused;
+    with a site, its workloads, and the tokens made for them.
     """
     DeleteIdentity: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.DeleteIdentityRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Forgets a revoked identity: its certificates stay refused, and its name may be enrolled anew.
@@ -117,7 +119,8 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_identity_pb2.Identity, _abc.Awaitable[_identity_pb2.Identity]]:
         """Refuses an identity, or one certificate of it, from the next call on. There is no way back but to
-        enrol again. With a site, its workloads are refused, and the tokens made for them.
+        enrol again. With an identity, also one that has not enrolled yet, the join tokens made for it are refused;
+        with a site, its workloads, and the tokens made for them.
         """
 
     @_abc_1.abstractmethod
