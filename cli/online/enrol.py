@@ -23,6 +23,15 @@ from kms.client.enrolment import enrol_with_jwt
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
+def enrolment_server_option(command: _Command) -> _Command:
+    """`server`, for `enrolment_server`."""
+    return click.option(
+        "--server",
+        metavar="HOST:PORT",
+        help="Enrolment address of the KMS; by default enrolment_server in the profile.",
+    )(command)
+
+
 def identity_root_option(command: _Command) -> _Command:
     """`identity_root`: SHA-256, or None."""
     return click.option(
@@ -42,11 +51,7 @@ Example:
     --out credentials /var/run/secrets/tokens/kms"""
 )
 @click.argument("token", metavar="[TOKEN_FILE]", type=STREAM, default="-")
-@click.option(
-    "--server",
-    metavar="HOST:PORT",
-    help="Enrolment address of the KMS; by default enrolment_server in the profile.",
-)
+@enrolment_server_option
 @click.option(
     "--out",
     type=DIRECTORY,
@@ -78,12 +83,7 @@ def enrol(
     if (jwt_issuer is None) is not (identity_root is None):
         raise UsageError("--jwt-issuer and --identity-root go together")
     settings = read_profile(profile_path)
-    server = server or settings.enrolment_server
-    if not server:
-        raise UsageError(
-            "the enrolment address of the KMS is not known",
-            hint="Give --server HOST:PORT, or enrolment_server in the profile.",
-        )
+    server = enrolment_server(server, settings)
     out = out or _usual_directory(settings)
     secret = _read(token)
     with reported():
@@ -92,6 +92,17 @@ def enrol(
         else:
             credentials = enrol_with_jwt(server, identity_root, jwt_issuer, secret, out)
     (write_json if as_json else write_fields)(_fields(credentials, out))
+
+
+def enrolment_server(server: str | None, settings: Profile) -> str:
+    """The address of the listener for strangers. Raises `UsageError`."""
+    server = server or settings.enrolment_server
+    if not server:
+        raise UsageError(
+            "the enrolment address of the KMS is not known",
+            hint="Give --server HOST:PORT, or enrolment_server in the profile.",
+        )
+    return server
 
 
 def _fingerprint(text: str | None) -> bytes | None:

@@ -9,7 +9,7 @@ import click
 
 from cli.errors import UsageError
 from cli.online.call_errors import reported
-from cli.online.enrol import identity_root_option
+from cli.online.enrol import enrolment_server, enrolment_server_option, identity_root_option
 from cli.online.view import person, view
 from cli.options import CREDENTIALS_ENV, DIRECTORY, STREAM, json_option, profile_option, read_profile
 from cli.output import write_fields, write_json
@@ -34,15 +34,10 @@ def unlocker_options(command: _Command) -> Callable[..., None]:
         **rest: Any,
     ) -> None:
         settings = read_profile(profile_path)
-        server = server or settings.enrolment_server
-        if not server:
-            raise UsageError(
-                "the enrolment address of the KMS is not known",
-                hint="Give --server HOST:PORT, or enrolment_server in the profile.",
-            )
+        address = enrolment_server(server, settings)
         with reported():
-            roots = _roots(server, credentials or settings.credentials, identity_root)
-            command(unlocker=Unlocker(server, roots), **rest)
+            roots = _roots(address, credentials or settings.credentials, identity_root)
+            command(unlocker=Unlocker(address, roots), **rest)
 
     call = click.option(
         "--credentials",
@@ -51,12 +46,7 @@ def unlocker_options(command: _Command) -> Callable[..., None]:
         show_envvar=True,
         help="Directory whose ca.pem the server is verified by. Certificates in it may have ended.",
     )(call)
-    server_option = click.option(
-        "--server",
-        metavar="HOST:PORT",
-        help="Enrolment address of the KMS; by default enrolment_server in the profile.",
-    )
-    return server_option(identity_root_option(profile_option(json_option(call))))
+    return enrolment_server_option(identity_root_option(profile_option(json_option(call))))
 
 
 @click.command(

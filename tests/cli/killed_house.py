@@ -34,6 +34,17 @@ def create_key(api: Api, key_id: str, purpose: str = "ENCRYPT_DECRYPT", **reques
     return name
 
 
+def furnish_with_keys(house: House, count: int) -> None:
+    """As `open_house`, with keys, the first of which encrypted the file `sealed`."""
+    open_house(house)
+    with worker(house) as api:
+        for number in range(count):
+            create_key(api, f"k{number}")
+    house.must(
+        "kms", "encrypt", "prod/k0", "-", "--out", house.path / "sealed", who="prod-worker", stdin=b"kept"
+    )
+
+
 @contextmanager
 def worker(house: House) -> Iterator[Api]:
     target = house.addresses["listen"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from house import SERVE, House
-from killed_house import create_key, open_house, worker
+from killed_house import furnish_with_keys
 from shared_house import operator, platform_events, unlock
 
 from cli.exit_codes import ExitCode
@@ -55,13 +55,7 @@ def house(tmp_path: Path) -> House:
     house = House(tmp_path)
     house.init()
     with house.served():
-        open_house(house)
-        with worker(house) as api:
-            for number in range(KEYS):
-                create_key(api, f"k{number}")
-        house.must(
-            "kms", "encrypt", "prod/k0", "-", "--out", house.path / "sealed", who="prod-worker", stdin=b"kept"
-        )
+        furnish_with_keys(house, KEYS)
     return house
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 from house import SERVE, House
-from killed_house import create_key, open_house, stored, worker
+from killed_house import furnish_with_keys, stored
 
 from cli.exit_codes import ExitCode
 from kms.model.audit_event import AuditEvent
@@ -42,13 +42,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
     house = House(tmp_path_factory.mktemp("house"))
     house.init()
     with house.served():
-        open_house(house)
-        with worker(house) as api:
-            for number in range(KEYS):
-                create_key(api, f"k{number}")
-        house.must(
-            "kms", "encrypt", "prod/k0", "-", "--out", house.path / "sealed", who="prod-worker", stdin=b"kept"
-        )
+        furnish_with_keys(house, KEYS)
         house.must("kms", "tenant", "backup", "acme", "--out", house.path / "backup", who=OPERATOR)
     return house
 
