@@ -12,9 +12,10 @@ from kms.identity.spiffe import SpiffeId
 from kms.model.audit_event import AuditEvent
 from kms.model.names import OperatorName
 from kms.services.guard import FAIL
+from kms.services.rate_limits import user_address
 from kms.storage.interface import Store
 
-MAX_CALLERS = 10_000
+MAX_CALLERS = 1_000
 OTHERS = "others"
 REFUSED = "Kms.RefusedCalls"
 # What else is counted so, by its reason.
@@ -31,9 +32,12 @@ class Refusals:
         self._lock = threading.Lock()
 
     def count(self, caller: str, address: str, reason: str) -> None:
-        """One refused call. `caller` is the SPIFFE id, or "" for a stranger, who is told by his address."""
+        """One refused call. `caller` is the SPIFFE id, or "" for a stranger, who is told by his address.
+
+        Of IPv6 that is his /64, in which he has as many addresses as he likes.
+        """
         with self._lock:
-            key = (caller, address, reason)
+            key = (caller, address if caller else user_address(address), reason)
             if key not in self._counts and len(self._counts) >= MAX_CALLERS:
                 key = ("", OTHERS, reason)
             self._counts[key] += 1

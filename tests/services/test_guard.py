@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from concurrent.futures import Future
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -119,7 +120,7 @@ def test_refused_calls_are_summed_up_by_caller_address_and_reason(kms: Kms) -> N
 def test_flood_of_addresses_fills_one_line(kms: Kms) -> None:
     refusals = Refusals(kms.vault.store)
     for number in range(MAX_CALLERS + 5):
-        refusals.count("", str(number), "UNAUTHENTICATED")
+        refusals.count("", str(ip_address(number)), "UNAUTHENTICATED")
     before = len(kms.events())
     kms.run(refusals.flush("2026-03-01T12:00:00.000000Z"))
     events = kms.events_after(before)
@@ -151,6 +152,16 @@ def test_events_are_filtered_and_paged(kms: Kms) -> None:
     assert sequences == sorted(sequences)
     nothing = Filter(start=kms.now, end=kms.now)
     assert not kms.run(kms.parts.audit_log.list(kms.call(AUDITOR), ACME, nothing, 0, 10)).events
+
+
+def test_stranger_with_many_addresses_of_one_network_is_one(kms: Kms) -> None:
+    refusals = Refusals(kms.vault.store)
+    for number in range(50):
+        refusals.count("", f"2001:db8::{number:x}", "UNAUTHENTICATED")
+    before = len(kms.events())
+    kms.run(refusals.flush("2026-03-01T12:00:00.000000Z"))
+    [event] = kms.events()[before:]
+    assert (event["details"]["address"], event["details"]["count"]) == ("2001:db8::/64", "50")
 
 
 def test_export_shows_own_bodies_and_ends_with_a_checkpoint(kms: Kms) -> None:
