@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from forging import NOW, URI, key_usage, names
+from presenting import pem
 
 from kms.identity.authority import CertificateAuthority, create_intermediate, create_root
 from kms.identity.grant import Grant
@@ -85,3 +86,11 @@ def forge(authority: CertificateAuthority, key: ec.EllipticCurvePrivateKey) -> F
         return builder.sign(issuer.key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
     return make
+
+
+@pytest.fixture
+def leaf(
+    authority: CertificateAuthority, grant: Grant, key: ec.EllipticCurvePrivateKey, now: datetime
+) -> bytes:
+    """For an hour, in PEM."""
+    return pem(authority.issue(key.public_key(), grant, timedelta(hours=1), now))
