@@ -22,7 +22,7 @@ from kms.errors import (
     InvalidField,
     KmsError,
 )
-from kms.model.algorithms import Algorithm
+from kms.model.algorithms import ALGORITHMS, Algorithm
 from kms.model.device_handle import ID_SIZE, DeviceHandle
 
 LANES = 4
@@ -224,6 +224,8 @@ class Device:
                 self._drop(lane)
                 raise
             self._checked = (lane.serial, usable)
+            missing = ", ".join(name for name in ALGORITHMS if name not in usable) or "nothing"
+            _log.info("the device %s has the serial number %s; it lacks %s", self, lane.serial, missing)
         return lane
 
     def _give_back(self, lane: Lane) -> None:
