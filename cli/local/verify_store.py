@@ -9,7 +9,7 @@ from cli.errors import CliError
 from cli.exit_codes import ExitCode
 from cli.local.material import material_options
 from cli.local.options import data_option
-from cli.options import json_option
+from cli.options import FILE, json_option
 from cli.output import printable, warn, write_fields, write_json
 from cli.progress import Progress
 from kms.main.configuration import Configuration
@@ -26,8 +26,16 @@ Example:
 )
 @data_option
 @material_options
+@click.option(
+    "--trail",
+    "trails",
+    type=FILE,
+    multiple=True,
+    help="An exported audit trail newer than the store, such as a copy that was put back: what it says was "
+    "destroyed since must be gone; may be repeated, for the trail of each tenant.",
+)
 @json_option
-def verify_store(data: Path, material: Material, as_json: bool) -> None:
+def verify_store(data: Path, material: Material, trails: tuple[Path, ...], as_json: bool) -> None:
     """Look at every invariant of a store, and name what is wrong.
 
     That is the file itself; the authentication of every row; the state digest; the audit chain and its
@@ -47,7 +55,7 @@ def verify_store(data: Path, material: Material, as_json: bool) -> None:
         return progress.advance
 
     try:
-        found = verify(configuration, material, begin)
+        found = verify(configuration, material, begin, trails)
     finally:
         if progress is not None:
             progress.close()

@@ -1,16 +1,20 @@
 """`kms verify-store`: every invariant of a store, whether a server has it or not."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from kms.audit.authenticated_store import read_record, store_keys, unlock_keys
+from kms.audit.verify import verify
 from kms.main.configuration import Configuration
 from kms.main.device import device_of
 from kms.main.root_material import Material, root_of_trust
 from kms.model.finding import Finding
 from kms.services.store_check import StoreCheck
+from kms.services.tombstones import destroyed_since
 from kms.storage.checkpoint_file import CheckpointFile
-from kms.storage.inspection import Authentication, Sizes, inspecting
+from kms.storage.inspection import Authentication, Inspected, Sizes, inspecting
 
 # More findings say nothing new of a store, and are counted.
 MAX_FINDINGS = 1000
@@ -28,8 +32,13 @@ class Verified:
     faults: int
 
 
-def verify_store(configuration: Configuration, material: Material, begin: Begin) -> Verified:
+def verify_store(
+    configuration: Configuration, material: Material, begin: Begin, trails: Sequence[Path] = ()
+) -> Verified:
     """Look at all of it. `begin` is told how much there is, and gives what hears of progress.
+
+    `trails` are exports of the audit chain that were kept elsewhere: what they say was destroyed by events
+    that the store does not have, being older, must be gone too. Raises `ChainBroken`, `OSError` for them.
 
     Raises `ConfigError` where there is no store, `StoreTampered` where the store cannot be read as one, or
     its root key's record is damaged, and what the root of trust raises.
@@ -53,4 +62,17 @@ def verify_store(configuration: Configuration, material: Material, begin: Begin)
         advance = begin(sizes.rows + sizes.events + sizes.checkpoints)
         authentication = Authentication(record.store_id, store_keys(keys), signer)
         StoreCheck(store, authentication, keys, report, advance).run()
+        for trail in trails:
+            for finding in _destroyed_since(store, authentication, trail, signer.public_key):
+                report(finding)
         return Verified(store.live, sizes, tuple(findings), faults)
+
+
+def _destroyed_since(
+    store: Inspected, auth: Authentication, trail: Path, public_key: bytes
+) -> Iterator[Finding]:
+    with trail.open(encoding="utf-8", errors="surrogateescape") as lines:
+        verify(lines, public_key)
+    with trail.open(encoding="utf-8") as lines:
+        destroyed = destroyed_since(lines, partial(store.has_event, auth))
+    yield from destroyed.broken(partial(store.row, auth))

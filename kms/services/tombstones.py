@@ -1,7 +1,7 @@
 """What the audit chain says was destroyed for good, and whether it is."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -52,14 +52,16 @@ class Tombstones:
         self._places: set[Place] = set()
 
     def take(self, body: bytes) -> None:
-        if not body.startswith(_BEGINNINGS):
-            return
-        event = json.loads(body)
+        if body.startswith(_BEGINNINGS):
+            self.note(json.loads(body))
+
+    def note(self, event: Mapping[str, Any]) -> None:
+        """As `take`, of a body that was read."""
         if event["decision"] != ALLOW:
             return
         if event["action"] in _DESTRUCTIONS:
             self._places.add(_DESTRUCTIONS[event["action"]](event))
-        elif event["details"]["verify_only"] == "false":
+        elif event["action"] == RESTORE.name and event["details"]["verify_only"] == "false":
             tenant = f"tenants/{event['details']['tenant']}"
             self._places = {place for place in self._places if f"{place[1]}/".find(f"{tenant}/") != 0}
 
@@ -70,6 +72,19 @@ class Tombstones:
             if row is not None and not _is_destroyed(row):
                 problem = "was destroyed according to the audit chain, and is not"
                 yield Finding(Invariant.TOMBSTONE, f"{kind} {name}", problem)
+
+
+def destroyed_since(lines: Iterable[str], is_known: Callable[[int, bytes], bool]) -> Tombstones:
+    """What a verified export says was destroyed by events that the store does not have.
+
+    `is_known` says whether the event of that number has that chain hash in the store.
+    """
+    found = Tombstones()
+    for line in lines:
+        link = json.loads(line)
+        if "body" in link and not is_known(link["sequence"], bytes.fromhex(link["chain_hash"])):
+            found.note(link["body"])
+    return found
 
 
 def _is_destroyed(row: Row) -> bool:

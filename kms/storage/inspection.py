@@ -29,6 +29,7 @@ _ROWS = "SELECT kind, name, counter, body, mac FROM rows"
 _WITHIN = f"{_ROWS} WHERE kind = ? AND (name = ? OR (name > ? AND name < ?)) ORDER BY name"
 _AFTER_SLASH = "0"
 _EVENTS = "SELECT sequence, body, chain_hash, mac FROM events WHERE sequence > ? ORDER BY sequence"
+_EVENT = "SELECT sequence FROM events WHERE sequence = ? AND chain_hash = ?"
 _CHECKPOINTS = (
     "SELECT checkpoints.sequence, line, chain_hash, body FROM checkpoints LEFT JOIN events USING (sequence) "
     "ORDER BY checkpoints.sequence"
@@ -170,6 +171,12 @@ class Inspected:
             else:
                 yield signed
 
+    def has_event(self, auth: Authentication, sequence: int, chain_hash: bytes) -> bool:
+        """Whether the chain passes through it; of what was dropped, that is believed."""
+        if sequence <= self._floor(auth).sequence:
+            return True
+        return any(self._query(_silent, _EVENT, (sequence, chain_hash)))
+
     def check_outside(self, auth: Authentication, report: Report) -> None:
         """Whether the store is what the checkpoint kept outside it says, or later."""
         try:
@@ -195,7 +202,9 @@ class Inspected:
         except (StoreTampered, Unavailable):
             return Floor(0, genesis(auth.store_id))
 
-    def _query(self, report: Report, sql: str, parameters: tuple[str | int, ...] = ()) -> Iterator[Any]:
+    def _query(
+        self, report: Report, sql: str, parameters: tuple[str | int | bytes, ...] = ()
+    ) -> Iterator[Any]:
         try:
             with translated():
                 yield from self._connection.execute(sql, parameters)

@@ -13,6 +13,8 @@ from main.spoiled_store import NOTHING, Place, an_event
 from server.backup_harness import Made
 from server.kms_harness import ACME, PROD, running_kms
 
+from kms.audit.export import export
+from kms.audit.verify import ChainBroken
 from kms.crypto.key_hierarchy import ROOT_WRAPPED
 from kms.errors import ConfigError, StoreTampered
 from kms.main.configuration import Configuration
@@ -360,3 +362,35 @@ def test_progress_adds_up(place: Place) -> None:
 
     verify_store(place.configuration, NOTHING, begin)
     assert totals == [sum(looked)]
+
+
+def test_destructions_after_an_older_copy_are_known_from_trails_kept_elsewhere(
+    place: Place, tmp_path: Path
+) -> None:
+    saved = place.configuration.store_path.read_bytes()
+    place.commit(action="Kms.DestroyKeyVersion", resource=ENC, version="1")
+    with place.opened() as vault:
+        vault.store.checkpoint().result(20)
+        trail = tmp_path / "trail"
+        trail.write_text("".join(f"{line}\n" for line in export(vault.store)))
+    place.configuration.store_path.write_bytes(saved)
+    [rolled_back] = place.verify().findings
+    assert rolled_back.invariant is Invariant.CHECKPOINT
+    found = verify_store(place.configuration, NOTHING, lambda total: lambda count: None, [trail]).findings
+    assert [finding.subject for finding in found if finding.invariant is Invariant.TOMBSTONE] == [
+        f"keyVersions {version(ENC)}"
+    ]
+    trail.write_text(trail.read_text().replace("ALLOW", "DENY", 1))
+    with pytest.raises(ChainBroken):
+        verify_store(place.configuration, NOTHING, lambda total: lambda count: None, [trail])
+
+
+def test_trail_of_the_same_history_adds_nothing(place: Place, tmp_path: Path) -> None:
+    place.commit(action="Kms.DestroyKeyVersion", resource=ENC, version="1")
+    place.commit(action="RestoreTenant", tenant="acme", verify_only="false")
+    with place.opened() as vault:
+        vault.store.checkpoint().result(20)
+        trail = tmp_path / "trail"
+        trail.write_text("".join(f"{line}\n" for line in export(vault.store)))
+    found = verify_store(place.configuration, NOTHING, lambda total: lambda count: None, [trail])
+    assert found.findings == ()
