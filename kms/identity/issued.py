@@ -102,6 +102,9 @@ class Issuer:
             certificate.not_valid_after_utc,
             authority_id(key_digest(self.authority.certificate)),
         )
-        chain = (certificate, self.authority.certificate, *self.endorsements)
+        # One that ends before the leaf would be in the way of who needs none.
+        end = certificate.not_valid_after_utc
+        endorsements = (item for item in self.endorsements if item.not_valid_after_utc >= end)
+        chain = (certificate, self.authority.certificate, *endorsements)
         chain_pem = b"".join(item.public_bytes(Encoding.PEM) for item in chain)
         return CertificateBundle(identity, issued, chain_pem, self.trust.to_pem())
