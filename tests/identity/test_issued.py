@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 import pytest
 
 from kms.client.credentials import generate_key_pair
-from kms.identity.authority import create_intermediate, create_root
+from kms.identity.authority import certify_authority, create_intermediate, create_root
+from kms.identity.ca_profile import ENDORSED_ROOT, ROOT
 from kms.identity.csr import verify_csr
 from kms.identity.grant import Grant
 from kms.identity.issued import IssuedCertificate, Issuer
-from kms.identity.rotation import endorse_root
 from kms.identity.trust import TrustBundle, authority_id, fingerprint, key_digest, load_authorities
 
 DAY = timedelta(days=1)
@@ -21,17 +21,13 @@ DAY = timedelta(days=1)
 def test_endorsement_of_a_root_is_in_the_chain_if_it_holds_as_long_as_the_leaf(
     left: timedelta, is_shown: bool, grant: Grant, now: datetime
 ) -> None:
-    begun = now - timedelta(days=3650) + left
-    old, new = create_root("kms.example", begun), create_root("kms.example", now)
-    early = min(now, old.certificate.not_valid_after_utc - DAY)
-    endorsed = TrustBundle.parse(
-        endorse_root(old, create_root("kms.example", early).certificate_pem(), early)
-    )
+    old, new = create_root("kms.example", now + left - ROOT.life), create_root("kms.example", now)
+    endorsement = certify_authority(old, ENDORSED_ROOT, new.key.public_key(), now)
     authority = create_intermediate(new, now)
-    issuer = Issuer(authority, TrustBundle((new.certificate, old.certificate)), endorsed.intermediates)
+    issuer = Issuer(authority, TrustBundle((new.certificate, old.certificate)), (endorsement,))
     issued = issuer.issue(verify_csr(generate_key_pair().csr), grant, now)
     chain = load_authorities(issued.chain_pem.decode())
-    assert chain[1:] == (authority.certificate, *(endorsed.intermediates if is_shown else ()))
+    assert chain[1:] == (authority.certificate, *((endorsement,) if is_shown else ()))
     assert load_authorities(issued.trust_bundle_pem.decode()) == (new.certificate, old.certificate)
 
 
