@@ -134,8 +134,9 @@ class Scheduler:
         return self._generate_key(bits, report)
 
     async def destroy_due(self) -> None:
-        """Overwrite the bytes of every version whose time has come, and destroy tenants."""
+        """Overwrite the bytes of every version whose time has come, and destroy tenants and remnants."""
         await self._tenants.destroy_due(self._now())
+        await self._upkeep.fresh.sweep(self._now())
         for name, put in list(self._keys.due(self._now())):
             await self._guard.commit([put], [self._event("Kms.DestroyBlindfoldKey", name, ALLOW)])
 
@@ -145,7 +146,6 @@ class Scheduler:
         await self._upkeep.rotate_wanted(now)
         await self._upkeep.rotate_due(now)
         await self._upkeep.destroy_due(now)
-        await self._upkeep.fresh.sweep(now)
 
     async def sum_up(self) -> None:
         """Write the refused calls of the last minute."""

@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from blindfold.secret import SecretBytes
 from kms.crypto.device.device import Device, MadeKey
 from kms.crypto.key_handle import generate
-from kms.errors import DeviceAbsent, KmsError, WrongState
+from kms.errors import DeviceAbsent, DeviceUnavailable, KmsError, WrongState
 from kms.model.algorithms import Algorithm
 from kms.model.audit_event import AuditEvent
 from kms.model.chain import timestamp
@@ -152,6 +152,9 @@ class FreshVersions:
         self._making = {other: made for other, made in self._making.items() if not made.done()} | {row: job}
         # A caller who hangs up does not end what the device has begun.
         made = await asyncio.shield(asyncio.wrap_future(job))
+        if made.handle != handle:
+            await self.destroy(made.handle)
+            raise DeviceUnavailable(f"the device {device} was exchanged meanwhile")
         remnant = self._repository.require(RemnantRecord, row)
         return NewVersion(None, made.public_key, str(made.handle), (remnant.delete(),))
 

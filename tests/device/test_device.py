@@ -17,10 +17,11 @@ from kms.crypto.aead import NONCE_SIZE
 from kms.crypto.device import lane
 from kms.crypto.device.device import Device, MadeKey
 from kms.crypto.device.lane import DeviceSettings, Lane
-from kms.crypto.device.messages import Item, Operation, Request, Status
+from kms.crypto.device.messages import Answer, Item, Operation, Request, Status
 from kms.errors import (
     DecryptionFailed,
     DeviceAbsent,
+    DeviceFailed,
     DeviceLacksAlgorithm,
     DeviceUnavailable,
     KmsError,
@@ -366,3 +367,22 @@ def test_calls_in_flight_end_with_the_device(device: Device) -> None:
     device.close()
     with pytest.raises(DeviceUnavailable):
         waiting.result(10)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_answers_that_are_not_as_many_as_the_items_are_given_to_nobody(
+    device: Device, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    key = make(device).handle
+    answers = [Answer(Status.DONE, bytes([number])) for number in range(count)]
+    monkeypatch.setattr(device._idle[0], "ask", lambda request: answers)
+    with pytest.raises(DeviceFailed, match=f"gave {count} answers to 3 items"):
+        device.use(key, Operation.UNSEAL, GCM, [Item(b"x" * 16)] * 3)
+
+
+def test_a_key_that_was_not_asked_for_is_refused(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    device.connect()
+    numbers = [Answer(Status.DONE, (1 << 1023).to_bytes(128, "big")), Answer(Status.DONE, b"\x01\x00\x01")]
+    monkeypatch.setattr(device._idle[0], "ask", lambda request: numbers)
+    with pytest.raises(DeviceFailed, match="another key than it was asked for"):
+        make(device, "RSA_PSS_2048_SHA256")

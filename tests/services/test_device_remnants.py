@@ -14,6 +14,7 @@ from services.test_tenant_destruction import schedule
 from kms.crypto.device.device import Device
 from kms.errors import (
     AlreadyExists,
+    DeviceUnavailable,
     KmsError,
     WrongState,
 )
@@ -86,6 +87,16 @@ def test_a_repeated_creation_makes_no_second_key(kms: Kms, device: Device) -> No
     with pytest.raises(AlreadyExists):
         add_key(kms, sensitivity=HIGH)
     assert (len(in_device(kms, device)), remnants(kms)) == (1, [])
+
+
+def test_a_device_that_was_exchanged_meanwhile_keeps_no_key(
+    kms: Kms, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serials = iter(["another"])
+    monkeypatch.setattr(device, "connect", lambda: next(serials))
+    with pytest.raises(DeviceUnavailable, match="exchanged meanwhile"):
+        add_key(kms, sensitivity=HIGH)
+    assert in_device(kms, device) == frozenset()
 
 
 def test_nothing_is_swept_that_is_about_to_be_stored(kms: Kms, device: Device) -> None:

@@ -119,11 +119,17 @@ class Device:
     def use(
         self, handle: DeviceHandle, operation: Operation, algorithm: str, items: Sequence[Item]
     ) -> list[bytes | KmsError]:
-        """What the key makes of each item, or why it does not. Raises `DeviceUnavailable`, `DeviceAbsent`."""
+        """What the key makes of each item, or why it does not.
+
+        Raises `DeviceUnavailable`, `DeviceAbsent`, `DeviceFailed`.
+        """
         answers = self._ask_twice(handle, Request(operation, algorithm, handle.id, items))
-        if len(answers) != len(items):
-            answers = [answers[0]] * len(items)
-        return [self._result(answer, handle, algorithm) for answer in answers]
+        results = [self._result(answer, handle, algorithm) for answer in answers]
+        if len(results) == len(items):
+            return results
+        if isinstance(results[0], KmsError):
+            return results[:1] * len(items)
+        raise DeviceFailed(f"the device {self} gave {len(results)} answers to {len(items)} items")
 
     def destroy(self, handle: DeviceHandle) -> None:
         """End a key for good, if the token has it still. Raises `DeviceUnavailable`, `DeviceAbsent`."""
