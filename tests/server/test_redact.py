@@ -24,7 +24,7 @@ from protos.kms.v1.tenant_service_pb2 import Tenant
 SECRET = "correct horse battery staple"
 # Words in a field's name that say that its text is secret, and fields that have them and are not.
 SECRET_WORDS = ("token", "secret", "password", "passphrase", "private")
-PUBLIC_FIELDS = {"page_token", "next_page_token", "secret_policy_id"}
+PUBLIC_FIELDS = {"page_token", "next_page_token", "secret_policy_id", "secret_management_access_id"}
 
 MESSAGES = [
     message

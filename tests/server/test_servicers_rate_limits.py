@@ -237,7 +237,7 @@ def test_identification_is_not_deleted_around_the_limiter_that_comes_to_name_it(
 def test_tenant_has_so_many_and_no_more(kms):
     for number in range(MAX_LIMITERS):
         kms.add_limiter(f"l{number}")
-    with pytest.raises(CallWrongState, match=f"has {MAX_LIMITERS} rateLimiters already"):
+    with pytest.raises(CallWrongState, match=f"there are {MAX_LIMITERS} rateLimiters already"):
         kms.add_limiter("another")
     call(kms, "DeleteRateLimiter", {"name": f"{LIMITER}l0"})
     kms.add_limiter("another")
