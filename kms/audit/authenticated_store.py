@@ -15,12 +15,13 @@ from blindfold.secret import SecretBytes
 from kms.audit.signing import AuditKey
 from kms.crypto.key_hierarchy import AUDIT_KEY, ROOT_KEY_SIZE, ROOT_WRAPPED, KeyHierarchy
 from kms.crypto.root_of_trust.interface import RootKeyRecord, RootOfTrust
+from kms.crypto.wrapping import UnwrapFailed
 from kms.errors import StoreTampered
 from kms.model.audit_event import AuditEvent
 from kms.model.chain import STORE_ID_SIZE, timestamp
 from kms.model.receipt import Receipt
 from kms.storage.authentication import StoreKeys
-from kms.storage.interface import MISSING, Change, Put, Require, Row
+from kms.storage.interface import MISSING, Change, Put, Require, Row, WriteConflict
 from kms.storage.rekey import Begin, untold
 from kms.storage.sqlite import LockedStore, Settings, SqliteStore
 
@@ -111,9 +112,25 @@ class AuthenticatedStore:
             return receipt
 
     def recorded_keys(self) -> tuple[KeyHierarchy, RootKeyRecord]:
-        """The keys in force, and what the root of trust gives their root key back from."""
-        with self._changing_root:
-            return self.root.keys, RootKeyRecord.parse(self._record().body)
+        """The keys in force, and what the root of trust gives their root key back from.
+
+        It does not wait, so that it may be called on the thread that a change under way needs: it raises
+        `WriteConflict` in the moment when the new record is there and its keys are not yet in force.
+        """
+        root = self.root
+        return root.keys, RootKeyRecord.parse(self._record_of(root).body)
+
+    def unwrap(self, kind: str, name: str) -> SecretBytes:
+        """A key right below the root. Raises `StoreTampered`, and `WriteConflict` as `recorded_keys`."""
+        root, row = self.root, self.store.get(kind, name)
+        if row is None:
+            raise StoreTampered(f"the row {name} of kind {kind} is missing")
+        try:
+            return root.keys.unwrap(kind, name, row.body)
+        except UnwrapFailed:
+            pass
+        self._record_of(root)
+        raise UnwrapFailed
 
     def keys_under(self, record: RootKeyRecord) -> KeyHierarchy:
         """The keys of another root key that the same root of trust protects. May take some seconds.
@@ -125,6 +142,13 @@ class AuthenticatedStore:
 
     def close(self) -> None:
         self.store.close()
+
+    def _record_of(self, root: Root) -> Row:
+        """The record, if it is that of those keys. Raises `WriteConflict`."""
+        row = self._record()
+        if row.counter != root.requirement.expected:
+            raise WriteConflict("the root of trust is being changed")
+        return row
 
     def _record(self) -> Row:
         row = self.store.get(ROOT_KEY, NAME)

@@ -32,9 +32,9 @@ class DocumentSigning:
         self._keyring = keyring
 
     def create_root(self) -> tuple[str, Change]:
-        """A new documents root key: its fingerprint, and the row to write."""
+        """A new documents root key: its fingerprint, and the row to write, before anything is served."""
         with SecretBytes(secrets.token_bytes(SEED_SIZE)) as seed:
-            row = self._keyring.new_root_wrapped(DOCUMENTS_ROOT, ROOT, seed)
+            row, _ = self._keyring.new_root_wrapped(DOCUMENTS_ROOT, ROOT, seed)
             return root_fingerprint(signer_public_key(seed.reveal())), row
 
     def fingerprint(self) -> str:

@@ -99,7 +99,7 @@ class IdentityAuthorities:
             with key:
                 wrapped = self._keyring.new_root_wrapped(AUTHORITY_KEY, entry.id, key)
             row = standing.row.put(standing.row.record.with_prepared(entry))
-            return Outcome(entry, [row, wrapped, self._keyring.requirement], {"identity_authority": entry.id})
+            return Outcome(entry, [row, *wrapped], {"identity_authority": entry.id})
 
         return await self._guard.perform(call, PREPARE, None, act)
 

@@ -140,7 +140,7 @@ def first_rows(
     )
     with authority.private_key_der() as key:
         wrapped = keyring.new_root_wrapped(AUTHORITY_KEY, entry.id, key)
-    return [create(ONLINE, AuthoritiesRecord((of_root,), (entry,))), wrapped, keyring.requirement]
+    return [create(ONLINE, AuthoritiesRecord((of_root,), (entry,))), *wrapped]
 
 
 def _certificates(entries: Sequence[RootEntry | AuthorityEntry]) -> tuple[Certificate, ...]:

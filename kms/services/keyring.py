@@ -29,25 +29,22 @@ class Keyring:
         self._tenants: LoadedKeys[str, TenantKey] = LoadedKeys(MAX_TENANTS)
         self._evaluators: LoadedKeys[BlindfoldKeyName, Evaluator] = LoadedKeys(MAX_EVALUATORS)
 
-    def new_root_wrapped(self, kind: str, name: str, key: SecretBytes) -> Put:
-        """The row of a new key right below the root. `kind` is one of `ROOT_WRAPPED`.
+    def new_root_wrapped(self, kind: str, name: str, key: SecretBytes) -> tuple[Put, Require]:
+        """The row of a new key right below the root, and what the unit that writes it includes.
 
-        The unit that writes it includes `requirement`.
+        `kind` is one of `ROOT_WRAPPED`. Both are of the same root key, which another thread may change: taken
+        apart they could let a row be stored that no key unwraps.
         """
-        return Put(kind, name, self._vault.root.keys.wrap(kind, name, key), MISSING)
+        root = self._vault.root
+        return Put(kind, name, root.keys.wrap(kind, name, key), MISSING), root.requirement
 
     def end_root_wrapped(self, kind: str, name: str) -> Delete:
         """The end of a key right below the root. Raises `StoreTampered` if its row is missing."""
         return Delete(kind, name, self._row(kind, name).counter)
 
-    @property
-    def requirement(self) -> Require:
-        """Holds while the root key is the one that rows are wrapped under now."""
-        return self._vault.root.requirement
-
     def root_wrapped(self, kind: str, name: str) -> SecretBytes:
-        """A key right below the root. Raises `StoreTampered` if its row is missing or does not open."""
-        return self._vault.root.keys.unwrap(kind, name, self._row(kind, name).body)
+        """A key right below the root. Raises `StoreTampered`, `WriteConflict` amid a change of the root."""
+        return self._vault.unwrap(kind, name)
 
     def _row(self, kind: str, name: str) -> Row:
         row = self._vault.store.get(kind, name)
@@ -55,7 +52,7 @@ class Keyring:
             raise StoreTampered(f"the row {name} of kind {kind} is missing")
         return row
 
-    def new_tenant(self, tenant: str) -> Put:
+    def new_tenant(self, tenant: str) -> tuple[Put, Require]:
         """The row of a tenant's key, freshly drawn. As `new_root_wrapped`."""
         with new_tenant_key() as key:
             return self.new_root_wrapped(TENANT_KEY, str(TenantName(tenant)), key)

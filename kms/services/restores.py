@@ -205,8 +205,7 @@ class Restores:
     def _creations(
         self, call: Call, name: TenantName, upload: _Upload, secret: SecretBytes, facts: Facts
     ) -> Creations:
-        key = self._keyring.new_root_wrapped(TENANT_KEY, str(name), secret)
-        requirement = self._keyring.requirement
+        key, requirement = self._keyring.new_root_wrapped(TENANT_KEY, str(name), secret)
 
         def read() -> Iterator[Put | Require]:
             yield key

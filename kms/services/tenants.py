@@ -128,7 +128,7 @@ class Tenants:
             create(str(name), PrimaryRecord(0, 0)),
             create(str(system), NamespaceRecord("", {}, call.time, "")),
         ]
-        return record, [*rows, self._keyring.new_tenant(name.tenant), self._keyring.requirement]
+        return record, [*rows, *self._keyring.new_tenant(name.tenant)]
 
     async def get(self, call: Call, name: TenantName) -> Loaded[TenantRecord]:
         """For operators, and for the tenant's own readers. Raises `NotFound`."""

@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -320,3 +321,23 @@ def test_the_old_root_record_put_back_is_noticed(place: Place) -> None:
     connection.close()
     with pytest.raises(StoreTampered), place.opened(old):
         pass
+
+
+def test_the_keys_in_force_are_told_while_a_change_waits_for_whoever_asks(place: Place) -> None:
+    """The change waits for its receipt, which the asking thread may have to deliver."""
+    with place.opened() as opened, ThreadPoolExecutor(1) as other:
+        opened._changing_root.acquire()
+        keys, record = other.submit(opened.recorded_keys).result(timeout=20)
+        opened._changing_root.release()
+        assert (keys, record.provider) == (opened.root.keys, "keyfile")
+
+
+def test_a_record_without_its_keys_is_not_told(place: Place) -> None:
+    with place.opened() as opened:
+        before = opened.root
+        opened.rotate_root_key(place.keyfile, told("Kms.RotateRootKey"))
+        after, opened.root = opened.root, before
+        with pytest.raises(WriteConflict):
+            opened.recorded_keys()
+        opened.root = after
+        assert opened.recorded_keys()[0] == after.keys

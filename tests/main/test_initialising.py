@@ -173,7 +173,7 @@ def test_shares_are_wrapped_to_their_holders(shared: Configuration) -> None:
     keys = [new_key(None) for _ in range(3)]
     made = initialise(shared, "acme", NOTHING, sharing=sharing(*(public for _, public in keys)))
     assert made.shares == ()
-    wrapped = [WrappedShare.parse(path.read_bytes()) for path in made.share_files]
+    wrapped = [WrappedShare.parse(path.read_bytes().strip()) for path in made.share_files]
     assert [share.header.number for share in wrapped] == [1, 2, 3]
     shares = [unwrap_share(share, private, None) for share, (private, _) in zip(wrapped, keys, strict=True)]
     with open_vault(shared, replace(NOTHING, read_shares=lambda threshold: shares[1:])) as vault:

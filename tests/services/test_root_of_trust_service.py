@@ -222,6 +222,9 @@ def test_tenants_have_nothing_to_do_with_it(shared: Root) -> None:
 
 def test_rotation_tells_its_progress_and_keeps_shares_and_keys(shared: Root) -> None:
     shares = [share.reveal() for share in shared.shares()]
+    name = shared.kms.add_key()
+    versions = shared.kms.vault.store.scan("blindfoldKeys")
+    tenant_keys = shared.kms.vault.store.scan("tenantKey")
     wrapping = shared.kms.vault.root.keys.root_wrapping.reveal()
 
     async def rotate() -> list[tuple[int, bool]]:
@@ -232,6 +235,9 @@ def test_rotation_tells_its_progress_and_keeps_shares_and_keys(shared: Root) -> 
     assert told[-1][1] is True
     assert told[-1][0] > 10
     assert shared.kms.vault.root.keys.root_wrapping.reveal() != wrapping
+    assert shared.kms.vault.store.scan("blindfoldKeys") == versions
+    assert shared.kms.vault.store.scan("tenantKey") != tenant_keys
+    assert versions[0].name.startswith(f"tenants/{name.tenant}/blindfoldKeys/")
     assert [share.reveal() for share in shared.shares()] == shares
     waiting = shared.change(passphrase("a long enough passphrase"))
     shared.approve(waiting.change_id, SecretBytes(shares[0]))
