@@ -15,7 +15,7 @@ from kms.errors import KmsError
 
 HOUR, DAY = 3600.0, 86400.0
 # Certificates last a day: far away in time the server refuses its callers, or they refuse it.
-JUMPS = (HOUR, -HOUR, 20 * HOUR, -20 * HOUR, 400 * DAY, -400 * DAY)
+JUMPS = (20 * HOUR, -20 * HOUR, HOUR, -HOUR, 400 * DAY, -400 * DAY)
 AWAY, BACK = 1.5, 1.0
 
 
