@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -341,3 +342,18 @@ def test_a_record_without_its_keys_is_not_told(place: Place) -> None:
             opened.recorded_keys()
         opened.root = after
         assert opened.recorded_keys()[0] == after.keys
+
+
+def test_a_backup_under_way_and_a_change_do_not_wait_for_each_other(place: Place) -> None:
+    new = passphrase(b"correct horse battery")
+    with place.opened() as opened, ThreadPoolExecutor(1) as other:
+        with opened.store.excerpt([TENANT_KEY], ACME) as excerpt:
+            change = other.submit(
+                opened.exchange_provider, place.keyfile, new, told("Kms.ExchangeRootOfTrust")
+            )
+            while not opened._changing_root.locked():
+                time.sleep(0.001)
+            opened.recorded_keys()
+            assert len(list(excerpt.rows)) == 1
+        change.result(timeout=20)
+        assert opened.provider == "passphrase"

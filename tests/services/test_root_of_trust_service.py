@@ -1,6 +1,9 @@
 """The root of trust of a served store: whose consent a change needs, and what a change leaves behind."""
 
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,8 +19,10 @@ from kms.crypto.sharing import Sharing
 from kms.crypto.wrapped_share import WrappedShare, new_key, unwrap_share
 from kms.errors import ConfigError, Denied, InvalidField, NotFound, WrongState
 from kms.model.caller import Caller
+from kms.services.keyring import Keyring
 from kms.services.root_of_trust import RootChange, RootOfTrustService, Wanted
 from kms.services.share_gathering import PATIENCE
+from kms.storage.interface import WriteConflict
 
 KEYS = [new_key(None) for _ in range(3)]
 SHARING = Sharing(2, 3, tuple(public for _, public in KEYS))
@@ -242,3 +247,27 @@ def test_rotation_tells_its_progress_and_keeps_shares_and_keys(shared: Root) -> 
     waiting = shared.change(passphrase("a long enough passphrase"))
     shared.approve(waiting.change_id, SecretBytes(shares[0]))
     assert shared.approve(waiting.change_id, SecretBytes(shares[1])).done
+
+
+def test_keys_that_are_made_amid_rotations_open_after_them(kms: Kms) -> None:
+    """A row wrapped under one root key is never stored under the requirement of the next."""
+    keyring, stop, made = Keyring(kms.vault), threading.Event(), []
+    event = kms.call(OPERATOR).event("Test.Make", "", "ALLOW")
+
+    def make() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            changes = keyring.new_tenant(f"t{number}")
+            with suppress(WriteConflict):
+                kms.vault.store.commit(changes, [event]).result(20)
+                made.append(changes[0].name)
+
+    with ThreadPoolExecutor(1) as other:
+        making = other.submit(make)
+        for _ in range(10):
+            kms.vault.rotate_root_key(kms.vault.root_of_trust, lambda details: event)
+        stop.set()
+        making.result(20)
+    assert made
+    assert all(len(kms.vault.unwrap("tenantKey", name)) == 32 for name in made)
