@@ -243,16 +243,10 @@ class Operations:
         done = await self._attempted(
             operation, [(items[number].act, plan.uses[number]) for number in numbers]
         )
+        answers = iter(await _asked([result for result in done if isinstance(result, Pending)]))
         results: dict[int, T | KmsError] = dict(plan.errors)
-        pending: dict[int, Pending[T]] = {}
         for number, result in zip(numbers, done, strict=True):
-            if isinstance(result, Pending):
-                pending[number] = result
-            else:
-                results[number] = result
-        if pending:
-            answers = await _asked(list(pending.values()))
-            results.update(zip(pending, answers, strict=True))
+            results[number] = next(answers) if isinstance(result, Pending) else result
         return [results[number] for number in range(len(items))]
 
     async def _attempted(self, operation: Operation, acts: Sequence[_Attempt[T]]) -> list[_Done[T]]:
