@@ -1,7 +1,7 @@
 """The KMS's authorities are replaced while it serves, over mutual TLS, and nobody has to be there for it."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,12 +12,15 @@ from server.watched_kms import watched_kms
 
 from kms.client.api import Api
 from kms.client.channel import open_channel
-from kms.client.credentials import read_credentials
+from kms.client.credentials import generate_key_pair, parse_credentials, read_credentials, write_credentials
 from kms.client.enrolment import presented_chain
 from kms.client.errors import CallFailed, CallInvalid, CallUnauthenticated, CallUnavailable
 from kms.errors import Unauthenticated
-from kms.identity.authority import create_root
-from kms.identity.trust import fingerprint, load_authorities
+from kms.identity.authority import create_intermediate, create_root
+from kms.identity.csr import verify_csr
+from kms.identity.grant import Grant
+from kms.identity.trust import fingerprint, load_authorities, pem_of
+from kms.model.names import OperatorName
 
 
 @pytest.fixture
@@ -229,3 +232,22 @@ def test_with_the_old_root_there_is_room_for_the_next(desk: Desk) -> None:
     desk.retire(desk.trust()["roots"][0]["name"], force=True)
     desk.roots.pop()
     assert desk.publish()["state"] == "STATE_TRUSTED"
+
+
+@pytest.mark.parametrize("through_an_intermediate", [True, False])
+def test_who_has_the_roots_key_alone_becomes_nobody(
+    kms: RunningKms, desk: Desk, through_an_intermediate: bool
+) -> None:
+    """TLS believes what he signs; the KMS accepts leaves of intermediates whose keys it made."""
+    root, pair = desk.roots[0], generate_key_pair()
+    forger = create_intermediate(root, datetime.now(UTC)) if through_an_intermediate else root
+    operator = Grant(OperatorName("root"), roles=frozenset({"operator"}))
+    leaf = forger.issue(verify_csr(pair.csr), operator, timedelta(hours=1), datetime.now(UTC))
+    chain = pem_of(leaf) + (pem_of(forger.certificate) if through_an_intermediate else "")
+    directory = kms.directory / "forger"
+    write_credentials(directory, parse_credentials(pair.key_pem, chain.encode(), root.certificate_pem()))
+    with (
+        open_channel(kms.target, directory) as channel,
+        pytest.raises(CallUnauthenticated, match="no authority this KMS trusts"),
+    ):
+        Api(channel).call("TenantService", "ListTenants", {})
