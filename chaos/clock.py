@@ -5,7 +5,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from chaos.house import build, kill
+from chaos.house import build
 from chaos.kills import check_store
 from chaos.ledger import Ledger
 from chaos.load import prepare_load
@@ -27,16 +27,15 @@ def run(directory: Path, times: int, draw: random.Random) -> Outcome:
         load = replace(prepare_load(house, ledger), refusals=(CallUnauthenticated, KmsError))
     jumps = JUMPS[:times]
     for jump in jumps:
-        process = house.start()
-        with load.running():
-            time.sleep(BACK)
-            house.set_clock(jump)
-            time.sleep(AWAY)
-            house.set_clock(0)
-            time.sleep(BACK)
-        with house.calling() as api:
-            ledger.check(api)
-        kill(process)
+        with house.killed():
+            with load.running():
+                time.sleep(BACK)
+                house.set_clock(jump)
+                time.sleep(AWAY)
+                house.set_clock(0)
+                time.sleep(BACK)
+            with house.calling() as api:
+                ledger.check(api)
         check_store(house, ledger)
     with house.served(), house.calling() as api:
         ledger.check(api, everything=True)

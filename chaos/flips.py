@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.server import opened
-from chaos.house import House, build, end
+from chaos.house import House, build
 from chaos.ledger import Ledger
 from chaos.load import prepare_load
 from chaos.outcome import Outcome
@@ -27,10 +27,8 @@ TABLES = ("rows", "events", "checkpoints")
 def run(directory: Path, times: int, draw: random.Random) -> Outcome:
     """One byte at a time, of a copy. A copy that reads the same as before is none the worse."""
     house, ledger = build(directory), Ledger()
-    process = house.start()
-    with prepare_load(house, ledger).running():
+    with house.served(), prepare_load(house, ledger).running():
         time.sleep(WARM_UP)
-    end(process)
     sound = contents(house)
     authentic = {row[:-1] for table in sound[:2] for row in table}
     store = house.prepared.configuration.store_path

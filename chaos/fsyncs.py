@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from chaos.house import build, kill
+from chaos.house import build
 from chaos.kills import check_store
 from chaos.ledger import Ledger
 from chaos.load import prepare_load
@@ -30,8 +30,7 @@ def run(directory: Path, times: int, draw: random.Random) -> Outcome:
     control = directory / "fiu"
     house.prefix = ("fiu-run", "-x", "-f", str(control))
     for _ in range(min(times, FAULTS)):
-        process = house.start()
-        with load.running():
+        with house.killed() as process, load.running():
             time.sleep(draw.uniform(0.5, 1.5))
             _tell(control, process.pid, *(f"enable name={call},failinfo=5" for call in CALLS))
             time.sleep(0.5)
@@ -41,7 +40,6 @@ def run(directory: Path, times: int, draw: random.Random) -> Outcome:
                 ledger.wrong.append(f"acknowledged while fsync fails: {ledger.operations - failing}")
             _tell(control, process.pid, *(f"disable name={call}" for call in CALLS))
             time.sleep(0.5)
-        kill(process)
         check_store(house, ledger)
         with house.served(), house.calling() as api:
             ledger.check(api, everything=True)

@@ -95,6 +95,15 @@ class House:
             end(process)
 
     @contextmanager
+    def killed(self) -> Iterator["subprocess.Popen[bytes]"]:
+        """Killed at the end, if it was not before."""
+        process = self.start()
+        try:
+            yield process
+        finally:
+            kill(process)
+
+    @contextmanager
     def calling(self, credentials: Path | None = None, keep: Keep = keep_nothing) -> Iterator[Api]:
         """By the worker, who may do all that the load does."""
         with open_channel(self.addresses["listen"], credentials or self.worker) as channel:

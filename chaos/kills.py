@@ -25,12 +25,12 @@ def run(directory: Path, times: int, draw: random.Random) -> Outcome:
     with house.served():
         load = prepare_load(house, ledger)
     for cycle in range(1, times + 1):
-        process = house.start()
-        with house.calling() as api:
-            ledger.check(api)
-        with load.running():
-            time.sleep(draw.uniform(0.0, LONGEST))
-            kill(process)
+        with house.killed() as process:
+            with house.calling() as api:
+                ledger.check(api)
+            with load.running():
+                time.sleep(draw.uniform(0.0, LONGEST))
+                kill(process)
         _check_receipts(house, ledger)
         if cycle % WHOLE_EVERY == 0:
             check_store(house, ledger)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from chaos.house import House, Refused, build, kill
+from chaos.house import House, Refused, build
 from chaos.kills import check_store
 from chaos.ledger import Ledger
 from chaos.load import Load, prepare_load
@@ -34,15 +34,13 @@ def run(directory: Path, times: int, draw: random.Random) -> Outcome:
     with house.served():
         load = prepare_load(house, ledger)
     for _ in range(min(times, FAULTS)):
-        process = house.start()
-        with load.running():
+        with house.killed() as process, load.running():
             time.sleep(draw.uniform(0.3, 1.0))
             limits = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
             resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (draw.randrange(1 << 16), limits[1]))
             time.sleep(1.0)
             resource.prlimit(process.pid, resource.RLIMIT_FSIZE, limits)
             time.sleep(0.5)
-        kill(process)
         if not ledger.refused:
             ledger.wrong.append("no write has failed")
         ledger.refused = 0
@@ -56,12 +54,10 @@ def run_full(directory: Path, times: int, draw: random.Random) -> Outcome:
     try:
         with _tmpfs(directory / "small"):
             house = _moved(build(directory / "made"), directory / "small")
-            process = house.start()
-            load = prepare_load(house, ledger)
-            _fill(load, directory / "small")
-            with house.calling() as api:
-                ledger.check(api)
-            kill(process)
+            with house.killed():
+                _fill(prepare_load(house, ledger), directory / "small")
+                with house.calling() as api:
+                    ledger.check(api)
             _check(house, ledger)
     except NotMounted:
         return Outcome(name, 0, ledger, NO_ROOT)
