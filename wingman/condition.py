@@ -70,7 +70,7 @@ _log = logging.getLogger(__name__)
 class Condition:
     """Hears what happens, and says what state that is. For one event loop.
 
-    `on_refused` is called when the KMS begins to refuse the identity.
+    `on_refused` is called at each refusal of the identity, for what was asked for before may come after.
     """
 
     def __init__(self, now: Callable[[], datetime]) -> None:
@@ -115,9 +115,8 @@ class Condition:
     def _hear(self, failure: CallFailed | None) -> None:
         if isinstance(failure, CallUnauthenticated):
             self._answered()
-            if not self._refused:
-                self._refused = True
-                self.on_refused()
+            self._refused = True
+            self.on_refused()
         elif isinstance(failure, CallUnavailable | CallTimedOut):
             self._answers = False
         elif failure is None or failure.reason:

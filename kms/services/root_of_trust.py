@@ -5,7 +5,7 @@ Whoever exchanges it shows the present material: the passphrase, or as many shar
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -153,10 +153,11 @@ class RootOfTrustService:
         """Tells how far it is. It goes on to its end also where nobody listens. Raises `KmsError`."""
         await self.guard.authorise(call, ROTATE, None)
         counted = _Counted()
-        work = asyncio.ensure_future(asyncio.to_thread(self._rotate, call, counted))
+        rotating = asyncio.to_thread(self._rotate, call, counted)
+        work = asyncio.ensure_future(self._recorded(call, ROTATE, rotating))
         while not (await asyncio.wait({work}, timeout=TELL_EVERY))[0]:
             yield RotationProgress(counted.count, counted.total, done=False)
-        self._acknowledge(call, await self._recorded(call, ROTATE, work))
+        self._acknowledge(call, await work)
         yield RotationProgress(counted.total, counted.total, done=True)
 
     async def change(self, call: Call, read: Callable[[], Wanted], present: SecretBytes | None) -> RootChange:
@@ -177,7 +178,8 @@ class RootOfTrustService:
         if old == Shamir.provider:
             return await self._wait(call, wanted)
         provider = self.vault.root_of_trust if present is None else Passphrase(present)
-        return await self._exchange(call, provider, RootChange(old, wanted, call.caller.spiffe_id))
+        change = RootChange(old, wanted, call.caller.spiffe_id)
+        return await asyncio.shield(self._exchange(call, provider, change))
 
     async def approve(self, call: Call, change_id: str, share: SecretBytes) -> RootChange:
         """Made with the last share that is needed.
@@ -202,7 +204,7 @@ class RootOfTrustService:
         old = Shamir.combine(record, [item.share for item in given[: told.threshold]])
         for item in given:
             item.share.wipe()
-        return await self._exchange(call, old, told)
+        return await asyncio.shield(self._exchange(call, old, told))
 
     async def waiting(self, call: Call) -> RootChange:
         """Raises `Denied`, `NotFound`."""
@@ -228,7 +230,7 @@ class RootOfTrustService:
 
     async def _exchange(self, call: Call, old: RootOfTrust, change: RootChange) -> RootChange:
         async with self._changing:
-            work = asyncio.ensure_future(asyncio.to_thread(self._write, call, old, change.wanted))
+            work = asyncio.to_thread(self._write, call, old, change.wanted)
             self._acknowledge(call, await self._recorded(call, CHANGE, work))
             return replace(change, done=True)
 
@@ -256,8 +258,8 @@ class RootOfTrustService:
         describe = partial(_event, call, ROTATE)
         return self.vault.rotate_root_key(self.vault.root_of_trust, describe, counted.begin)
 
-    async def _recorded(self, call: Call, action: Action, work: "asyncio.Future[Receipt]") -> Receipt:
-        """What the work gives; its failure is recorded, and raised."""
+    async def _recorded(self, call: Call, action: Action, work: Awaitable[Receipt]) -> Receipt:
+        """What the work gives; its failure is recorded, and raised. Not to be cancelled with the call."""
         try:
             return await work
         except ConfigError as error:

@@ -1,5 +1,6 @@
 """The root of trust of a served store: whose consent a change needs, and what a change leaves behind."""
 
+import asyncio
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -166,6 +167,35 @@ def test_a_passphrase_is_shown_before_it_is_changed(root: Root) -> None:
     assert root.change(new, b"a long enough passphrase").done
     with pytest.raises(WrongRootMaterial):
         root.change(TO_SHARES, b"a long enough passphrase")
+
+
+def test_who_guesses_the_passphrase_and_hangs_up_is_recorded(root: Root) -> None:
+    root.change(passphrase("a long enough passphrase"))
+    before = len(root.kms.events())
+    begun, go_on = threading.Event(), threading.Event()
+    make = root.service.new_root
+
+    def slowly(wanted: Wanted) -> tuple[RootOfTrust, Sequence[SecretBytes]]:
+        begun.set()
+        assert go_on.wait(20)
+        return make(wanted)
+
+    root.service.new_root = slowly
+
+    async def guess() -> None:
+        present = SecretBytes(b"a wrong long passphrase")
+        call = root.kms.call(OPERATOR)
+        asked = asyncio.create_task(root.service.change(call, lambda: TO_SHARES, present))
+        assert await asyncio.to_thread(begun.wait, 20)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        go_on.set()
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
+
+    root.kms.run(guess())
+    told = [(event["action"], event["decision"], event["reason"]) for event in root.kms.events()[before:]]
+    assert told == [("ChangeRootOfTrust", "FAIL", WrongRootMaterial.reason)]
 
 
 def test_a_passphrase_is_not_asked_for_where_there_is_none(root: Root) -> None:

@@ -92,11 +92,11 @@ def test_each_state_that_begins_is_logged_once(caplog: pytest.LogCaptureFixture)
     ]
 
 
-def test_lost_identity_is_told_once_and_another_one_makes_it_good() -> None:
+def test_each_refusal_is_told_and_another_identity_makes_it_good() -> None:
     condition = ready()
     for _ in range(2):
         condition.heard(CallUnauthenticated("no"))
-    assert (condition.state, condition.refused) == (State.HALTED, 1)
+    assert (condition.state, condition.refused) == (State.HALTED, 2)
     condition.has_identity(VALID)
     assert condition.state == State.READY
 

@@ -3,14 +3,16 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from blindfold.secret import SecretBytes
-from kms.client.errors import CallDenied, CallUnavailable
+from kms.client.errors import CallDenied, CallUnauthenticated, CallUnavailable
 from kms.errors import InvalidField, Unavailable
+from wingman.condition import Condition
 from wingman.kept_secrets import Kept, KeptSecrets
 from wingman.secret_source import Found, SecretSource
 
@@ -268,3 +270,21 @@ def test_what_is_dropped_is_wiped() -> None:
     del secret
     store.clear()
     assert bytes(view).strip(b"\0") == b""
+
+
+def test_what_arrives_after_the_identity_was_refused_is_kept_until_the_next_refusal() -> None:
+    """A vault answers that was asked before: the KMS has no part in it."""
+
+    async def act(bench: Bench) -> None:
+        condition = Condition(lambda: datetime.now(UTC))
+        condition.on_refused = bench.kept.clear
+        bench.opener.gate.clear()
+        asked = asyncio.create_task(bench.get())
+        await settle()
+        condition.heard(CallUnauthenticated("revoked"))
+        bench.opener.gate.set()
+        await asked
+        condition.heard(CallUnauthenticated("revoked"))
+        assert len(bench.kept) == 0
+
+    in_loop(act)
