@@ -310,6 +310,8 @@ def _check_state(row: Loaded[KeyVersionRecord], operation: Operation, *, allow_c
 
 async def _asked(pending: Sequence[Pending[T]]) -> list[T | KmsError]:
     """What devices answer, by their own workers: nobody else waits for a device."""
+    if not pending:
+        return []
     jobs: list[asyncio.Future[list[T | KmsError]]] = [
         asyncio.wrap_future(part[0].place.device.workers.submit(ask_all, part))
         for part in (
