@@ -70,7 +70,8 @@ _log = logging.getLogger(__name__)
 class Condition:
     """Hears what happens, and says what state that is. For one event loop.
 
-    `on_refused` is called at each refusal of the identity, for what was asked for before may come after.
+    `on_lost` is called when what the identity got is to be dropped: at each refusal, for what was asked for
+    before may come after, and when another identity takes its place.
     """
 
     def __init__(self, now: Callable[[], datetime]) -> None:
@@ -80,7 +81,7 @@ class Condition:
         self._has_answered = False
         self._answers = False
         self._validity: Validity | None = None
-        self.on_refused: Callable[[], None] = lambda: None
+        self.on_lost: Callable[[], None] = lambda: None
 
     @property
     def facts(self) -> Facts:
@@ -116,17 +117,19 @@ class Condition:
         if isinstance(failure, CallUnauthenticated):
             self._answered()
             self._refused = True
-            self.on_refused()
+            self.on_lost()
         elif isinstance(failure, CallUnavailable | CallTimedOut):
             self._answers = False
         elif failure is None or failure.reason:
             self._answered()
             self._refused = False
 
-    def has_identity(self, validity: Validity) -> None:
-        """Another identity than before, or its next certificate."""
+    def has_identity(self, validity: Validity, *, is_another: bool = False) -> None:
+        """The next certificate of the identity, or the first, or that of another one."""
         self._validity = validity
         self._refused = False
+        if is_another:
+            self.on_lost()
 
     def stops(self) -> None:
         self._stopping = True

@@ -112,8 +112,9 @@ class IdentityKeeper:
             return
         validity = credentials.validity
         earlier = (validity.not_after - validity.not_before) * SPREAD * self._jitter()
+        is_another = self._current is not None and not _is_same(self._current, credentials)
         self._current, self._renew_at = credentials, validity.renewal_time - earlier
-        self._condition.has_identity(validity)
+        self._condition.has_identity(validity, is_another=is_another)
         self._changed.set()
         self._changed = asyncio.Event()
         _log.info("identity %s until %s", credentials.spiffe_id or "of another authority", validity.not_after)
@@ -138,6 +139,11 @@ class IdentityKeeper:
         if at.enrolment is None:
             raise ConfigError("nothing says how to enrol")
         enrol_as(at.enrolment, at.directory, at.server_name or None)
+
+
+def _is_same(before: Credentials, after: Credentials) -> bool:
+    """Whether both certify one identity. Without a name, nothing says so."""
+    return bool(before.spiffe_id) and before.spiffe_id == after.spiffe_id
 
 
 def enrol_as(how: Enrolment, directory: Path, server_name: str | None) -> Credentials:

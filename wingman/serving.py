@@ -70,7 +70,7 @@ class Wingman:
         self.leases = KeyLeases(
             self.connection, configuration.local_keys, configuration.local_key_seconds, elapsed, _jitter
         )
-        self.condition.on_refused = self._forget
+        self.condition.on_lost = self._forget
         self.files = self._file_keeper(configuration, to_program)
 
     def _forget(self) -> None:

@@ -41,7 +41,7 @@ class Told(Condition):
     def __init__(self, now: list[datetime]) -> None:
         super().__init__(lambda: now[0])
         self.refused = 0
-        self.on_refused = self._count
+        self.on_lost = self._count
 
     def _count(self) -> None:
         self.refused += 1

@@ -277,7 +277,7 @@ def test_what_arrives_after_the_identity_was_refused_is_kept_until_the_next_refu
 
     async def act(bench: Bench) -> None:
         condition = Condition(lambda: datetime.now(UTC))
-        condition.on_refused = bench.kept.clear
+        condition.on_lost = bench.kept.clear
         bench.opener.gate.clear()
         asked = asyncio.create_task(bench.get())
         await settle()

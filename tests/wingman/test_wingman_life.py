@@ -158,6 +158,18 @@ def test_revoked_identity_becomes_another_where_there_is_a_new_token(kms: Runnin
     assert read_credentials(tmp_path / "new").spiffe_id.endswith("/sa/its-heir")
 
 
+def test_what_one_identity_had_opened_is_not_another_ones(kms: RunningKms, tmp_path: Path) -> None:
+    directory = tmp_path / "credentials"
+    kms.issue(Grant(IdentityName("acme", "prod", "web"), (), {"app": "web"}), directory, timedelta())
+    sealed = kms.seal(SECRET, KEPT)
+    with ready_sidecar(kms, tmp_path, credentials=str(directory)) as sidecar:
+        assert sidecar.unseal(sealed).status == 200
+        before = sidecar.get("/creds/pki/client/cert").body
+        kms.issue(Grant(IdentityName("acme", "prod", "other"), (), {"app": "other"}), directory, timedelta())
+        wait_until(lambda: sidecar.get("/creds/pki/client/cert").body != before)
+        assert sidecar.unseal(sealed).status == 403
+
+
 def test_kms_that_is_away_at_the_start_is_waited_for(kms: RunningKms, tmp_path: Path) -> None:
     with relay(kms.target) as way:
         way.cut()
