@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from blindfold.secret import SecretBytes
-from kms.audit.authenticated_store import read_record
+from kms.audit.authenticated_store import AuthenticatedStore, read_record
 from kms.crypto.device.device import Device
 from kms.crypto.private_process import protect_process_memory
 from kms.crypto.root_of_trust.interface import RootOfTrust
@@ -46,6 +46,7 @@ from kms.server.interceptors.authentication import Authentication, require_tls_1
 from kms.server.interceptors.call_path import Begin
 from kms.server.interceptors.forwarding import Forwarding, UnbelievedHeaders
 from kms.server.interceptors.rate_limit import RateLimit
+from kms.server.servicers import Servicer
 from kms.server.tls import enrolment_credentials, main_credentials
 from kms.services.root_of_trust import RootOfTrustService, Wanted
 from kms.storage.checkpoint_file import CheckpointFile
@@ -177,16 +178,14 @@ def _deliver(loop: asyncio.AbstractEventLoop, act: Callable[[], None]) -> None:
         act()
 
 
-async def _run(
+def _parts(
     configuration: Configuration,
-    unlocked: Unlocked,
+    vault: AuthenticatedStore,
     workers: ThreadPoolExecutor,
     device: Device | None,
-    stop: asyncio.Event,
-    on_ready: Callable[[Ports], None],
-) -> Ending:
-    parts = assemble(
-        unlocked.vault,
+) -> Parts:
+    return assemble(
+        vault,
         workers,
         (*configuration.dns_names, UNLOCK_NAME),
         configuration.platform_limits,
@@ -197,6 +196,17 @@ async def _run(
         device=device,
         keep_events=configuration.audit_retention,
     )
+
+
+async def _run(
+    configuration: Configuration,
+    unlocked: Unlocked,
+    workers: ThreadPoolExecutor,
+    device: Device | None,
+    stop: asyncio.Event,
+    on_ready: Callable[[Ports], None],
+) -> Ending:
+    parts = _parts(configuration, unlocked.vault, workers, device)
     _warn_of_the_end(parts.identity_trust.current().end)
     scheduler = make_scheduler(parts, utc_now)
     status = StatusReport(parts.guard, unlocked.vault, parts.repository, utc_now())
@@ -277,6 +287,37 @@ def make_scheduler(parts: Parts, now: Callable[[], datetime], generate_key: Gene
     )
 
 
+def _listeners(
+    configuration: Configuration,
+    parts: Parts,
+    certificates: ServerCertificates,
+    servicers: Sequence[Servicer],
+) -> tuple[Listener, Listener, Listener | None]:
+    """For callers, for enrolment, and for proxies if there are any."""
+    limit = RateLimit(parts.rate_limits)
+    authenticate, rules = parts.authenticator.authenticate, configuration.proxy_rules
+    unbelieved = UnbelievedHeaders(parts.refusals.count, rules.header)
+    main = Listener(
+        configuration.listen,
+        main_credentials(certificates),
+        servicers,
+        [require_tls_1_3, Authentication(authenticate), unbelieved, limit],
+    )
+    enrolment = Listener(
+        configuration.enrolment_listen,
+        enrolment_credentials(certificates),
+        enrolment_servicers(parts),
+        [require_tls_1_3, unbelieved, limit],
+    )
+    proxy = Listener(
+        configuration.proxy_listen,
+        main_credentials(certificates),
+        servicers,
+        [require_tls_1_3, Forwarding(authenticate, rules), limit],
+    )
+    return main, enrolment, proxy if configuration.proxy_listen else None
+
+
 def build_app(
     configuration: Configuration,
     parts: Parts,
@@ -290,9 +331,6 @@ def build_app(
     """All listeners, not started. `now` is the clock of the calls; `lock` is told to lock the server."""
     certificates = ServerCertificates(configuration, parts, utc_now)
     certificates.keep()
-    limit = RateLimit(parts.rate_limits)
-    authentication = Authentication(parts.authenticator.authenticate)
-    rules = configuration.proxy_rules
     root = RootOfTrustService(
         parts.guard,
         parts.repository,
@@ -302,32 +340,14 @@ def build_app(
         lock,
     )
     servicers = main_servicers(parts, scheduler, status, root)
-    unbelieved = UnbelievedHeaders(parts.refusals.count, rules.header)
-    main = Listener(
-        configuration.listen,
-        main_credentials(certificates),
-        servicers,
-        [require_tls_1_3, authentication, unbelieved, limit],
-    )
-    enrolment = Listener(
-        configuration.enrolment_listen,
-        enrolment_credentials(certificates),
-        enrolment_servicers(parts),
-        [require_tls_1_3, unbelieved, limit],
-    )
-    proxy = Listener(
-        configuration.proxy_listen,
-        main_credentials(certificates),
-        servicers,
-        [require_tls_1_3, Forwarding(parts.authenticator.authenticate, rules), limit],
-    )
+    main, enrolment, proxy = _listeners(configuration, parts, certificates, servicers)
     return App(
         main,
         enrolment,
         now,
         RandomIds(),
         count_refused=parts.refusals.count,
-        proxy=proxy if configuration.proxy_listen else None,
+        proxy=proxy,
         observers=observers,
     )
 
