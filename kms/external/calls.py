@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import tenacity
 
-from kms.external.errors import ExternalFailed, Repeat, TimedOut
+from kms.external.errors import ExternalFailed, Repeat, TimedOut, Unreachable
 from kms.external.session import CONNECTIONS
 
 T = TypeVar("T")
@@ -26,6 +26,7 @@ class Calls:
         self._seconds = seconds
         self._sleep = sleep
         self._threads = ThreadPoolExecutor(CONNECTIONS, "external")
+        self._closed = False
 
     async def read(self, act: Callable[[], T]) -> T:
         """One that changes nothing. Raises `ExternalFailed`, as all do."""
@@ -36,14 +37,25 @@ class Calls:
         return await self._repeated(act, (Repeat.ALWAYS,))
 
     def close(self) -> None:
+        """What waits for a thread raises `Unreachable`, and so does what is asked for later."""
+        self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _repeated(self, act: Callable[[], T], kinds: tuple[Repeat, ...]) -> T:
         return await repeated(partial(self._once, act), kinds, self._seconds, self._sleep)
 
     async def _once(self, act: Callable[[], T]) -> T:
-        loop = asyncio.get_running_loop()
-        return await within(self._seconds, loop.run_in_executor(self._threads, act))
+        try:
+            work = self._threads.submit(act)
+            return await within(self._seconds, asyncio.wrap_future(work))
+        except RuntimeError:
+            # Of a pool that is shut down.
+            if not self._closed:
+                raise
+        except asyncio.CancelledError:
+            if not self._closed or _is_cancelled():
+                raise
+        raise Unreachable("the connection was closed meanwhile")
 
 
 async def repeated(
@@ -86,6 +98,12 @@ async def within(seconds: float, done: Awaitable[T]) -> T:
     except TimeoutError:
         pass
     raise TimedOut("the server does not answer in time")
+
+
+def _is_cancelled() -> bool:
+    """Whether it is the task itself that is to end, and not what it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 _drawn = tenacity.wait_random_exponential(FIRST_PAUSE, LONGEST_PAUSE)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from server.kms_harness import PROD, RunningKms
-from sidecar import Answer, Sidecar, ready_sidecar
+from sidecar import Answer, Sidecar, ready_sidecar, wait_until
 from vault.conftest import vault  # noqa: F401
 from vault.workshop import Workshop
 
@@ -184,6 +184,26 @@ def test_vault_that_is_sealed_is_told_as_unavailable(shop: Shop, tmp_path: Path)
         server.system.sealed = True
         answer = ask(sidecar, shop)
     assert answer.status == 503
+
+
+@pytest.mark.parametrize("missing", ["path", "vault"])
+def test_vault_that_gives_nothing_keeps_no_other_file_back(shop: Shop, tmp_path: Path, missing: str) -> None:
+    wrong = {"path": f"{shop.mount}/db/none"} if missing == "path" else {}
+    if missing == "vault":
+        shop.vault.only_stand_in("sealing").system.sealed = True
+    sealed = {"type": "blindfold", "location": to_location(shop.kms.seal(b"sealed"))}
+    with beside(
+        shop,
+        tmp_path,
+        secrets={"a-vaults": shop.reference | wrong, "sealed": sealed},
+        files={"directory": str(tmp_path / "files"), "secrets": ["a-vaults", "sealed"]},
+    ) as sidecar:
+        wait_until((tmp_path / "files" / "sealed").exists)
+        assert not (tmp_path / "files" / "a-vaults").exists()
+        assert sidecar.get("/readyz").status == 200
+        if missing == "path":
+            shop.vault.write(f"{shop.mount}/data/db/none", data={"password": PASSWORD})
+            wait_until((tmp_path / "files" / "a-vaults").exists)
 
 
 def test_clear_secrets_are_served_by_a_wingman_that_allows_them(kms: RunningKms, tmp_path: Path) -> None:

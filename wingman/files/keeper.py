@@ -12,6 +12,7 @@ from blindfold.errors import BlindfoldError
 from kms.client.credentials import Credentials
 from kms.client.errors import CallFailed
 from kms.errors import KmsError
+from kms.external.errors import ExternalFailed
 from kms.model.secret_type import SecretType
 from wingman.errors import ReaderNotTold
 from wingman.files.directory import SecretDirectory
@@ -26,7 +27,7 @@ BEFORE_END = 2 / 3
 
 # The name of a file, and what makes its content, which may raise a `KmsError`.
 Made = Iterable[tuple[str, Callable[[], bytes]]]
-Refusal = KmsError | CallFailed | BlindfoldError
+Refusal = KmsError | CallFailed | BlindfoldError | ExternalFailed
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class FileKeeper:
         """Until cancelled. What fails is tried again, ever less often, and leaves files as they are."""
         while True:
             retrying = tenacity.AsyncRetrying(
-                retry=tenacity.retry_if_exception_type((KmsError, CallFailed, BlindfoldError)),
+                retry=tenacity.retry_if_exception(lambda error: isinstance(error, Refusal)),
                 wait=tenacity.wait_random_exponential(FIRST_PAUSE, LONGEST_PAUSE),
             )
             async for attempt in retrying:
@@ -166,5 +167,5 @@ def _identity_files(names: IdentityFiles, identity: Credentials) -> Iterator[tup
 
 
 def _noted(what: str, error: Refusal) -> Refusal:
-    _log.warning("%s: %s", what, error.message if isinstance(error, KmsError | CallFailed) else error)
+    _log.warning("%s: %s", what, error if isinstance(error, BlindfoldError) else error.message)
     return error
