@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,17 @@ class PropertyBroken(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One parser. `reprint` parses and prints; `seeds` are inputs to start from, of which some are good."""
+    """One parser. `reprint` parses and prints; `seeds` are inputs to start from, of which some are good.
+
+    They are drawn once: some have keys and signatures that would be others each time.
+    """
 
     reprint: Callable[[bytes], bytes]
     seeds: Callable[[], list[bytes]]
     refusal: type[Exception] | tuple[type[Exception], ...] = BlindfoldError
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seeds", cache(self.seeds))
 
     def check(self, data: bytes) -> bool:
         """Whether data was accepted. Raises `PropertyBroken`, or whatever the parser must not raise."""

@@ -69,7 +69,7 @@ GRID = {
     "rateLimiters.create rateLimiters.get rateLimiters.list rateLimiters.update": "tenant-admin",
     "rateLimiters.delete userIdentifications.create userIdentifications.get": "tenant-admin",
     "userIdentifications.list userIdentifications.update userIdentifications.delete": "tenant-admin",
-    "status.get server.lock server.unlock": "operator",
+    "status.get server.lock server.rotateRootKey server.changeRootOfTrust server.listShares": "operator",
 }
 GRANTED = {
     permission: set(roles.split()) for several, roles in GRID.items() for permission in several.split()
