@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -48,7 +49,7 @@ from kms.server.interceptors.forwarding import Forwarding, UnbelievedHeaders
 from kms.server.interceptors.rate_limit import RateLimit
 from kms.server.servicers import Servicer
 from kms.server.tls import enrolment_credentials, main_credentials
-from kms.services.root_of_trust import RootOfTrustService, Wanted
+from kms.services.root_of_trust import CONSENT, RootOfTrustService, Wanted
 from kms.storage.checkpoint_file import CheckpointFile
 from kms.storage.spare_files import reserve_files
 from kms.storage.sqlite import LockedStore, Settings
@@ -318,6 +319,15 @@ def _listeners(
     return main, enrolment, proxy if configuration.proxy_listen else None
 
 
+def _take_consent(path: Path) -> bool:
+    """Whether the file is there; it serves once."""
+    try:
+        path.unlink()
+    except OSError:
+        return False
+    return True
+
+
 def build_app(
     configuration: Configuration,
     parts: Parts,
@@ -338,6 +348,7 @@ def build_app(
         partial(_new_root, configuration, device),
         certificates.keep,
         lock,
+        partial(_take_consent, configuration.directory / CONSENT),
     )
     servicers = main_servicers(parts, scheduler, status, root)
     main, enrolment, proxy = _listeners(configuration, parts, certificates, servicers)

@@ -1,6 +1,7 @@
 """The root of trust of an unlocked server: locked, exchanged for another, and the root key drawn anew.
 
-Whoever exchanges it shows the present material: the passphrase, or as many shares as unlock the store.
+Whoever exchanges it shows the present material: the passphrase, or as many shares as unlock the store. A
+root of trust that is the server's own is not an operator's to exchange: who runs the machine consents.
 """
 
 import asyncio
@@ -34,6 +35,9 @@ APPROVE = Action("ApproveRootOfTrustChange", "server.changeRootOfTrust")
 GET = Action("GetRootOfTrustChange", "server.changeRootOfTrust")
 SHARES = Action("ListShares", "server.listShares")
 TELL_EVERY = 0.5
+# What the change of others takes is the machine's alone.
+_SHOWN = (Passphrase.provider, Shamir.provider)
+CONSENT = "change-root-of-trust"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +121,9 @@ class _Counted:
 class RootOfTrustService:
     """`new_root` makes a wanted root of trust; `lock` locks the server.
 
-    `prepare` is told, by its provider, which root of trust the next start may find, and raises `OSError`.
+    `consented` says whether who runs the machine consents, once, to the change of a root of trust that nobody
+    shows. `prepare` is told, by its provider, which root of trust the next start may find, and raises
+    `OSError`.
     """
 
     guard: Guard
@@ -126,6 +132,7 @@ class RootOfTrustService:
     new_root: NewRoot
     prepare: Callable[[str], None]
     lock: Callable[[], None]
+    consented: Callable[[], bool]
     _waiting: _Waiting | None = None
     _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -172,7 +179,13 @@ class RootOfTrustService:
             if (present is not None) != (old == Passphrase.provider):
                 problem = "is needed: it is" if present is None else "is not"
                 raise InvalidField("present_passphrase", f"{problem} the root of trust")
-            return read()
+            wanted = read()
+            if old not in _SHOWN and not self.consented():
+                raise WrongState(
+                    "the root of trust is the server's own; who runs it consents to one change by the file "
+                    f"{CONSENT} in the server's directory"
+                )
+            return wanted
 
         wanted = await self.guard.authorise(call, CHANGE, None, check)
         if old == Shamir.provider:

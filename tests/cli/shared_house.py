@@ -6,6 +6,8 @@ from typing import Any
 
 from house import Ended, House
 
+from kms.services.root_of_trust import CONSENT
+
 OPERATOR = "kms/credentials/operator"
 
 
@@ -15,6 +17,11 @@ def init_shared(house: House, threshold: int = 2, count: int = 3) -> list[Path]:
     house.init(*sharing)
     shares: Any = house.made["shares"]
     return [house.file(f"share-{number}", text + "\n") for number, text in enumerate(shares, start=1)]
+
+
+def consent(house: House) -> None:
+    """To one change of a root of trust that is the server's own."""
+    (house.data / CONSENT).touch()
 
 
 def operator(house: House, *arguments: object, stdin: bytes | None = None) -> Ended:

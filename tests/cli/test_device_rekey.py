@@ -4,6 +4,7 @@ import pytest
 from device.softhsm import SoftHsm
 from device_house import device_house, softhsm
 from house import House
+from shared_house import consent
 
 from cli.exit_codes import ExitCode
 
@@ -15,6 +16,7 @@ def test_a_served_store_moves_into_its_device(device_house: House, softhsm: Soft
     house = device_house
     operator = house.made["operator_credentials"]
     with house.served():
+        consent(house)
         house.must("kms", "operator", "rekey", "--root-of-trust", "pkcs11", who=operator)
         house.must("kms", "operator", "rekey", who=operator)
     files, away = softhsm.files_of("kms"), house.path / "away"
@@ -24,6 +26,7 @@ def test_a_served_store_moves_into_its_device(device_house: House, softhsm: Soft
     away.rename(files)
     with house.served():
         assert house.must("kms", "status", who=operator)["root_of_trust"]["kind"] == "pkcs11"
+        consent(house)
         house.must("kms", "operator", "rekey", "--root-of-trust", "keyfile", who=operator)
     files.rename(away)
     with house.served():

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from house import SERVE, House
 from killed_house import furnish_with_keys
-from shared_house import operator, platform_events, unlock
+from shared_house import consent, operator, platform_events, unlock
 
 from cli.exit_codes import ExitCode
 
@@ -98,12 +98,14 @@ def test_root_of_trust_is_the_old_or_the_new_one_and_its_shares_are_there(house:
         made = house.kms("operator", "keygen", "--out", house.path / f"{name}.pem")
         options += ["--share-key", house.file(f"{name}.pub", made.out)]
     sharing = ("--root-of-trust", "shamir", "--threshold", 2, *options)
+    consent(house)
     with house.served(script=AROUND.format(before=before) + SERVE) as process:
         assert operator(house, "rekey", *sharing).code == ExitCode.UNAVAILABLE
         assert process.wait(30) == -9
     if before:
         with house.served():
             assert works(house)
+            consent(house)
             assert operator(house, "rekey", *sharing).code == 0
         return
     house.must("kms", "operator", "recover-shares", "--data", house.data, "--out", house.path / "shares")

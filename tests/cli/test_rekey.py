@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from house import House
-from shared_house import OPERATOR, lock_status, operator, platform_events, unlock
+from shared_house import OPERATOR, consent, lock_status, operator, platform_events, unlock
 
 from cli.exit_codes import ExitCode
 
@@ -45,6 +45,7 @@ def rekey(house: House, *arguments: object) -> dict[str, object]:
 def to_shares(house: House) -> list[Path]:
     """Two of three new shares protect the root key."""
     sharing = ("--root-of-trust", "shamir", "--threshold", 2)
+    consent(house)
     assert rekey(house, *sharing, *holders(house, *HOLDERS))["done"] is True
     return unwrapped(house)
 
@@ -172,11 +173,19 @@ def test_what_cannot_be_is_refused(cottage: House, arguments: tuple[object, ...]
 
 
 def test_a_device_that_is_not_there_is_no_root_of_trust(cottage: House) -> None:
+    consent(cottage)
     ended = operator(cottage, "rekey", "--root-of-trust", "pkcs11")
     assert (ended.code, ended.error["message"].partition(" (")[0]) == (
         ExitCode.CONFLICT,
         "root_of_trust pkcs11 needs device_module, device_token and device_pin_file",
     )
+
+
+def test_an_operator_alone_does_not_change_a_keyfile(cottage: House) -> None:
+    passphrase = ("--root-of-trust", "passphrase", "--passphrase-file", cottage.file("mine", PASSPHRASE))
+    ended = operator(cottage, "rekey", *passphrase)
+    assert (ended.code, "change-root-of-trust" in ended.words) == (ExitCode.CONFLICT, True)
+    assert cottage.must("kms", "status", who=OPERATOR)["root_of_trust"]["kind"] == "keyfile"
 
 
 def test_a_server_that_unlocks_itself_is_not_locked(cottage: House) -> None:

@@ -39,8 +39,15 @@ class Root:
         self.path = path
         self.prepared: list[str] = []
         self.locks = 0
+        self.consents = 1
         self.service = RootOfTrustService(
-            kms.parts.guard, kms.parts.repository, kms.vault, self._new, self.prepared.append, self._lock
+            kms.parts.guard,
+            kms.parts.repository,
+            kms.vault,
+            self._new,
+            self.prepared.append,
+            self._lock,
+            self._consented,
         )
 
     def _new(self, wanted: Wanted) -> tuple[RootOfTrust, Sequence[SecretBytes]]:
@@ -51,6 +58,10 @@ class Root:
         if wanted.provider != "keyfile":
             raise ConfigError("there is no such thing")
         return Keyfile.create(self.path / "new.key"), ()
+
+    def _consented(self) -> bool:
+        self.consents -= 1
+        return self.consents >= 0
 
     def _lock(self) -> None:
         self.locks += 1
@@ -167,6 +178,16 @@ def test_a_passphrase_is_shown_before_it_is_changed(root: Root) -> None:
     assert root.change(new, b"a long enough passphrase").done
     with pytest.raises(WrongRootMaterial):
         root.change(TO_SHARES, b"a long enough passphrase")
+
+
+def test_no_operator_alone_takes_the_servers_own_root_of_trust_for_his(root: Root) -> None:
+    """With a backup, a root of trust that he holds would be all keys of a tenant."""
+    root.consents = 0
+    for wanted in (passphrase("a long enough passphrase"), TO_SHARES):
+        with pytest.raises(WrongState, match="who runs it consents"):
+            root.change(wanted)
+    assert root.kms.vault.provider == "keyfile"
+    assert root.kms.last_event()["decision"] == "FAIL"
 
 
 def test_who_guesses_the_passphrase_and_hangs_up_is_recorded(root: Root) -> None:
