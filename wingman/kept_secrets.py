@@ -41,6 +41,8 @@ class KeptSecrets:
         self._max_bytes = max_bytes
         self._kept: OrderedDict[Hashable, Kept] = OrderedDict()
         self._bytes = 0
+        # How often all was dropped: what was asked for before is not to be kept after.
+        self.clearings = 0
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -82,5 +84,6 @@ class KeptSecrets:
             self.drop(key)
 
     def clear(self) -> None:
+        self.clearings += 1
         self._kept.clear()
         self._bytes = 0

@@ -95,8 +95,10 @@ class KeyLeases:
             self._want(KeyVersionName.parse(made.name), parse(request.ciphertext).uid)
 
     def clear(self) -> None:
-        """Drops all keys."""
+        """Drops all keys, and those on their way."""
         self._leases.clear()
+        for task in self._tasks.values():
+            task.cancel()
 
     def sweep(self) -> None:
         """Drops keys whose time is over."""
@@ -104,10 +106,8 @@ class KeyLeases:
             self._holds(name, lease)
 
     async def close(self) -> None:
-        self.clear()
         tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
+        self.clear()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _holds(self, name: KeyVersionName, lease: Lease) -> bool:

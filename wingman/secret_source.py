@@ -105,7 +105,7 @@ class SecretSource:
         opener = self._openers.get(type(reference))
         if opener is None:
             raise InvalidField("type", "is of no kind that is served here")
-        asked = self.clock()
+        asked, clearings = self.clock(), self._kept.clearings
         try:
             found = await opener.open(reference)
         except Exception as error:
@@ -113,7 +113,8 @@ class SecretSource:
             raise
         keep = min(found.keep_seconds, self._max_keep)
         kept = Kept(found.secret, asked + keep, asked + keep * REFRESH_AFTER, _size(reference))
-        self._kept.put(reference, kept)
+        if clearings == self._kept.clearings:
+            self._kept.put(reference, kept)
         return Opened(kept.secret, kept.keep_until)
 
     def _settle(self, reference: SecretType, error: Exception) -> None:

@@ -1,5 +1,6 @@
 """Keys that a Wingman uses itself: what it makes and reads is the KMS's, within the lease."""
 
+import asyncio
 import base64
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +11,19 @@ from relay import relay
 from server.kms_harness import RunningKms
 from sidecar import Answer, Sidecar, ready_sidecar, wait_until
 
+from blindfold.secret import SecretBytes
 from kms.client.client import KmsClient
-from kms.model.algorithms import USES_ELSEWHERE
+from kms.client.operations import Encrypt, Encrypted
+from kms.crypto.aead import AeadKey
+from kms.crypto.ciphertext import VersionCipher
+from kms.model.algorithms import ALGORITHMS, USES_ELSEWHERE
+from kms.model.names import KeyVersionName
 from wingman import key_leases
 
 PLAIN = b"not UTF-8: \xff"
 AAD = b"order 17"
+AES = ALGORITHMS["AES_256_GCM"]
+VERSION = KeyVersionName("acme", "prod", "k", 1)
 
 
 def printed(data: bytes) -> str:
@@ -150,3 +158,25 @@ def test_lease_ends_with_the_identity(kms: RunningKms, tmp_path: Path, key: str)
         kms.as_("admin").call("IdentityService", "RevokeIdentity", {"name": name})
         wait_until(lambda: encrypt(sidecar, key).status == 403)
         assert sidecar.get("/status").text == "HALTED"
+
+
+def test_key_that_was_on_its_way_when_the_identity_was_lost_does_not_arrive() -> None:
+    async def act() -> None:
+        answered = asyncio.Event()
+
+        class Slow:
+            async def ask(self, act: object) -> VersionCipher:
+                await answered.wait()
+                return VersionCipher(AeadKey(AES, SecretBytes(bytes(32))), VERSION, bytes(16))
+
+        leases = key_leases.KeyLeases(Slow(), [VERSION.key_name], 60, lambda: 0.0, lambda: 0.5)  # type: ignore[arg-type]
+        made = VersionCipher(AeadKey(AES, SecretBytes(bytes(32))), VERSION, bytes(16)).encrypt(PLAIN)
+        leases.encrypted(VERSION.key_name, Encrypted(str(VERSION), made))
+        await asyncio.sleep(0)
+        leases.clear()
+        answered.set()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert leases.encrypt(VERSION.key_name, Encrypt(PLAIN)) is None
+
+    asyncio.run(act())
