@@ -132,3 +132,12 @@ def test_full_file_system_leaves_the_file_that_was_there(tmp_path: Path) -> None
         assert [path.name for path in small.iterdir()] == ["password"]
     finally:
         subprocess.run(["umount", str(small)], check=True)
+
+
+def test_what_a_killed_process_left_half_written_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    place = tmp_path / "files"
+    place.mkdir(mode=0o700)
+    for name in (".password.0123456789abcdef", ".hidden", "password"):
+        (place / name).write_bytes(b"secret")
+    SecretDirectory(place, 0o600).prepare(require_memory=False)
+    assert sorted(path.name for path in place.iterdir()) == [".hidden", "password"]

@@ -1,6 +1,7 @@
 """A directory of files that only whoever is meant to can read, each there whole or not at all."""
 
 import os
+import re
 import secrets
 import stat
 from contextlib import suppress
@@ -12,6 +13,8 @@ from wingman.errors import FileNotWritten
 IN_MEMORY = frozenset({"tmpfs", "ramfs"})
 _MOUNTS = Path("/proc/self/mountinfo")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# What `write` puts a secret into before it has its name.
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}", re.ASCII)
 
 
 class SecretDirectory:
@@ -25,6 +28,7 @@ class SecretDirectory:
     def prepare(self, *, require_memory: bool) -> str:
         """Make the directory if there is none, and return a warning, or "" where all is well.
 
+        What a process left half written that was killed, which is of secrets too, is removed.
         Raises `ConfigError` for what is no directory, or one that others may write to, and for one on a disk
         where `require_memory`.
         """
@@ -39,6 +43,9 @@ class SecretDirectory:
             raise ConfigError(
                 f"{self.path} must be a directory of Wingman's own user, and writable for no other"
             )
+        with suppress(OSError):
+            for left in filter(lambda path: _TEMPORARY.fullmatch(path.name), self.path.iterdir()):
+                left.unlink()
         kind = file_system(found.st_dev)
         if kind in IN_MEMORY:
             return ""
