@@ -77,6 +77,8 @@ def rekey(
 
     With it the same root key is protected by another root of trust, or by new shares or another passphrase.
     Whoever changes it shows the present one: its passphrase, or shares, which `kms operator approve` gives.
+    One that nobody shows, a keyfile or a device, is changed with the consent of who runs the server: an
+    empty file `change-root-of-trust` in its directory, which is used up.
     Copies and backups of the store that were made before open with the old one.
     """
     request = {
