@@ -24,7 +24,7 @@ demo-vault: setup
 WHOLLY_COVERED := blindfold/*,kms/authz/*,kms/model/policy.py,kms/model/policy_json.py,kms/model/json_form.py,kms/model/predicate.py,kms/model/access_request.py
 
 test: setup
-	$(BIN)/pytest -m "not slow" --cov --cov-report=
+	$(BIN)/pytest -m "not slow" --numprocesses auto --dist loadfile --cov --cov-report=
 	$(BIN)/coverage report --include='$(WHOLLY_COVERED)' --skip-covered --fail-under=100
 	$(BIN)/coverage report | tail -n 1
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Iterator
 
 import pytest
 
@@ -18,12 +17,11 @@ class RequiredTests:
     def __init__(self) -> None:
         self.skipped: list[str] = []
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item) -> Iterator[None]:
-        report = yield
-        if report.skipped and not hasattr(report, "wasxfail") and item.get_closest_marker("optional") is None:
-            self.skipped.append(item.nodeid)
-        return report
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Heard where all reports arrive, whichever process ran the test."""
+        is_expected = hasattr(report, "wasxfail") or "optional" in report.keywords
+        if report.skipped and not is_expected:
+            self.skipped.append(report.nodeid)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if self.skipped and session.exitstatus == pytest.ExitCode.OK:

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from device.softhsm import PIN, SoftHsm, given_device, softhsm
@@ -30,6 +32,8 @@ from kms.model.algorithms import ALGORITHMS, Family
 from kms.model.device_handle import DeviceHandle
 
 __all__ = ["given_device", "softhsm"]
+
+T = TypeVar("T")
 
 LABEL = "kms test"
 GCM = "AES_256_GCM"
@@ -336,14 +340,26 @@ def _of(request: Request) -> tuple[Operation, str, list[Item]]:
 
 
 def test_keys_that_are_made_at_once_are_seen_by_every_helper(device: Device) -> None:
-    """SoftHSM's lists of objects miss some of them."""
+    """SoftHSM's lists miss some of them, and now and then it dies of so many; then others go on."""
 
-    def make_and_use(_: int) -> bytes:
-        return seal(device, make(device).handle)[1]
+    def make_and_use(_: int) -> DeviceHandle:
+        handle = patiently(lambda: make(device)).handle
+        assert patiently(lambda: seal(device, handle))[1]
+        return handle
 
-    assert all(device.workers.map(make_and_use, range(60)))
+    made = set(device.workers.map(make_and_use, range(60)))
     assert len(device._idle) > 1
-    assert len(device.find(LABEL)) == 60
+    assert len(made) == 60
+    assert made <= patiently(lambda: device.find(LABEL))
+
+
+def patiently(ask: Callable[[], T]) -> T:
+    """As callers of the KMS do, whom it tells that the device is away."""
+    for _ in range(100):
+        with suppress(DeviceUnavailable):
+            return ask()
+        time.sleep(0.05)
+    return ask()
 
 
 def test_a_device_that_does_not_answer_is_given_up(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:

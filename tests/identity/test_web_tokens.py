@@ -252,7 +252,7 @@ def test_token_names_its_key() -> None:
         {"kid": "x", "kty": "unheard-of"},
         {},
     ],
-    ids=str,
+    ids=lambda unusable: " ".join(unusable),
 )
 def test_key_that_is_not_for_this_is_passed_over(unusable: dict[str, Any]) -> None:
     assert parse_jwks(jwks(unusable, jwk("EdDSA", "usable"))).keys() == {"usable"}
