@@ -307,7 +307,7 @@ def test_keys_that_are_made_amid_rotations_open_after_them(kms: Kms) -> None:
 
     def make() -> None:
         number = 0
-        while not stop.is_set():
+        while not (stop.is_set() and made):
             number += 1
             changes = keyring.new_tenant(f"t{number}")
             with suppress(WriteConflict):

@@ -85,9 +85,10 @@ def test_certificate_changes_under_a_server_that_goes_on(kms: RunningKms, tmp_pa
             first = serial(before)
             before.sendall(b"GET / HTTP/1.1\r\n")
             kms.issue(kms._grant("web"), own)
-            wait_until(lambda: serial_now(port, roots) != first)
+            second = serial_of(own / "cert.pem")
+            assert second != first
+            wait_until(lambda: serial_now(port, roots) == second)
             assert server.poll() is None
-            assert serial_now(port, roots) == serial_of(own / "cert.pem")
             before.sendall(b"host: web\r\n\r\n")
             assert before.recv(12) == b"HTTP/1.1 200"
 
