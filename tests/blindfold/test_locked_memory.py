@@ -1,5 +1,8 @@
 """Secrets lie in pages that the system does not swap out, and where it cannot be, that is said."""
 
+import errno
+import mmap
+import os
 import re
 import resource
 import subprocess
@@ -94,3 +97,22 @@ def test_secrets_work_where_nothing_may_be_locked() -> None:
 def is_root() -> bool:
     status = Path("/proc/self/status").read_text()
     return "Uid:\t0\t" in status
+
+
+def test_pages_that_the_system_does_not_give_are_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> mmap.mmap:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    memory = LockedMemory()
+    with monkeypatch.context() as patch:
+        patch.setattr(mmap, "mmap", refuse)
+        assert memory.take(32) is None
+    assert memory.report() == LockReport(0, 1)
+    assert memory.take(32) is not None
+
+
+def test_a_system_that_dumps_all_pages_locks_them_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(mmap, "MADV_DONTDUMP")
+    memory = LockedMemory()
+    assert memory.take(32) is not None
+    assert memory.report() == LockReport(CHUNK, 0)
