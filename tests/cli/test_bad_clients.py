@@ -146,6 +146,7 @@ FRAMES: dict[str, bytes] = {
 def test_malformed_frames(victim: Victim, name: str) -> None:
     for _ in range(3):
         victim.attacker.send(FRAMES[name])
+    assert victim.serves()
 
 
 FLOODS: dict[str, Callable[[], bytes]] = {
@@ -177,6 +178,7 @@ FLOODS: dict[str, Callable[[], bytes]] = {
 @pytest.mark.parametrize("name", FLOODS)
 def test_floods(victim: Victim, name: str) -> None:
     victim.attacker.send(FLOODS[name]())
+    assert victim.serves()
 
 
 MESSAGES: dict[str, bytes] = {
@@ -196,6 +198,7 @@ MESSAGES: dict[str, bytes] = {
 @pytest.mark.parametrize("name", MESSAGES)
 def test_malformed_messages(victim: Victim, name: str) -> None:
     victim.attacker.call(MESSAGES[name])
+    assert victim.serves()
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "identity", "snappy"])

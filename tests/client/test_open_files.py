@@ -1,5 +1,6 @@
 """How many files a server may have open: as many as it wants, as far as the system lets it."""
 
+import resource
 import subprocess
 import sys
 
@@ -24,4 +25,6 @@ def test_limit_is_raised_as_far_as_it_may_be_and_never_lowered(number: int, limi
 
 
 def test_what_is_enough_already_stays() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
     allow_open_files(1)
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == before

@@ -33,7 +33,7 @@ def test_there_are_a_sidecar_and_an_init_container() -> None:
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.stem)
 def test_every_document_is_one_of_kubernetes(path: Path) -> None:
     for document in documents(path):
-        kubernetes_validate.validate(document, VERSION, strict=True)
+        assert VERSION.startswith(kubernetes_validate.validate(document, VERSION, strict=True))
 
 
 def test_what_is_not_of_kubernetes_would_be_seen() -> None:

@@ -5,6 +5,7 @@ import binascii
 import http.client
 import json
 import secrets
+from abc import ABC, abstractmethod
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,7 +15,7 @@ from vault.exchange import Refusal, Reply, Request, Routes
 from vault.token_store import DEFAULT_TTL, TokenStore
 
 
-class Method:
+class Method(ABC):
     """`login` needs no token."""
 
     def __init__(self, mount: str, tokens: TokenStore) -> None:
@@ -24,8 +25,9 @@ class Method:
         self.routes = Routes()
         self.routes.add("update", "login", self.login)
 
+    @abstractmethod
     def login(self, request: Request) -> Reply:
-        raise NotImplementedError
+        """A token, or why there is none."""
 
     def keep(self, request: Request, name: str) -> Reply:
         self.roles[name] = dict(request.body)
