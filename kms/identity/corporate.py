@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 from cryptography.x509.verification import Criticality, ExtensionPolicy, VerificationError
@@ -22,7 +21,7 @@ from kms.identity.admission import Admission
 from kms.identity.certificates import find_extension, load_certificate
 from kms.identity.csr import MAX_RSA_BITS, RSA_EXPONENT
 from kms.identity.spiffe import SpiffeId
-from kms.identity.trust import TrustBundle, key_digest, verified_chain
+from kms.identity.trust import UNREADABLE, TrustBundle, key_digest, verified_chain
 from kms.model.caller import Caller
 from kms.model.names import AuthorityWorkloadName, TrustedAuthorityName
 from kms.model.validity import Validity
@@ -34,13 +33,6 @@ MAX_INTERMEDIATES = 4
 SERIAL_BITS = 159
 
 Certificate: TypeAlias = x509.Certificate
-_UNREADABLE = (
-    ValueError,
-    TypeError,
-    UnsupportedAlgorithm,
-    x509.DuplicateExtension,
-    x509.UnsupportedGeneralNameType,
-)
 
 
 def _is_rsa(bits: int) -> Callable[[object], bool]:
@@ -180,7 +172,7 @@ class CorporateAuthority:
         try:
             extensions, key = certificate.extensions, certificate.public_key()
             claims = _claims(certificate, extensions)
-        except _UNREADABLE:
+        except UNREADABLE:
             raise Unauthenticated("the certificate's fields cannot be read") from None
         _check_profile(extensions)
         if not any(_FITS[name](key) for name in self.key_types):
@@ -202,7 +194,7 @@ class CorporateAuthority:
         try:
             # The verifier knows no skew; `check` does.
             return start, verified_chain(self.bundle, certificate, max(now, start), depth, leaf_policy)
-        except (VerificationError, ValueError):
+        except VerificationError:
             raise Unauthenticated("the certificate is of no authority this KMS trusts") from None
 
 
@@ -244,7 +236,7 @@ def _is_authority(certificate: x509.Certificate) -> bool:
         _ = key_digest(certificate), mark(certificate)
         key = certificate.public_key()
         constraints = find_extension(certificate.extensions, x509.BasicConstraints)
-    except _UNREADABLE:
+    except UNREADABLE:
         return False
     if not any(fits(key) for fits in _AUTHORITY_FITS) or certificate.serial_number <= 0:
         return False

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Self, TypeAlias
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.verification import ExtensionPolicy, PolicyBuilder, Store, VerificationError
 
@@ -17,6 +18,14 @@ from kms.model.names import AuthorityWorkloadName, OperatorName
 # A root, one intermediate, a leaf: deeper chains are nobody's here.
 MAX_INTERMEDIATES = 1
 ID_DIGITS = 16
+# What `cryptography` raises for a certificate whose fields it reads only when asked.
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 Certificate: TypeAlias = x509.Certificate
@@ -146,7 +155,7 @@ def verified_chain(
 ) -> list[x509.Certificate]:
     """The chain to a root through so many intermediates at most (docs/spec/identity.md, "Paths").
 
-    Raises `VerificationError`.
+    Raises `VerificationError`, also for a leaf whose names cannot be read.
     """
     verifier = (
         PolicyBuilder()
@@ -156,4 +165,7 @@ def verified_chain(
         .extension_policies(ca_policy=ExtensionPolicy.webpki_defaults_ca(), ee_policy=leaf_policy)
         .build_client_verifier()
     )
-    return verifier.verify(certificate, list(bundle.intermediates)).chain
+    try:
+        return verifier.verify(certificate, list(bundle.intermediates)).chain
+    except UNREADABLE:
+        raise VerificationError("the certificate's fields cannot be read") from None

@@ -312,6 +312,15 @@ def test_leaf_with_an_extension_twice_is_refused() -> None:
         CORP._claims(load_certificate(doubled))
 
 
+def test_leaf_whose_subject_cannot_be_read_is_of_no_authority() -> None:
+    """The verifier's refusal of its usages would quote the subject."""
+    der = COMPANY.leaf(usages=(ExtendedKeyUsageOID.SERVER_AUTH,)).public_bytes(Encoding.DER)
+    as_bits = der.replace(b"\x0c\x03web", b"\x03\x03\x00eb")
+    assert as_bits != der
+    with pytest.raises(Unauthenticated, match="of no authority"):
+        who(load_certificate(as_bits))
+
+
 def test_leaf_whose_issuer_cannot_be_read_is_refused() -> None:
     der = COMPANY.leaf().public_bytes(Encoding.DER)
     as_bits = der.replace(b"\x06\x03\x55\x04\x0a\x0c", b"\x06\x03\x55\x04\x0a\x03")
