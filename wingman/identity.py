@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -18,9 +18,12 @@ from wingman.abandonable import abandonable
 from wingman.condition import Condition
 from wingman.configuration import Configuration, Enrolment
 from wingman.errors import NotReady
+from wingman.pauses import growing
 
 LOOK_EVERY = 5.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
+# An enrolment begins after a part of so many seconds: those that are started together all have to enrol.
+ENROL_WITHIN = 1.0
 # Renewal is due at two thirds of a certificate's life, or earlier by up to this part of it, so that many that
 # were issued together do not come back together.
 SPREAD = 1 / 15
@@ -41,11 +44,13 @@ class IdentityKeeper:
         condition: Condition,
         now: Callable[[], datetime],
         jitter: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._configuration = configuration
         self._condition = condition
         self._now = now
         self._jitter = jitter
+        self._sleep = sleep
         self._directory = CredentialsDirectory(configuration.directory)
         self._current: Credentials | None = None
         self._renew_at: datetime | None = None
@@ -74,13 +79,14 @@ class IdentityKeeper:
         while True:
             retrying = tenacity.AsyncRetrying(
                 retry=tenacity.retry_if_exception_type((KmsError, CallFailed, OSError)),
-                wait=tenacity.wait_random_exponential(FIRST_PAUSE, LONGEST_PAUSE),
+                wait=growing(FIRST_PAUSE, LONGEST_PAUSE),
                 before_sleep=_report,
+                sleep=self._sleep,
             )
             async for attempt in retrying:
                 with attempt:
                     await self._look()
-            await asyncio.sleep(LOOK_EVERY)
+            await self._sleep(LOOK_EVERY)
 
     async def _look(self) -> None:
         """One look at the directory; what is missing or ends soon is asked for.
@@ -89,6 +95,7 @@ class IdentityKeeper:
         """
         try:
             if self._must_enrol():
+                await self._sleep(ENROL_WITHIN * self._jitter())
                 await abandonable(self._enrol)
             self._accept(await abandonable(self._directory.current))
             if self._is_due(self.current):

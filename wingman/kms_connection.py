@@ -14,6 +14,7 @@ from kms.errors import ConfigError
 from wingman.condition import Condition
 from wingman.configuration import Configuration
 from wingman.errors import NotReady
+from wingman.pauses import growing
 
 T = TypeVar("T")
 
@@ -70,7 +71,7 @@ class KmsConnection:
         """Ends once the KMS has answered."""
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type((CallFailed, NotReady)),
-            wait=tenacity.wait_random_exponential(FIRST_PAUSE, LONGEST_PAUSE),
+            wait=growing(FIRST_PAUSE, LONGEST_PAUSE),
         )
         async for attempt in retrying:
             with attempt:

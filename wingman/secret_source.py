@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Protocol, TypeVar
 
 from blindfold.secret import SecretBytes
-from kms.client.errors import CallTimedOut, CallUnavailable
+from kms.client.errors import CallDamaged, CallFailed, CallTimedOut, CallUnavailable
 from kms.errors import InvalidField, Kind, KmsError
 from kms.external.errors import ExternalFailed
 from kms.model.secret_type import SecretType
@@ -42,8 +42,8 @@ class Opener(Protocol[Reference]):
     async def open(self, reference: Reference, /) -> Found:
         """Raises `CallFailed`, `KmsError`, `BlindfoldError` or `ExternalFailed`.
 
-        Nobody there (`CallUnavailable`, `CallTimedOut`, or of `Kind.UNAVAILABLE`) leaves what is kept as it
-        is; every other error drops it.
+        What says nothing about the secret (`nobody_there`) leaves what is kept as it is; every other error
+        drops it.
         """
         ...
 
@@ -133,7 +133,9 @@ def _size(reference: SecretType) -> int:
 
 
 def nobody_there(error: Exception) -> bool:
-    """Whether an error says nothing about what was asked for."""
+    """Whether an error says nothing about what was asked for: no answer, a damaged one, or "come again"."""
     if isinstance(error, KmsError | ExternalFailed):
         return error.kind in (Kind.UNAVAILABLE, Kind.EXHAUSTED)
-    return isinstance(error, CallUnavailable | CallTimedOut)
+    if isinstance(error, CallFailed) and error.retry_after is not None:
+        return True
+    return isinstance(error, CallUnavailable | CallTimedOut | CallDamaged)

@@ -16,6 +16,7 @@ from kms.errors import ConfigError
 from kms.model.secret_type import SecretType
 from wingman.configuration import Configuration
 from wingman.http.listening import OPEN_FILES
+from wingman.pauses import growing
 from wingman.secret_source import nobody_there
 from wingman.serving import Served, Wingman, serve_as
 
@@ -48,7 +49,7 @@ async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
     """What `ask` gives, asked again and again while nobody is there. Raises what else it raises."""
     retrying = tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception(lambda error: isinstance(error, Exception) and nobody_there(error)),
-        wait=tenacity.wait_random_exponential(FIRST_PAUSE, LONGEST_PAUSE),
+        wait=growing(FIRST_PAUSE, LONGEST_PAUSE),
     )
     async for attempt in retrying:
         with attempt:

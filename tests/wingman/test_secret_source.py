@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blindfold.secret import SecretBytes
-from kms.client.errors import CallDenied, CallUnauthenticated, CallUnavailable
+from kms.client.errors import CallDamaged, CallDenied, CallExhausted, CallUnauthenticated, CallUnavailable
 from kms.errors import InvalidField, Unavailable
 from wingman.condition import Condition
 from wingman.kept_secrets import Kept, KeptSecrets
@@ -92,7 +92,14 @@ def test_it_is_then_asked_for_in_the_background() -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", [CallUnavailable("gone"), Unavailable("gone")], ids=lambda fault: type(fault).__name__
+    "fault",
+    [
+        CallUnavailable("gone"),
+        Unavailable("gone"),
+        CallExhausted("too many", retry_after=9.0),
+        CallDamaged("changed on its way"),
+    ],
+    ids=lambda fault: type(fault).__name__,
 )
 def test_silence_leaves_what_is_kept_until_its_time_is_over(fault: Exception) -> None:
     async def act(bench: Bench) -> None:

@@ -27,6 +27,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for long pauses."""
     monkeypatch.setattr(identity, "LOOK_EVERY", 0.05)
     monkeypatch.setattr(identity, "LONGEST_PAUSE", 0.2)
+    monkeypatch.setattr(identity, "ENROL_WITHIN", 0.05)
     monkeypatch.setattr("wingman.kms_connection.LOOK_EVERY", 0.1)
     monkeypatch.setattr("wingman.kms_connection.LONGEST_PAUSE", 0.2)
 

@@ -19,6 +19,7 @@ from wingman.files.directory import SecretDirectory
 from wingman.files.plan import MODES, Files, IdentityFiles
 from wingman.files.telling import Tell
 from wingman.identity import IdentityKeeper
+from wingman.pauses import growing
 from wingman.secret_source import Opened, SecretSource
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
@@ -62,7 +63,7 @@ class FileKeeper:
         while True:
             retrying = tenacity.AsyncRetrying(
                 retry=tenacity.retry_if_exception(lambda error: isinstance(error, Refusal)),
-                wait=tenacity.wait_random_exponential(FIRST_PAUSE, LONGEST_PAUSE),
+                wait=growing(FIRST_PAUSE, LONGEST_PAUSE),
             )
             async for attempt in retrying:
                 with attempt:
