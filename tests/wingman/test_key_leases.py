@@ -175,7 +175,7 @@ def test_key_that_was_on_its_way_when_the_identity_was_lost_does_not_arrive() ->
         await asyncio.sleep(0)
         leases.clear()
         answered.set()
-        for _ in range(5):
+        for _ in range(9):
             await asyncio.sleep(0)
         assert leases.encrypt(VERSION.key_name, Encrypt(PLAIN)) is None
 
