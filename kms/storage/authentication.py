@@ -96,5 +96,5 @@ def verify_event_mac(keys: StoreKeys, sequence: int, chain_hash: bytes, mac: Any
 
 
 def _mac(key: bytes, message: bytes) -> bytes:
-    """HMAC-SHA256. Not by `hmac.digest`: that lets other threads in, for which the writer waits at each row."""
+    """HMAC-SHA256. Not by `hmac.digest`, which lets other threads in: the writer would wait at each row."""
     return hmac.new(key, message, "sha256").digest()

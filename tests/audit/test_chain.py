@@ -66,16 +66,23 @@ def test_a_state_digest_of_another_form_is_malformed(digest: bytes) -> None:
         state_digest_of(b'{"state_digest":' + digest + b"}")
 
 
-@given(st.text(), st.dictionaries(st.text(), st.text(), max_size=4))
-def test_every_event_has_a_body_that_parses_or_is_refused(text: str, details: dict[str, str]) -> None:
-    event = AuditEvent("t", text, "", "", "", "ALLOW", details=details)
+TEXTS = st.text(st.characters(exclude_categories=()), max_size=6)
+
+
+@given(st.lists(TEXTS, min_size=8, max_size=8), st.dictionaries(TEXTS, TEXTS, max_size=4), st.booleans())
+def test_every_event_has_a_canonical_body_or_is_refused(
+    texts: list[str], details: dict[str, str], changed: bool
+) -> None:
+    event = AuditEvent(*texts, details=details)
+    digest = b"\x01" * 32 if changed else None
     try:
-        body = event_body(event, sequence=1, event_id="e", state_digest=None)
+        body = event_body(event, sequence=1, event_id="e", state_digest=digest)
     except InvalidField:
-        assert any("\ud800" <= c <= "\udfff" for c in text + "".join([*details, *details.values()]))
+        assert any("\ud800" <= c <= "\udfff" for c in "".join([*texts, *details, *details.values()]))
         return
-    parsed = parse_object(body)
-    assert (parsed["action"], parsed["details"]) == (text, details)
+    names = ("time", "action", "caller", "tenant", "resource", "decision", "reason", "request_id")
+    expected = dict(zip(names, texts, strict=True)) | {"details": details, "event_id": "e", "sequence": 1}
+    assert parse_object(body) == expected | ({"state_digest": "01" * 32} if changed else {})
 
 
 @pytest.mark.parametrize(
