@@ -9,7 +9,6 @@ policy again. `at_once` is a server that holds no refusal back.
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import wraps
 from typing import Any
 
@@ -62,10 +61,10 @@ def serve_anyone() -> None:
     authenticate = Authentication.__call__
     callers: list[Any] = []
 
-    async def as_the_first(self: Authentication, call: Any) -> Any:
+    def as_the_first(self: Authentication, call: Any) -> Any:
         if not callers:
-            callers.append((await authenticate(self, call)).caller)
-        return replace(call, caller=callers[0])
+            callers.append(authenticate(self, call).caller)
+        return call.made_by(callers[0], call.address)
 
     Authentication.__call__ = as_the_first  # type: ignore[method-assign]
     Guard.check = lambda *_: None  # type: ignore[method-assign]

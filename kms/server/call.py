@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import grpc
 from google.protobuf.message import Message
@@ -37,6 +37,11 @@ class Call:
     request: Message | None = field(default=None, repr=False)
     caller: Caller | None = None
     receipts: list[Receipt] = field(default_factory=list)
+
+    def made_by(self, caller: Caller, address: str) -> Self:
+        """The same call, by that caller at that address. By hand, since `replace` takes thrice as long."""
+        known = (self.method, self.request_id, self.time, address, self.transport, self.metadata)
+        return type(self)(*known, self.request, caller, self.receipts)
 
 
 _current: ContextVar[Call] = ContextVar("call")

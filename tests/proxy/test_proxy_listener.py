@@ -1,6 +1,5 @@
 """The listener for proxies: for whom a proxy may speak, and who may not speak for anybody."""
 
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -186,5 +185,5 @@ def test_unbelieved_headers_are_counted_for_the_audit():
         [("x-forwarded-client-cert", "x")],
     ):
         call_ = Call("/a/b", "id", datetime.now(UTC), "127.0.0.1", metadata=metadata)
-        assert asyncio.run(layer(call_)) is call_
+        assert layer(call_) is call_
     assert counted == [("", "127.0.0.1", "FORWARDED_HEADER_IGNORED")] * 3

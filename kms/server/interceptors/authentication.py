@@ -1,7 +1,6 @@
 """Who calls, by the certificate of the connection, asked at every call: connections outlive certificates."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
@@ -18,7 +17,7 @@ PEERS = 4096
 Authenticate = Callable[[bytes, str, datetime], Caller]
 
 
-async def require_tls_1_3(call: Call) -> Call:
+def require_tls_1_3(call: Call) -> Call:
     """Raises `Unauthenticated` on any other transport. The listeners refuse them before; this proves it."""
     if list(call.transport.get("ssl_tls_version", ())) != [b"TLSv1.3"]:
         raise Unauthenticated("connect with TLS 1.3")
@@ -31,10 +30,10 @@ class Authentication:
     def __init__(self, authenticate: Authenticate) -> None:
         self._authenticate = authenticate
 
-    async def __call__(self, call: Call) -> Call:
+    def __call__(self, call: Call) -> Call:
         """Raises `Unauthenticated`."""
         certificate = peer_certificate(call)
-        return replace(call, caller=self._authenticate(certificate, call.address, call.time))
+        return call.made_by(self._authenticate(certificate, call.address, call.time), call.address)
 
 
 def peer_certificate(call: Call) -> bytes:

@@ -33,8 +33,8 @@ Handler: TypeAlias = Any
 
 Serve: TypeAlias = Callable[[Any, ServicerContext], Awaitable[Any]]
 
-# Looks at a call before its servicer, and returns it with what it learned; refuses it by raising.
-Layer = Callable[[Call], Awaitable[Call]]
+# Looks at a call before its servicer and returns it with what it learned, or raises. It does not wait.
+Layer = Callable[[Call], Call]
 
 # Counts a call that left no audit event of its own: SPIFFE id ("" for a stranger), IP address, error reason.
 Count = Callable[[str, str, str], None]
@@ -87,7 +87,7 @@ class CallPath:
         async def serve(raw: bytes, context: ServicerContext) -> bytes:
             identifier = self._identify(context)
             try:
-                request = await self._admitted(method, identifier, context, raw, parse)
+                request = self._admitted(method, identifier, context, raw, parse)
                 with self._open.one_of(_requester(), method):
                     answer: bytes = to_bytes(await act(request, context))
                 context.set_trailing_metadata(trailers(identifier))
@@ -103,7 +103,7 @@ class CallPath:
     def _streaming(self, method: str, handler: Handler) -> Handler:
         async def serve(raw: bytes, context: ServicerContext) -> None:
             async def answer(identifier: str) -> None:
-                request = await self._admitted(method, identifier, context, raw, handler.request_deserializer)
+                request = self._admitted(method, identifier, context, raw, handler.request_deserializer)
                 with self._open.one_of(_requester(), method):
                     await _send(handler.unary_stream(request, context), context)
 
@@ -116,7 +116,7 @@ class CallPath:
         async def serve(incoming: AsyncIterator[bytes], context: ServicerContext) -> None:
             async def answer(identifier: str) -> None:
                 call = self._call(method, identifier, context)
-                await self._admit(call)
+                self._admit(call)
                 messages = self._messages(call, incoming, handler.request_deserializer)
                 with self._open.one_of(_requester(), method):
                     await _send(handler.stream_stream(messages, context), context)
@@ -168,7 +168,7 @@ class CallPath:
     ) -> AsyncGenerator[Message]:
         async for raw in incoming:
             request = _parse(raw, parse)
-            await self._admit(replace(call, time=self._now(), request=request))
+            self._admit(replace(call, time=self._now(), request=request))
             yield request
 
     def _identify(self, context: ServicerContext) -> str:
@@ -183,7 +183,7 @@ class CallPath:
         metadata = tuple(context.invocation_metadata() or ())
         return Call(method, identifier, self._now(), address, transport, metadata, request)
 
-    async def _admitted(
+    def _admitted(
         self,
         method: str,
         identifier: str,
@@ -193,14 +193,16 @@ class CallPath:
     ) -> Message:
         """The request. Of one that is refused nothing is kept but `raw`, which grpc holds."""
         request = _parse(raw, parse)
-        await self._admit(self._call(method, identifier, context, request))
+        self._admit(self._call(method, identifier, context, request))
         return request
 
-    async def _admit(self, call: Call) -> None:
+    def _admit(self, call: Call) -> None:
         enter(call)
         for layer in self._layers:
-            call = await layer(call)
-            enter(call)
+            learned = layer(call)
+            if learned is not call:
+                enter(learned)
+                call = learned
 
     def _refused(self, error: Exception, method: str, identifier: str, size: int) -> "_Refused":
         user, held = "", 0.0

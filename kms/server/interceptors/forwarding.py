@@ -39,7 +39,7 @@ class Forwarding:
         self._authenticate = authenticate
         self._rules = rules
 
-    async def __call__(self, call: Call) -> Call:
+    def __call__(self, call: Call) -> Call:
         """Raises `Unauthenticated`. A proxy speaks for identities of tenants, never for an operator."""
         proxy = self._authenticate(peer_certificate(call), call.address, call.time)
         if proxy.spiffe_id not in self._rules.identities:
@@ -51,7 +51,7 @@ class Forwarding:
         caller = self._authenticate(certificate, address, call.time)
         if caller.tenant is None or caller.spiffe_id in self._rules.identities:
             raise Unauthenticated("operators and proxies connect themselves")
-        return replace(call, address=address, caller=replace(caller, via=proxy.spiffe_id))
+        return call.made_by(replace(caller, via=proxy.spiffe_id), address)
 
     def _comes_from_a_proxy(self, address: str) -> bool:
         return bool(address) and is_within(ip_address(address), self._rules.addresses)
@@ -64,7 +64,7 @@ class UnbelievedHeaders:
         self._count = count
         self._headers = frozenset({ENVOY_HEADER, ADDRESS_HEADER, header})
 
-    async def __call__(self, call: Call) -> Call:
+    def __call__(self, call: Call) -> Call:
         """Never raises."""
         if any(name in self._headers for name, _ in call.metadata):
             self._count(call.caller.spiffe_id if call.caller else "", call.address, FORWARDED_HEADER_IGNORED)

@@ -33,7 +33,7 @@ class RateLimit:
     def __init__(self, limiter: RateLimiter) -> None:
         self._limiter = limiter
 
-    async def __call__(self, call: Call) -> Call:
+    def __call__(self, call: Call) -> Call:
         """Raises `RateLimited`."""
         kind, items = _charge(call.method)
         units = max(1, len(getattr(call.request, items))) if items and call.request is not None else 1
