@@ -32,7 +32,7 @@ OVERHEAD = 1 + 16 + 4 + 12 + 16
 
 
 async def constant(self: Cryptography, call: Call, key: KeyName, items: Sequence[Plain]) -> list[Made]:
-    name = KeyVersionName(key.tenant, key.namespace, key.key, 1)
+    name = str(KeyVersionName(key.tenant, key.namespace, key.key, 1))
     return [Made(name, bytes(OVERHEAD + len(item.plaintext))) for item in items]
 
 

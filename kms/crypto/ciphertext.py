@@ -4,6 +4,7 @@
 """
 
 import os
+from collections.abc import Callable
 from typing import NamedTuple
 
 from blindfold._encoding import lp, u32
@@ -90,9 +91,15 @@ class VersionCipher(_BoundCipher):
 
     def encrypt(self, plaintext: bytes, aad: bytes = b"") -> bytes:
         """A self-describing ciphertext, 49 bytes longer than the plaintext. Raises `LimitExceeded`."""
-        return self._encrypt_with(plaintext, aad, nonce=os.urandom(NONCE_SIZE))
+        return self._encrypt_with(plaintext, aad, os.urandom(NONCE_SIZE))
 
-    def _encrypt_with(self, plaintext: bytes, aad: bytes, *, nonce: bytes) -> bytes:
+    def encrypting(self, count: int) -> Callable[[bytes, bytes], bytes]:
+        """`encrypt` for at most so many plaintexts: their nonces are drawn at once."""
+        drawn = os.urandom(count * NONCE_SIZE)
+        nonces = (drawn[at : at + NONCE_SIZE] for at in range(0, len(drawn), NONCE_SIZE))
+        return lambda plaintext, aad: self._encrypt_with(plaintext, aad, next(nonces))
+
+    def _encrypt_with(self, plaintext: bytes, aad: bytes, nonce: bytes) -> bytes:
         check_plaintext(plaintext)
         check_aad(aad)
         return self._header + nonce + self._key.seal(nonce, plaintext, self._bound(aad))
@@ -119,6 +126,10 @@ class DeviceVersionCipher(_BoundCipher):
         nonce = os.urandom(NONCE_SIZE)
         sealed = self._key.seal(nonce, plaintext, self._bound(aad))
         return sealed.then(lambda body: self._header + nonce + body)
+
+    def encrypting(self, count: int) -> Callable[[bytes, bytes], Pending[bytes]]:
+        """As `VersionCipher.encrypting`."""
+        return self.encrypt
 
     def decrypt(self, ciphertext: Ciphertext, aad: bytes = b"") -> Pending[bytes]:
         """Raises as `VersionCipher.decrypt`."""

@@ -19,16 +19,16 @@ from kms.crypto.rsa_oaep import OaepKey
 from kms.crypto.rsa_pss import PssKey
 from kms.errors import InvalidField, KmsError, WrongState
 from kms.model.algorithms import Algorithm, Purpose
-from kms.model.names import KeyName, KeyVersionName
+from kms.model.names import KeyName
 from kms.services.call import Call
 from kms.services.key_handles import KeyUse
-from kms.services.operations import Item, Operation, Operations
+from kms.services.operations import Act, Item, Operation, Operations
 
 T = TypeVar("T")
 R = TypeVar("R")
-# What a key gives at once, or a device later. Named, as functions that are made for each item would build it.
+W = TypeVar("W", bound=Item)
+# What a key gives at once, or a device later.
 Bytes: TypeAlias = bytes | Pending[bytes]
-Act: TypeAlias = Callable[[KeyUse], Bytes]
 
 DATA_KEY_SIZES = (16, 32, 64)
 
@@ -68,31 +68,31 @@ GET_PUBLIC_KEY = _operation("GET_PUBLIC_KEY", "GetPublicKey", _OAEP, _PSS, is_ne
 
 
 class Made(NamedTuple):
-    """What an operation made, and the key version that made it."""
+    """What an operation made, and the name of the key version that made it."""
 
-    name: KeyVersionName
+    name: str
     data: bytes
 
 
 class DataKey(NamedTuple):
     """A fresh key, encrypted; in clear too if it was asked for."""
 
-    name: KeyVersionName
+    name: str
     ciphertext: bytes
     plaintext: bytes
 
 
 class Raw(NamedTuple):
-    """A raw ciphertext and the key version that made it."""
+    """A raw ciphertext and the name of the key version that made it."""
 
-    name: KeyVersionName
+    name: str
     value: RawCiphertext
 
 
 class PublicKey(NamedTuple):
     """The public half of a key version, an SPKI in DER."""
 
-    name: KeyVersionName
+    name: str
     algorithm: Algorithm
     spki: bytes
 
@@ -103,6 +103,10 @@ class Plain(NamedTuple):
     plaintext: bytes
     aad: bytes = b""
     version: int = 0
+
+    @property
+    def allow_compromised(self) -> bool:
+        return False
 
 
 class Sealed(NamedTuple):
@@ -138,11 +142,39 @@ class Message(NamedTuple):
     version: int = 0
     allow_compromised: bool = False
 
+    @property
+    def aad(self) -> bytes:
+        return b""
+
+
+class _Parsed(NamedTuple):
+    """To decrypt: the parts of a self-describing ciphertext, or why it has none."""
+
+    parts: envelope.Ciphertext | KmsError
+    version: int
+    aad: bytes
+    allow_compromised: bool
+
+
+class _Fresh(NamedTuple):
+    """A data key to be made."""
+
+    size: int
+    aad: bytes
+    version: int = 0
+    allow_compromised: bool = False
+
+
+class _Shown(NamedTuple):
+    """A public key to be shown."""
+
+    version: int
+    aad: bytes = b""
+    allow_compromised: bool = True
+
 
 Results = list[T | KmsError]
 _Made: TypeAlias = Made | Pending[Made]
-_DataKey: TypeAlias = DataKey | Pending[DataKey]
-_Raw: TypeAlias = Raw | Pending[Raw]
 
 
 class Cryptography:
@@ -153,12 +185,12 @@ class Cryptography:
 
     async def encrypt(self, call: Call, key: KeyName, items: Sequence[Plain]) -> Results[Made]:
         """Self-describing ciphertexts under the primary version."""
-        work = [_encrypting(item) for item in items]
-        return await self._operations.run(call, key, ENCRYPT, work)
+        return await self._operations.run(call, key, ENCRYPT, items, _encrypting)
 
     async def decrypt(self, call: Call, key: KeyName, items: Sequence[Sealed]) -> Results[Made]:
         """Each by the version its ciphertext names."""
-        return await self._opened(call, key, DECRYPT, items)
+        parsed = [_parsed(item) for item in items]
+        return await self._operations.run(call, key, DECRYPT, parsed, _each(_open))
 
     async def re_encrypt(
         self,
@@ -166,159 +198,99 @@ class Cryptography:
         source: KeyName,
         destination: KeyName,
         items: Sequence[tuple[Sealed, bytes]],
-    ) -> Results[tuple[KeyVersionName, Made]]:
+    ) -> Results[tuple[str, Made]]:
         """From one key, version and AAD to another; the plaintext stays here. Each pair ends in the new AAD.
 
-        Raw ciphertexts are moved too. Both keys' policies are asked, the source's first.
+        Raw ciphertexts are moved too. Both keys' policies are asked, the source's first. Each result has the
+        name of the version that it comes from.
         """
-        sealed = [item for item, _ in items]
-        raw = any(item.version for item in sealed)
-        opened = await self._opened(call, source, REENCRYPT_RAW_FROM if raw else REENCRYPT_FROM, sealed)
+        opened = await self._opened(call, source, [item for item, _ in items])
         good = {number: made for number, made in enumerate(opened) if isinstance(made, Made)}
-        results: Results[tuple[KeyVersionName, Made]] = [
+        results: Results[tuple[str, Made]] = [
             made if isinstance(made, KmsError) else WrongState("was not reached") for made in opened
         ]
         if good:
             again = [Plain(made.data, items[number][1]) for number, made in good.items()]
-            work = [_encrypting(item) for item in again]
-            moved = await self._operations.run(call, destination, REENCRYPT_TO, work)
+            moved = await self._operations.run(call, destination, REENCRYPT_TO, again, _encrypting)
             for (number, made), result in zip(good.items(), moved, strict=True):
                 results[number] = result if isinstance(result, KmsError) else (made.name, result)
         return results
+
+    async def _opened(self, call: Call, key: KeyName, items: Sequence[Sealed]) -> Results[Made]:
+        if any(item.version for item in items):
+            return await self._operations.run(call, key, REENCRYPT_RAW_FROM, items, _each(_open_raw))
+        parsed = [_parsed(item) for item in items]
+        return await self._operations.run(call, key, REENCRYPT_FROM, parsed, _each(_open))
 
     async def generate_data_key(
         self, call: Call, key: KeyName, sizes: Sequence[tuple[int, bytes]], *, with_plaintext: bool
     ) -> Results[DataKey]:
         """Fresh keys of 16, 32 or 64 bytes, each with its AAD."""
 
-        def make(size: int, aad: bytes) -> Callable[[KeyUse], _DataKey]:
-            def act(use: KeyUse) -> _DataKey:
-                if size not in DATA_KEY_SIZES:
-                    raise InvalidField("byte_count", "must be 16, 32 or 64")
-                fresh = secrets.token_bytes(size)
-                shown = fresh if with_plaintext else b""
-                return _then(_cipher(use).encrypt(fresh, aad), lambda made: DataKey(use.name, made, shown))
+        def make(use: KeyUse, item: _Fresh) -> DataKey | Pending[DataKey]:
+            if item.size not in DATA_KEY_SIZES:
+                raise InvalidField("byte_count", "must be 16, 32 or 64")
+            fresh = secrets.token_bytes(item.size)
+            shown = fresh if with_plaintext else b""
+            return _then(_cipher(use).encrypt(fresh, item.aad), lambda made: DataKey(use.text, made, shown))
 
-            return act
-
-        work = [Item(make(size, aad), aad) for size, aad in sizes]
-        return await self._operations.run(call, key, DATA_KEY, work)
+        items = [_Fresh(size, aad) for size, aad in sizes]
+        return await self._operations.run(call, key, DATA_KEY, items, _every(make))
 
     async def raw_encrypt(self, call: Call, key: KeyName, items: Sequence[Plain]) -> Results[Raw]:
         """Plain AES-GCM with a nonce drawn here, for who must interoperate."""
-
-        def make(item: Plain) -> Callable[[KeyUse], _Raw]:
-            return lambda use: _then(
-                _raw(use).raw_encrypt(item.plaintext, item.aad), lambda made: Raw(use.name, made)
-            )
-
-        return await self._operations.run(
-            call, key, RAW_ENCRYPT, [Item(make(item), item.aad, item.version) for item in items]
-        )
+        return await self._operations.run(call, key, RAW_ENCRYPT, items, _every(_encrypt_raw))
 
     async def raw_decrypt(self, call: Call, key: KeyName, items: Sequence[RawSealed]) -> Results[Made]:
         """The inverse."""
-
-        def make(item: RawSealed) -> Act:
-            value = item.value
-            return lambda use: _raw(use).raw_decrypt(value.nonce, value.ciphertext, value.tag, item.aad)
-
-        work = [Item(_made(make(item)), item.aad, item.version, item.allow_compromised) for item in items]
-        return await self._operations.run(call, key, RAW_DECRYPT, work)
+        return await self._operations.run(call, key, RAW_DECRYPT, items, _each(_decrypt_raw))
 
     async def asymmetric_encrypt(self, call: Call, key: KeyName, items: Sequence[Plain]) -> Results[Made]:
         """RSA-OAEP; whoever has the public key can do it alone."""
-
-        def make(item: Plain) -> Act:
-            return lambda use: expect(use.handle, OaepKey).encrypt(item.plaintext, item.aad)
-
-        work = [Item(_made(make(item)), item.aad, item.version) for item in items]
-        return await self._operations.run(call, key, ASYMMETRIC_ENCRYPT, work)
+        return await self._operations.run(call, key, ASYMMETRIC_ENCRYPT, items, _each(_encrypt_oaep))
 
     async def asymmetric_decrypt(self, call: Call, key: KeyName, items: Sequence[Sealed]) -> Results[Made]:
         """RSA-OAEP, by the named version or the primary."""
-
-        def make(item: Sealed) -> Act:
-            def act(use: KeyUse) -> Bytes:
-                handle = expect(use.handle, OaepKey)
-                if isinstance(handle, DeviceOaepKey):
-                    return handle.begin_decrypt(item.ciphertext, item.aad)
-                return handle.decrypt(item.ciphertext, item.aad)
-
-            return act
-
-        work = [Item(_made(make(item)), item.aad, item.version, item.allow_compromised) for item in items]
-        return await self._operations.run(call, key, ASYMMETRIC_DECRYPT, work)
+        return await self._operations.run(call, key, ASYMMETRIC_DECRYPT, items, _each(_decrypt_oaep))
 
     async def sign(self, call: Call, key: KeyName, items: Sequence[Message]) -> Results[Made]:
         """RSA-PSS, salt as long as the hash."""
-
-        def make(item: Message) -> Act:
-            def act(use: KeyUse) -> Bytes:
-                handle = expect(use.handle, PssKey)
-                if isinstance(handle, DevicePssKey):
-                    begin = handle.begin_sign_digest if item.is_digest else handle.begin_sign
-                    return begin(item.data)
-                return handle.sign_digest(item.data) if item.is_digest else handle.sign(item.data)
-
-            return act
-
-        return await self._run_messages(call, key, SIGN, items, make)
+        return await self._operations.run(call, key, SIGN, items, _each(_sign))
 
     async def verify(self, call: Call, key: KeyName, items: Sequence[Message]) -> Results[Made]:
         """The message back, if the signature holds; else `SignatureInvalid` is its result."""
-
-        def make(item: Message) -> Act:
-            def act(use: KeyUse) -> bytes:
-                handle = expect(use.handle, PssKey)
-                check = handle.verify_digest if item.is_digest else handle.verify
-                return check(item.data, item.proof)
-
-            return act
-
-        return await self._run_messages(call, key, VERIFY, items, make)
+        return await self._operations.run(call, key, VERIFY, items, _each(_verify))
 
     async def mac(self, call: Call, key: KeyName, items: Sequence[Message]) -> Results[Made]:
         """HMAC-SHA256."""
-
-        def make(item: Message) -> Act:
-            return lambda use: _mac(use).mac(item.data)
-
-        return await self._run_messages(call, key, MAC, items, make)
+        return await self._operations.run(
+            call, key, MAC, items, _each(lambda use, item: _mac(use).mac(item.data))
+        )
 
     async def mac_verify(self, call: Call, key: KeyName, items: Sequence[Message]) -> Results[Made]:
         """The message back, if the code holds; else `MacInvalid` is its result."""
-
-        def make(item: Message) -> Act:
-            return lambda use: _mac(use).verify(item.data, item.proof)
-
-        return await self._run_messages(call, key, MAC_VERIFY, items, make)
+        return await self._operations.run(
+            call, key, MAC_VERIFY, items, _each(lambda use, item: _mac(use).verify(item.data, item.proof))
+        )
 
     async def public_key(self, call: Call, key: KeyName, versions: Sequence[int]) -> Results[PublicKey]:
         """The public keys; 0 is the primary version."""
-        work = [Item(_public_key, version=number, allow_compromised=True) for number in versions]
-        return await self._operations.run(call, key, GET_PUBLIC_KEY, work)
+        items = [_Shown(number) for number in versions]
+        return await self._operations.run(call, key, GET_PUBLIC_KEY, items, _every(_public_key))
 
-    async def _opened(
-        self, call: Call, key: KeyName, operation: Operation, items: Sequence[Sealed]
-    ) -> Results[Made]:
-        opening = _opening_raw if operation is REENCRYPT_RAW_FROM else _opening
-        work = [opening(item) for item in items]
-        return await self._operations.run(call, key, operation, work)
 
-    async def _run_messages(
-        self,
-        call: Call,
-        key: KeyName,
-        operation: Operation,
-        items: Sequence[Message],
-        make: Callable[[Message], Act],
-    ) -> Results[Made]:
-        work = [
-            Item(_made(make(item)), version=item.version, allow_compromised=item.allow_compromised)
-            for item in items
-        ]
-        return await self._operations.run(call, key, operation, work)
+def _every(act: Callable[[KeyUse, W], T | Pending[T]]) -> Act[W, T]:
+    """What a key version does with an item, as it does it with many."""
+    return lambda use, _: partial(act, use)
+
+
+def _each(act: Callable[[KeyUse, W], Bytes]) -> Act[W, Made]:
+    """As `_every`, of what gives bytes."""
+
+    def begin(use: KeyUse, count: int) -> Callable[[W], _Made]:
+        return lambda item: _made(use, act(use, item))
+
+    return begin
 
 
 def _then(value: T | Pending[T], make: Callable[[T], R]) -> R | Pending[R]:
@@ -326,46 +298,71 @@ def _then(value: T | Pending[T], make: Callable[[T], R]) -> R | Pending[R]:
     return value.then(make) if isinstance(value, Pending) else make(value)
 
 
-def _made(act: Act) -> Callable[[KeyUse], _Made]:
-    def run(use: KeyUse) -> _Made:
-        data = act(use)
-        return Made(use.name, data) if isinstance(data, bytes) else data.then(partial(Made, use.name))
-
-    return run
+def _made(use: KeyUse, data: Bytes) -> _Made:
+    return Made(use.text, data) if isinstance(data, bytes) else data.then(partial(Made, use.text))
 
 
-def _encrypting(item: Plain) -> Item[Made]:
-    # As `_made`, without a call between: it is the path of the largest batches.
-    def run(use: KeyUse) -> _Made:
-        data = _cipher(use).encrypt(item.plaintext, item.aad)
-        return Made(use.name, data) if isinstance(data, bytes) else data.then(partial(Made, use.name))
-
-    return Item(run, item.aad)
+def _encrypting(use: KeyUse, count: int) -> Callable[[Plain], _Made]:
+    # As `_each`, with less between: it is the path of the largest batches.
+    encrypt = _cipher(use).encrypting(count)
+    return lambda item: _made(use, encrypt(item.plaintext, item.aad))
 
 
-def _opening(item: Sealed) -> Item[Made]:
-    part = _parsed(item.ciphertext)
-
-    def act(use: KeyUse) -> Bytes:
-        if isinstance(part, KmsError):
-            raise part
-        return _cipher(use).decrypt(part, item.aad)
-
-    version = 0 if isinstance(part, KmsError) else part.version
-    return Item(_made(act), item.aad, version, item.allow_compromised)
+def _parsed(item: Sealed) -> _Parsed:
+    try:
+        parts = envelope.parse(item.ciphertext)
+    except KmsError as error:
+        return _Parsed(error, 0, item.aad, item.allow_compromised)
+    return _Parsed(parts, parts.version, item.aad, item.allow_compromised)
 
 
-def _opening_raw(item: Sealed) -> Item[Made]:
-    def act(use: KeyUse) -> Bytes:
-        if not item.version:
-            raise InvalidField("name", "must be a version: a raw ciphertext does not say its own")
-        return _raw(use).raw_decrypt(*split_raw(item.ciphertext), item.aad)
-
-    return Item(_made(act), item.aad, item.version, item.allow_compromised)
+def _open(use: KeyUse, item: _Parsed) -> Bytes:
+    if isinstance(item.parts, KmsError):
+        raise item.parts
+    return _cipher(use).decrypt(item.parts, item.aad)
 
 
-def _public_key(use: KeyUse) -> PublicKey:
-    return PublicKey(use.name, use.handle.algorithm, use.handle.public_key)
+def _open_raw(use: KeyUse, item: Sealed) -> Bytes:
+    if not item.version:
+        raise InvalidField("name", "must be a version: a raw ciphertext does not say its own")
+    return _raw(use).raw_decrypt(*split_raw(item.ciphertext), item.aad)
+
+
+def _encrypt_raw(use: KeyUse, item: Plain) -> Raw | Pending[Raw]:
+    return _then(_raw(use).raw_encrypt(item.plaintext, item.aad), lambda made: Raw(use.text, made))
+
+
+def _decrypt_raw(use: KeyUse, item: RawSealed) -> Bytes:
+    return _raw(use).raw_decrypt(*item.value, item.aad)
+
+
+def _encrypt_oaep(use: KeyUse, item: Plain) -> bytes:
+    return expect(use.handle, OaepKey).encrypt(item.plaintext, item.aad)
+
+
+def _decrypt_oaep(use: KeyUse, item: Sealed) -> Bytes:
+    handle = expect(use.handle, OaepKey)
+    if isinstance(handle, DeviceOaepKey):
+        return handle.begin_decrypt(item.ciphertext, item.aad)
+    return handle.decrypt(item.ciphertext, item.aad)
+
+
+def _sign(use: KeyUse, item: Message) -> Bytes:
+    handle = expect(use.handle, PssKey)
+    if isinstance(handle, DevicePssKey):
+        begin = handle.begin_sign_digest if item.is_digest else handle.begin_sign
+        return begin(item.data)
+    return handle.sign_digest(item.data) if item.is_digest else handle.sign(item.data)
+
+
+def _verify(use: KeyUse, item: Message) -> bytes:
+    handle = expect(use.handle, PssKey)
+    check = handle.verify_digest if item.is_digest else handle.verify
+    return check(item.data, item.proof)
+
+
+def _public_key(use: KeyUse, item: _Shown) -> PublicKey:
+    return PublicKey(use.text, use.handle.algorithm, use.handle.public_key)
 
 
 def _raw(use: KeyUse) -> AeadKey | DeviceAeadKey:
@@ -380,10 +377,3 @@ def _cipher(use: KeyUse) -> VersionCipher | DeviceVersionCipher:
     if use.cipher is None:
         raise WrongState(f"{use.name} does not encrypt and decrypt")
     return use.cipher
-
-
-def _parsed(data: bytes) -> envelope.Ciphertext | KmsError:
-    try:
-        return envelope.parse(data)
-    except KmsError as error:
-        return error

@@ -19,9 +19,13 @@ MAX_HANDLES = 20_000
 
 @dataclass(frozen=True, slots=True)
 class KeyUse:
-    """A key version ready for use; `cipher` makes and opens self-describing ciphertexts, if it is AES."""
+    """A key version ready for use; `cipher` makes and opens self-describing ciphertexts, if it is AES.
+
+    `text` is its name, as answers say it.
+    """
 
     name: KeyVersionName
+    text: str
     handle: KeyHandle | DeviceKey
     cipher: VersionCipher | DeviceVersionCipher | None
 
@@ -48,7 +52,7 @@ class KeyHandles:
         if kept is not None and kept[0] == material:
             return kept[1]
         handle = self._load(name, record)
-        use = KeyUse(name, handle, _cipher(handle, name, uid))
+        use = KeyUse(name, str(name), handle, _cipher(handle, name, uid))
         self._handles.keep(name, (material, use), begun)
         return use
 

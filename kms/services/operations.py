@@ -6,11 +6,12 @@ the call; what holds for an item (its policy decision, its version, its own inpu
 
 import asyncio
 from collections import Counter as Counted
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from kms.authz.roles import operation_permission
 from kms.crypto.device.keys import Pending, ask_all
@@ -63,32 +64,37 @@ class Operation:
         return operation_permission(self.name)
 
 
-class Item(NamedTuple, Generic[T]):
-    """One piece of work. `version` 0 is the primary; `aad` is what policies read of the item.
+class Item(Protocol):
+    """One piece of work. `version` 0 is the primary; `aad` is what policies read of the item."""
 
-    What a device is to be asked for it is put off as `Pending`.
-    """
+    @property
+    def aad(self) -> bytes: ...
 
-    act: Callable[[KeyUse], T | Pending[T]]
-    aad: bytes = b""
-    version: int = 0
-    allow_compromised: bool = False
+    @property
+    def version(self) -> int: ...
+
+    @property
+    def allow_compromised(self) -> bool: ...
 
 
-_Attempt: TypeAlias = tuple[Callable[[KeyUse], T | Pending[T]], KeyUse]
+W = TypeVar("W", bound=Item)
+
+# What a key version does with each of so many items. What a device is to be asked is put off as `Pending`.
+Act: TypeAlias = Callable[[KeyUse, int], Callable[[W], T | Pending[T]]]
 _Done: TypeAlias = T | Pending[T] | KmsError
 
 
 @dataclass(slots=True)
-class _Plan(Generic[T]):
-    """What is known of the call's items: the uses of those that may run, the errors of the others.
+class _Plan:
+    """What is known of the call's items, by their numbers: which ones a version serves, and the errors of the
+    others.
 
     `states` are those of the versions asked for that are not ENABLED.
     """
 
     rules: list[str] = field(default_factory=list)
     states: set[str] = field(default_factory=set)
-    uses: dict[int, KeyUse] = field(default_factory=dict)
+    uses: list[tuple[KeyUse, list[int]]] = field(default_factory=list)
     errors: dict[int, KmsError] = field(default_factory=dict)
 
 
@@ -113,7 +119,7 @@ class Operations:
         self.wants_rotation: Callable[[KeyName, int], None] = lambda key, version: None
 
     async def run(
-        self, call: Call, key: KeyName, operation: Operation, items: Sequence[Item[T]]
+        self, call: Call, key: KeyName, operation: Operation, items: Sequence[W], act: Act[W, T]
     ) -> list[T | KmsError]:
         """A result for each item, in order, once one event for the call is durable.
 
@@ -125,7 +131,7 @@ class Operations:
             record = self._authorised(call, key, operation)
             plan = await self._planned(call, key, record, operation, items)
             await self._spend(call, key, operation, plan)
-            results = await self._act(operation, items, plan)
+            results = await self._act(operation, items, act, plan)
         except Exception as error:
             await self._guard.commit([], [refusal_event(call, operation.action, str(key), error)])
             raise
@@ -141,14 +147,14 @@ class Operations:
         return loaded.record
 
     async def _planned(
-        self, call: Call, key: KeyName, record: KeyRecord, operation: Operation, items: Sequence[Item[T]]
-    ) -> _Plan[T]:
+        self, call: Call, key: KeyName, record: KeyRecord, operation: Operation, items: Sequence[Item]
+    ) -> _Plan:
         """The plan, made in a thread if the policies may take long to read or to ask."""
         rules = self._policies.at_hand(key, record, call.caller, [item.aad for item in items])
         if rules is not None:
             return self._plan(call, key, record, operation, items, rules)
 
-        def resolve_and_plan() -> _Plan[T]:
+        def resolve_and_plan() -> _Plan:
             rules = self._policies.resolve(key, record)
             return self._plan(call, key, record, operation, items, rules)
 
@@ -160,29 +166,29 @@ class Operations:
         key: KeyName,
         record: KeyRecord,
         operation: Operation,
-        items: Sequence[Item[T]],
+        items: Sequence[Item],
         rules: KeyRules,
-    ) -> _Plan[T]:
-        plan: _Plan[T] = _Plan()
+    ) -> _Plan:
+        plan = _Plan()
         decided: str | KmsError | None = None
-        served: dict[tuple[int, bool], tuple[KeyUse | KmsError, str]] = {}
+        asked: defaultdict[tuple[int, bool], list[int]] = defaultdict(list)
         for number, item in enumerate(items):
             if decided is None or rules.depends_on_aad:
                 decided = _decide(rules, call, operation, item.aad)
+                if isinstance(decided, str):
+                    plan.rules.append(decided)
             if isinstance(decided, KmsError):
                 plan.errors[number] = decided
-                continue
-            plan.rules.append(decided)
-            wanted = (item.version, item.allow_compromised)
-            if wanted not in served:
-                served[wanted] = self._use(key, record, operation, *wanted)
-            use, state = served[wanted]
+            else:
+                asked[item.version, item.allow_compromised].append(number)
+        for wanted, numbers in asked.items():
+            use, state = self._use(key, record, operation, *wanted)
             if state:
                 plan.states.add(state)
             if isinstance(use, KmsError):
-                plan.errors[number] = use
+                plan.errors |= dict.fromkeys(numbers, use)
             else:
-                plan.uses[number] = use
+                plan.uses.append((use, numbers))
         return plan
 
     def _use(
@@ -221,9 +227,11 @@ class Operations:
         state = "" if row.record.state == VersionState.ENABLED else row.record.state
         return self._handles.get(name, record.uid, row.record, begun), state
 
-    async def _spend(self, call: Call, key: KeyName, operation: Operation, plan: _Plan[T]) -> None:
+    async def _spend(self, call: Call, key: KeyName, operation: Operation, plan: _Plan) -> None:
         """Take a nonce for each item that draws one, and note the day for all."""
-        counts = Counted(use.name.version for use in plan.uses.values())
+        counts: Counted[int] = Counted()
+        for use, numbers in plan.uses:
+            counts[use.name.version] += len(numbers)
         for version, count in counts.items():
             draws = operation.draws_nonce
             limit = MAX_INVOCATIONS if draws else UNLIMITED
@@ -237,25 +245,29 @@ class Operations:
                 self.wants_rotation(key, version)
 
     async def _act(
-        self, operation: Operation, items: Sequence[Item[T]], plan: _Plan[T]
+        self, operation: Operation, items: Sequence[W], act: Act[W, T], plan: _Plan
     ) -> list[T | KmsError]:
-        numbers = list(plan.uses)
-        done = await self._attempted(
-            operation, [(items[number].act, plan.uses[number]) for number in numbers]
-        )
+        work = [(use, [items[number] for number in numbers]) for use, numbers in plan.uses]
+        done = await self._attempted(operation, act, work)
         answers = iter(await _asked([result for result in done if isinstance(result, Pending)]))
         results: dict[int, T | KmsError] = dict(plan.errors)
-        for number, result in zip(numbers, done, strict=True):
+        for number, result in zip(
+            chain.from_iterable(numbers for _, numbers in plan.uses), done, strict=True
+        ):
             results[number] = next(answers) if isinstance(result, Pending) else result
         return [results[number] for number in range(len(items))]
 
-    async def _attempted(self, operation: Operation, acts: Sequence[_Attempt[T]]) -> list[_Done[T]]:
-        if not operation.in_worker and not (operation.many_in_worker and len(acts) > ITEMS_OF_A_JOB):
-            return _attempt_all(acts)
+    async def _attempted(
+        self, operation: Operation, act: Act[W, T], work: Sequence[tuple[KeyUse, Sequence[W]]]
+    ) -> list[_Done[T]]:
+        many = sum(len(items) for _, items in work) > ITEMS_OF_A_JOB
+        if not operation.in_worker and not (operation.many_in_worker and many):
+            return list(chain.from_iterable(_attempt_all(act, use, items) for use, items in work))
         loop = asyncio.get_running_loop()
         jobs: list[asyncio.Future[list[_Done[T]]]] = [
-            loop.run_in_executor(self._workers, _attempt_all, acts[start : start + ITEMS_OF_A_JOB])
-            for start in range(0, len(acts), ITEMS_OF_A_JOB)
+            loop.run_in_executor(self._workers, _attempt_all, act, use, items[start : start + ITEMS_OF_A_JOB])
+            for use, items in work
+            for start in range(0, len(items), ITEMS_OF_A_JOB)
         ]
         return list(chain.from_iterable(await asyncio.gather(*jobs)))
 
@@ -264,11 +276,11 @@ class Operations:
         call: Call,
         key: KeyName,
         operation: Operation,
-        plan: _Plan[T],
+        plan: _Plan,
         results: Sequence[T | KmsError],
     ) -> None:
         errors = [result for result in results if isinstance(result, KmsError)]
-        versions = sorted({use.name.version for use in plan.uses.values()})
+        versions = sorted({use.name.version for use, _ in plan.uses})
         details = {"versions": " ".join(map(str, versions))}
         if operation.is_named:
             details["operation"] = operation.name
@@ -321,12 +333,15 @@ async def _asked(pending: Sequence[Pending[T]]) -> list[T | KmsError]:
     return list(chain.from_iterable(await asyncio.gather(*jobs)))
 
 
-def _attempt_all(acts: Sequence[_Attempt[T]]) -> list[_Done[T]]:
-    return [_attempt(act, use) for act, use in acts]
-
-
-def _attempt(act: Callable[[KeyUse], T | Pending[T]], use: KeyUse) -> _Done[T]:
+def _attempt_all(act: Act[W, T], use: KeyUse, items: Sequence[W]) -> list[_Done[T]]:
+    done: list[_Done[T]] = []
     try:
-        return act(use)
+        act_on = act(use, len(items))
     except KmsError as error:
-        return error
+        return [error] * len(items)
+    for item in items:
+        try:
+            done.append(act_on(item))
+        except KmsError as error:
+            done.append(error)
+    return done

@@ -47,6 +47,16 @@ def test_the_nonce_is_new_each_time() -> None:
     assert len({parse(HERE.encrypt(b"same")).nonce for _ in range(200)}) == 200
 
 
+def test_many_are_encrypted_each_under_a_nonce_of_its_own_and_no_more_than_were_asked_for() -> None:
+    for _ in range(2):
+        encrypt = HERE.encrypting(200)
+        made = [parse(encrypt(b"same", b"aad")) for _ in range(200)]
+        assert {HERE.decrypt(ciphertext, b"aad") for ciphertext in made} == {b"same"}
+        assert len({ciphertext.nonce for ciphertext in made}) == 200
+        with pytest.raises(StopIteration):
+            encrypt(b"same", b"aad")
+
+
 @pytest.mark.parametrize("other", OTHERS)
 def test_a_ciphertext_does_not_decrypt_in_another_place(other: str) -> None:
     ciphertext = HERE.encrypt(b"secret", b"aad")

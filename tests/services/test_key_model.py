@@ -109,7 +109,7 @@ class KeyMachine(RuleBasedStateMachine):
         assert isinstance(result, Made) == (self.states[self.primary] is VersionState.ENABLED)
         if isinstance(result, KmsError):
             return None
-        assert result.name.version == self.primary
+        assert result.name == f"{NAME}/versions/{self.primary}"
         return self.primary, result.data, plaintext, aad
 
     @rule(made=sealed, knows=st.booleans())

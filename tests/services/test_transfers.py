@@ -287,7 +287,7 @@ def test_a_copied_aes_key_has_one_budget_in_both_places(ready: Kms) -> None:
     views = [ready.run(ready.parts.key_versions.get(ready.call(KEY_ADMIN), name)) for name in (FIRST, copied)]
     assert sum(view.invocations for view in views) == views[0].limit == 1 << 32
     [made] = ready.run(ready.parts.cryptography.encrypt(ready.call(USER), target, [Plain(b"s")]))
-    assert made.name == copied
+    assert made.name == str(copied)
     assert ready.run(ready.parts.upkeep.rotate_wanted(ready.now)) == 1
 
 

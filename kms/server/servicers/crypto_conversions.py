@@ -37,7 +37,7 @@ _FORMATS: Mapping[int, Callable[[PublicKey], bytes]] = MappingProxyType(
         pb.PUBLIC_KEY_FORMAT_UNSPECIFIED: lambda key: to_pem(key.spki),
         pb.PUBLIC_KEY_FORMAT_PEM: lambda key: to_pem(key.spki),
         pb.PUBLIC_KEY_FORMAT_DER: lambda key: key.spki,
-        pb.PUBLIC_KEY_FORMAT_JWK: lambda key: to_jwk(key.spki, key.algorithm, str(key.name)),
+        pb.PUBLIC_KEY_FORMAT_JWK: lambda key: to_jwk(key.spki, key.algorithm, key.name),
     }
 )
 
@@ -180,11 +180,6 @@ def _destination(text: str) -> KeyName | None:
     return KeyName.parse(text, "destination") if text else None
 
 
-@lru_cache(NAMES)
-def _text(name: KeyVersionName) -> str:
-    return str(name)
-
-
 def _plain(request: pb.EncryptRequest | pb.RawEncryptRequest, version: int) -> Plain:
     return Plain(request.plaintext, request.additional_authenticated_data, version)
 
@@ -237,7 +232,7 @@ def _public_version(request: pb.GetPublicKeyRequest, version: int) -> int:
 def _made_ciphertext(
     answer: pb.EncryptResponse | pb.AsymmetricEncryptResponse, made: Made, request: object
 ) -> None:
-    answer.name, answer.ciphertext = _text(made.name), made.data
+    answer.name, answer.ciphertext = made.name, made.data
 
 
 def _made_plaintext(
@@ -245,16 +240,16 @@ def _made_plaintext(
     made: Made,
     request: object,
 ) -> None:
-    answer.name, answer.plaintext = _text(made.name), made.data
+    answer.name, answer.plaintext = made.name, made.data
 
 
-def _moved(answer: pb.ReEncryptResponse, moved: tuple[KeyVersionName, Made], request: object) -> None:
+def _moved(answer: pb.ReEncryptResponse, moved: tuple[str, Made], request: object) -> None:
     source, made = moved
-    answer.name, answer.source_name, answer.ciphertext = _text(made.name), _text(source), made.data
+    answer.name, answer.source_name, answer.ciphertext = made.name, source, made.data
 
 
 def _data_key(answer: pb.GenerateDataKeyResponse, made: DataKey, request: pb.GenerateDataKeyRequest) -> None:
-    answer.name, answer.ciphertext = _text(made.name), made.ciphertext
+    answer.name, answer.ciphertext = made.name, made.ciphertext
     if request.with_plaintext:
         answer.plaintext = made.plaintext
 
@@ -264,23 +259,23 @@ def _random(answer: pb.GenerateRandomResponse, data: bytes, request: object) -> 
 
 
 def _raw_ciphertext(answer: pb.RawEncryptResponse, made: Raw, request: object) -> None:
-    answer.name = _text(made.name)
+    answer.name = made.name
     answer.nonce, answer.ciphertext, answer.tag = made.value
 
 
 def _signature(answer: pb.SignResponse, made: Made, request: object) -> None:
-    answer.name, answer.signature = _text(made.name), made.data
+    answer.name, answer.signature = made.name, made.data
 
 
 def _code(answer: pb.MacResponse, made: Made, request: object) -> None:
-    answer.name, answer.mac = _text(made.name), made.data
+    answer.name, answer.mac = made.name, made.data
 
 
 def _verified(answer: pb.VerifyResponse | pb.MacVerifyResponse, made: Made, request: object) -> None:
-    answer.name = _text(made.name)
+    answer.name = made.name
 
 
 def _public_key(answer: pb.GetPublicKeyResponse, key: PublicKey, request: pb.GetPublicKeyRequest) -> None:
-    answer.name = _text(key.name)
+    answer.name = key.name
     answer.algorithm = KeyAlgorithm.ValueType(enum_number(KeyAlgorithm.DESCRIPTOR, key.algorithm.name))
     answer.public_key = _FORMATS[request.format](key)

@@ -59,10 +59,11 @@ class Operation(Generic[Q, A]):
         target, version = self.to_target(batch.name)
         if version:
             raise InvalidField("name", "is a key version; a batch is of a key")
-        begun = [self._begin(target, request) for request in batch.requests]
+        requests = list(batch.requests)
+        begun = [self._begin(target, request) for request in requests]
         items = [part[0] for part in begun if not isinstance(part, KmsError)]
         done: Iterator[Any] = iter(await self.run(call, target, items, batch) if items else ())
-        for request, part in zip(batch.requests, begun, strict=True):
+        for request, part in zip(requests, begun, strict=True):
             result, wanted = (part, False) if isinstance(part, KmsError) else (next(done), part[1])
             entry = answer.results.add()
             if isinstance(result, KmsError):
