@@ -4,7 +4,7 @@
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from blindfold._encoding import lp, u32
@@ -91,18 +91,26 @@ class VersionCipher(_BoundCipher):
 
     def encrypt(self, plaintext: bytes, aad: bytes = b"") -> bytes:
         """A self-describing ciphertext, 49 bytes longer than the plaintext. Raises `LimitExceeded`."""
-        return self._encrypt_with(plaintext, aad, os.urandom(NONCE_SIZE))
+        return self.encrypting(1)(plaintext, aad)
 
     def encrypting(self, count: int) -> Callable[[bytes, bytes], bytes]:
         """`encrypt` for at most so many plaintexts: their nonces are drawn at once."""
         drawn = os.urandom(count * NONCE_SIZE)
-        nonces = (drawn[at : at + NONCE_SIZE] for at in range(0, len(drawn), NONCE_SIZE))
-        return lambda plaintext, aad: self._encrypt_with(plaintext, aad, next(nonces))
+        return self._encrypting_with(drawn[at : at + NONCE_SIZE] for at in range(0, len(drawn), NONCE_SIZE))
 
-    def _encrypt_with(self, plaintext: bytes, aad: bytes, nonce: bytes) -> bytes:
-        check_plaintext(plaintext)
-        check_aad(aad)
-        return self._header + nonce + self._key.seal(nonce, plaintext, self._bound(aad))
+    def _encrypt_with(self, plaintext: bytes, aad: bytes, *, nonce: bytes) -> bytes:
+        return self._encrypting_with(iter((nonce,)))(plaintext, aad)
+
+    def _encrypting_with(self, nonces: Iterator[bytes]) -> Callable[[bytes, bytes], bytes]:
+        header, bound, seal = self._header, self._bound, self._key.seal
+
+        def encrypt(plaintext: bytes, aad: bytes) -> bytes:
+            check_plaintext(plaintext)
+            check_aad(aad)
+            nonce = next(nonces)
+            return header + nonce + seal(nonce, plaintext, bound(aad))
+
+        return encrypt
 
     def decrypt(self, ciphertext: Ciphertext, aad: bytes = b"") -> bytes:
         """The plaintext of a parsed ciphertext. Raises `LimitExceeded` for the AAD, `DecryptionFailed`."""

@@ -12,7 +12,9 @@ def has_more_fields(raw: bytes, most: int) -> bool:
     """Whether there are more than `most` fields. What breaks off, or is malformed, is left to the parser."""
     at, size, fields = 0, len(raw), 0
     while at < size:
-        tag, at = _varint(raw, at)
+        tag, at = raw[at], at + 1
+        if tag > 0x7F:
+            tag, at = _varint(raw, at - 1)
         kind = tag & 7
         if kind == _LENGTH:
             length, at = _varint(raw, at)
@@ -29,9 +31,10 @@ def has_more_fields(raw: bytes, most: int) -> bool:
 
 def _varint(raw: bytes, at: int) -> tuple[int, int]:
     """The number that begins there, of ten bytes at most, and where the next thing begins."""
-    number = 0
-    for shift, byte in enumerate(raw[at : at + 10]):
-        number |= (byte & 0x7F) << 7 * shift
+    number = shift = 0
+    for byte in raw[at : at + 10]:
+        number |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return number, at + shift + 1
+            return number, at + shift // 7 + 1
+        shift += 7
     return number, len(raw)

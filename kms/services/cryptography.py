@@ -98,15 +98,15 @@ class PublicKey(NamedTuple):
 
 
 class Plain(NamedTuple):
-    """To encrypt: with AES, `aad` is bound to it; with OAEP it is the label, and `version` may be named."""
+    """To encrypt: with AES, `aad` is bound to it; with OAEP it is the label, and `version` may be named.
+
+    A version that is compromised makes nothing, whatever is allowed.
+    """
 
     plaintext: bytes
     aad: bytes = b""
     version: int = 0
-
-    @property
-    def allow_compromised(self) -> bool:
-        return False
+    allow_compromised: bool = False
 
 
 class Sealed(NamedTuple):
@@ -303,9 +303,14 @@ def _made(use: KeyUse, data: Bytes) -> _Made:
 
 
 def _encrypting(use: KeyUse, count: int) -> Callable[[Plain], _Made]:
-    # As `_each`, with less between: it is the path of the largest batches.
-    encrypt = _cipher(use).encrypting(count)
-    return lambda item: _made(use, encrypt(item.plaintext, item.aad))
+    encrypt, name = _cipher(use).encrypting(count), use.text
+
+    # As `_made`, without a call between: it is the path of the largest batches.
+    def act(item: Plain) -> _Made:
+        data = encrypt(item.plaintext, item.aad)
+        return Made(name, data) if isinstance(data, bytes) else data.then(partial(Made, name))
+
+    return act
 
 
 def _parsed(item: Sealed) -> _Parsed:

@@ -250,11 +250,9 @@ class Operations:
         work = [(use, [items[number] for number in numbers]) for use, numbers in plan.uses]
         done = await self._attempted(operation, act, work)
         answers = iter(await _asked([result for result in done if isinstance(result, Pending)]))
-        results: dict[int, T | KmsError] = dict(plan.errors)
-        for number, result in zip(
-            chain.from_iterable(numbers for _, numbers in plan.uses), done, strict=True
-        ):
-            results[number] = next(answers) if isinstance(result, Pending) else result
+        given = [next(answers) if isinstance(result, Pending) else result for result in done]
+        numbers = chain.from_iterable(numbers for _, numbers in plan.uses)
+        results = plan.errors | dict(zip(numbers, given, strict=True))
         return [results[number] for number in range(len(items))]
 
     async def _attempted(

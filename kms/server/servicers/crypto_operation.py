@@ -1,6 +1,6 @@
 """The way of one operation of `kms.v1.CryptoService`, alone or in a batch: convert, run, convert."""
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -49,7 +49,9 @@ class Operation(Generic[Q, A]):
         if isinstance(result, KmsError):
             raise result
         answer: A = self.answer()
-        self._fill(answer, result, request, wanted=wanted)
+        self.fill(answer, result, request)
+        if wanted:
+            self.checksums.add(answer)
         return answer
 
     async def many(self, call: Call, batch: Any, answer: B) -> B:
@@ -60,36 +62,38 @@ class Operation(Generic[Q, A]):
         if version:
             raise InvalidField("name", "is a key version; a batch is of a key")
         requests = list(batch.requests)
-        begun = [self._begin(target, request) for request in requests]
-        items = [part[0] for part in begun if not isinstance(part, KmsError)]
-        done: Iterator[Any] = iter(await self.run(call, target, items, batch) if items else ())
-        for request, part in zip(requests, begun, strict=True):
-            result, wanted = (part, False) if isinstance(part, KmsError) else (next(done), part[1])
+        items: list[object] = []
+        # Of each request whether it wants checksums, or what is wrong with it.
+        begun: list[bool | KmsError] = []
+        for request in requests:
+            try:
+                item = self._item(target, request)
+                begun.append(self.checksums.verify(request))
+                items.append(item)
+            except KmsError as error:
+                begun.append(error)
+        done = iter(await self.run(call, target, items, batch) if items else ())
+        for request, wanted in zip(requests, begun, strict=True):
+            result = wanted if isinstance(wanted, KmsError) else next(done)
             entry = answer.results.add()
             if isinstance(result, KmsError):
                 entry.error.CopyFrom(to_status(result, call.request_id))
-            else:
-                self._fill(entry.response, result, request, wanted=wanted)
+                continue
+            self.fill(entry.response, result, request)
+            if wanted:
+                self.checksums.add(entry.response)
         return answer
 
-    def _begin(self, target: Target, request: Q) -> tuple[object, bool] | KmsError:
-        """The item of a request in a batch, and whether checksums are wanted; or what is wrong with it."""
-        try:
-            version = self._version(target, request.name) if request.name else 0
-            for name in self.of_batch:
-                if getattr(request, name):
-                    raise InvalidField(name, "is a field of the batch")
-            return self.to_item(request, version), self.checksums.verify(request)
-        except KmsError as error:
-            return error
+    def _item(self, target: Target, request: Q) -> object:
+        """The item of a request in a batch. Raises `KmsError`."""
+        version = self._version(target, request.name) if request.name else 0
+        for name in self.of_batch:
+            if getattr(request, name):
+                raise InvalidField(name, "is a field of the batch")
+        return self.to_item(request, version)
 
     def _version(self, target: Target, name: str) -> int:
         named, version = self.to_target(name)
         if named != target:
             raise InvalidField("name", "is not that of the batch, nor of a version of its key")
         return version
-
-    def _fill(self, answer: A, result: object, request: Q, *, wanted: bool) -> None:
-        self.fill(answer, result, request)
-        if wanted:
-            self.checksums.add(answer)
