@@ -14,6 +14,9 @@ operator_group = LazyGroup(
         "rekey": Entry(
             "cli.online.root_of_trust:rekey", "Draw a new root key, or change what protects the root key."
         ),
+        "rotation": Entry(
+            "cli.online.root_of_trust:rotation", "Show how far the rotation of the root key is."
+        ),
         "approve": Entry(
             "cli.online.root_of_trust:approve", "Give a share of the present set for a change that waits."
         ),

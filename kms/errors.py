@@ -158,6 +158,16 @@ class DeviceLacksAlgorithm(WrongState):
     hint = "Choose another algorithm or sensitivity, or another device."
 
 
+class RotationUnderWay(WrongState):
+    """The root key is being rotated: another rotation begins when that one is done."""
+
+    reason = "ROTATION_UNDER_WAY"
+    hint = "See `kms operator rotation` for how far it is, and repeat when it is done."
+
+    def __init__(self) -> None:
+        super().__init__("the root key is being rotated")
+
+
 class PublicOnly(WrongState):
     """The key version was imported as a public key: it verifies or encrypts, and does nothing else."""
 

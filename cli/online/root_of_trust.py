@@ -1,23 +1,27 @@
-"""`kms operator lock`, `rekey`, `approve` and `shares`: the root of trust of a server that is unlocked."""
+"""`kms operator lock`, `rekey`, `rotation`, `approve`, `shares`: the root of trust of an unlocked server."""
 
 import base64
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 
 from blindfold.secret import SecretBytes
 from cli.errors import UsageError
-from cli.online.session import Session, online
+from cli.online.session import Answer, Session, online
 from cli.options import DIRECTORY, STREAM
 from cli.output import write_json
 from cli.progress import Progress
 from cli.secret_io import read_secret
 from cli.share_files import write_share_files
 from cli.sharing import read_share_key, share_key_option, threshold_option
+from kms.client.errors import CallFailed
+from kms.errors import NotFound
 from kms.main.configuration import PROVIDERS
 
 SERVICE = "RootOfTrustService"
+ASK_EVERY = 1.0
 
 
 @click.command(
@@ -71,9 +75,9 @@ def rekey(
 ) -> None:
     """Draw a new root key, or change what protects the root key.
 
-    Without --root-of-trust a new root key is drawn, and the keys below it are wrapped anew, in one step that
-    a crash leaves undone or done; key versions stay as they are. While it lasts the server reads, and writes
-    wait.
+    Without --root-of-trust a new root key is drawn, and the keys below it are wrapped anew, in steps between
+    which the server serves; key versions stay as they are. It goes on to its end by itself, after a crash as
+    well: `kms operator rotation` tells how far it is.
 
     With it the same root key is protected by another root of trust, or by new shares or another passphrase.
     Whoever changes it shows the present one: its passphrase, or shares, which `kms operator approve` gives.
@@ -139,11 +143,46 @@ def shares(session: Session, out: Path) -> None:
     write_share_files(found, out, as_json=session.as_json)
 
 
+@click.command(
+    epilog="""\b
+Example:
+  kms operator rotation
+  kms operator rotation --wait"""
+)
+@click.option("--wait", is_flag=True, help="Come back when it is done.")
+@online()
+def rotation(session: Session, wait: bool) -> None:
+    """Show how far the rotation of the root key is that is under way.
+
+    Where there is none this is NOT_FOUND; with --wait that is what is waited for.
+    """
+    if wait:
+        _follow(session, _asked(session))
+    else:
+        session.show(session.call(SERVICE, "GetRootKeyRotation", {}))
+
+
+def _asked(session: Session) -> Iterator[Answer]:
+    """How far it is, until there is none."""
+    while True:
+        try:
+            yield session.call(SERVICE, "GetRootKeyRotation", {})
+        except CallFailed as error:
+            if error.reason != NotFound.reason:
+                raise
+            return
+        time.sleep(ASK_EVERY)
+
+
 def _rotate(session: Session) -> None:
+    _follow(session, session.api.stream(SERVICE, "RotateRootKey", {}))
+
+
+def _follow(session: Session, rotation: Iterable[Answer]) -> None:
     progress: Progress | None = None
-    told: dict[str, Any] = {}
+    told: Answer = {}
     try:
-        for told in session.api.stream(SERVICE, "RotateRootKey", {}):
+        for told in rotation:
             total, count = int(told.get("total_count", 0)), int(told.get("done_count", 0))
             if progress is None and total:
                 progress = Progress(total, text=lambda number: f"{number} rows and events")

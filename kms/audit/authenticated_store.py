@@ -5,24 +5,26 @@ so that neither can be put back to an older one.
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from blindfold.secret import SecretBytes
+from kms.audit.rotation import begun, keys_amid_rotation, moved, step_event, store_keys
 from kms.audit.signing import AuditKey
-from kms.crypto.key_hierarchy import AUDIT_KEY, ROOT_KEY_SIZE, ROOT_WRAPPED, KeyHierarchy
+from kms.crypto.key_hierarchy import AUDIT_KEY, ROOT_KEY_SIZE, ROOT_WRAPPED, KeyHierarchy, RootKeys
 from kms.crypto.root_of_trust.interface import RootKeyRecord, RootOfTrust
 from kms.crypto.wrapping import UnwrapFailed
-from kms.errors import StoreTampered
+from kms.errors import RotationUnderWay, StoreTampered
 from kms.model.audit_event import AuditEvent
 from kms.model.chain import STORE_ID_SIZE, timestamp
 from kms.model.receipt import Receipt
-from kms.storage.authentication import StoreKeys
+from kms.model.records import RotationRecord
+from kms.storage.authentication import Previous, StoreKeys
 from kms.storage.interface import MISSING, Change, Put, Require, Row, WriteConflict
-from kms.storage.rekey import Begin, untold
 from kms.storage.sqlite import LockedStore, Settings, SqliteStore
 
 ROOT_KEY = "rootKey"
@@ -40,8 +42,13 @@ class Root:
     that no key unwraps; the caller then takes the new `AuthenticatedStore.root` and repeats.
     """
 
-    keys: KeyHierarchy
+    all_keys: RootKeys
     requirement: Require
+
+    @property
+    def keys(self) -> KeyHierarchy:
+        """Of the root key in force."""
+        return self.all_keys.current
 
 
 class AuthenticatedStore:
@@ -88,28 +95,79 @@ class AuthenticatedStore:
             event = describe({"from": old.provider, "to": new.provider})
             change = Put(ROOT_KEY, NAME, body, row.counter, destroys=True)
             receipt = self.store.commit([change, *changes], [event]).result()
-            self.root = Root(self.root.keys, Require(ROOT_KEY, NAME, row.counter + 1))
+            self.root = replace(self.root, requirement=Require(ROOT_KEY, NAME, row.counter + 1))
             self._provider = new
             return receipt
 
-    def rotate_root_key(self, provider: RootOfTrust, describe: Describe, begin: Begin = untold) -> Receipt:
-        """Draw a new root key; wrap anew what it wraps, authenticate anew what it authenticates.
+    def begin_rotation(self, provider: RootOfTrust, describe: Describe) -> Receipt:
+        """Draw a new root key, which is in force then. `step_rotation` moves what is under the one before.
 
-        `provider` becomes the root of trust; `begin` is that of `Rekey`. Key versions are not touched: the
-        tenant keys stay the same.
+        `provider` becomes the root of trust. It protects the new root key, and that wraps the one before.
+        Raises `RotationUnderWay`, `UnwrapFailed` for a key that neither opens, and what providers raise.
         """
         with self._changing_root:
-            old, row = self.root.keys, self._record()
-            store_id = RootKeyRecord.parse(row.body).store_id
-            with SecretBytes(self._environment.random_bytes(ROOT_KEY_SIZE)) as root_key:
+            if self.rotation() is not None:
+                raise RotationUnderWay
+            row, keys = self._record(), self.root.keys
+            record = RootKeyRecord.parse(row.body)
+            self._check_wrapped()
+            with self._unlocked(record) as old, self._new_root_key() as root_key:
                 new = KeyHierarchy.derive(root_key)
-                record = provider.protect(root_key, store_id).to_bytes()
+                wrapped = new.wrap_previous(old)
+                body = provider.protect(root_key, record.store_id).to_bytes()
             event = describe({"provider": provider.provider})
-            rewrite = partial(_rewrite, old, new, record)
-            receipt = self.store.rekey(store_keys(new), rewrite, [event], begin).result()
-            self.root = Root(new, Require(ROOT_KEY, NAME, row.counter + 1))
-            self._provider = provider
-            return receipt
+
+            def besides(previous: Previous | None) -> tuple[Sequence[Change], Sequence[AuditEvent]]:
+                rotation = begun(previous, wrapped, self._now())
+                put = Put(ROOT_KEY, NAME, body, row.counter, destroys=True)
+                return [put, Put(rotation.KIND, rotation.NAME, rotation.to_bytes(), MISSING)], [event]
+
+            work = self.store.begin_rekey(store_keys(new), besides)
+            try:
+                return work.result()
+            finally:
+                # It may be committed, and not yet be vouched for outside.
+                if self.store.rekeying() is not None:
+                    self.root = Root(RootKeys(new, keys), Require(ROOT_KEY, NAME, row.counter + 1))
+                    self._provider = provider
+
+    def step_rotation(self) -> None:
+        """Move some rows or events under the new root key; with the last, the one before is gone.
+
+        Raises `StoreTampered`, `Unavailable`: the step can be repeated. Without a rotation it does nothing.
+        """
+        with self._changing_root:
+            row = self.store.get(RotationRecord.KIND, RotationRecord.NAME)
+            if row is None:
+                return
+            rotation, now, counter = RotationRecord.from_bytes(row.body), self._now(), row.counter
+
+            def besides(previous: Previous | None) -> tuple[Sequence[Change], Sequence[AuditEvent]]:
+                return [moved(rotation, previous, counter)], [step_event(previous, now)]
+
+            def rewrite(row: Row) -> bytes:
+                return self.root.all_keys.rewrap(row.kind, row.name, row.body)
+
+            work = self.store.step_rekey(rewrite, besides)
+            try:
+                work.result()
+            finally:
+                if self.store.rekeying() is None:
+                    self.root = replace(self.root, all_keys=RootKeys(self.root.keys))
+
+    def rotation(self) -> RotationRecord | None:
+        """The rotation of the root key that is under way, if one is. Raises `StoreTampered`."""
+        row = self.store.get(RotationRecord.KIND, RotationRecord.NAME)
+        return None if row is None else RotationRecord.from_bytes(row.body)
+
+    def _check_wrapped(self) -> None:
+        """Raises `UnwrapFailed`: a rotation that cannot be done is not begun."""
+        for kind in ROOT_WRAPPED:
+            after = ""
+            while rows := self.store.scan(kind, after=after):
+                for row in rows:
+                    self.root.keys.unwrap(row.kind, row.name, row.body).wipe()
+                after = rows[-1].name
 
     def recorded_keys(self) -> tuple[KeyHierarchy, RootKeyRecord]:
         """The keys in force, and what the root of trust gives their root key back from.
@@ -126,7 +184,7 @@ class AuthenticatedStore:
         if row is None:
             raise StoreTampered(f"the row {name} of kind {kind} is missing")
         try:
-            return root.keys.unwrap(kind, name, row.body)
+            return root.all_keys.unwrap(kind, name, row.body)
         except UnwrapFailed:
             pass
         self._record_of(root)
@@ -137,8 +195,19 @@ class AuthenticatedStore:
 
         One at a time, for a passphrase takes a gigabyte of memory. Raises what `RootOfTrust.unlock` raises.
         """
-        with self._unlocking, self._provider.unlock(record) as root_key:
+        with self._unlocked(record) as root_key:
             return KeyHierarchy.derive(root_key)
+
+    @contextmanager
+    def _unlocked(self, record: RootKeyRecord) -> Iterator[SecretBytes]:
+        with self._unlocking, self._provider.unlock(record) as root_key:
+            yield root_key
+
+    def _new_root_key(self) -> SecretBytes:
+        return SecretBytes(self._environment.random_bytes(ROOT_KEY_SIZE))
+
+    def _now(self) -> datetime:
+        return self._environment.now()
 
     def close(self) -> None:
         self.store.close()
@@ -155,16 +224,6 @@ class AuthenticatedStore:
         if row is None:
             raise StoreTampered("the record of the root key is missing")
         return row
-
-
-def _rewrite(old: KeyHierarchy, new: KeyHierarchy, record: bytes, row: Row) -> bytes:
-    """A row's body once the root key is new."""
-    if row.kind == ROOT_KEY:
-        return record
-    if row.kind not in ROOT_WRAPPED:
-        return row.body
-    with old.unwrap(row.kind, row.name, row.body) as key:
-        return new.wrap(row.kind, row.name, key)
 
 
 def create_store(path: Path, settings: Settings, provider: RootOfTrust) -> AuthenticatedStore:
@@ -198,27 +257,51 @@ def create_store(path: Path, settings: Settings, provider: RootOfTrust) -> Authe
     except BaseException:
         locked.discard()
         raise
-    return AuthenticatedStore(store, Root(keys, Require(ROOT_KEY, NAME, 1)), audit_key, settings, provider)
+    return AuthenticatedStore(
+        store, Root(RootKeys(keys), Require(ROOT_KEY, NAME, 1)), audit_key, settings, provider
+    )
 
 
 class Locked(Protocol):
     """A store whose keys are not known yet."""
 
-    def unverified_body(self, kind: str, name: str) -> bytes: ...
+    def unverified_body(self, kind: str, name: str) -> bytes | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class UnlockedKeys:
+    """What a store's root of trust gives: all keys that the store is read with."""
+
+    record: RootKeyRecord
+    root: RootKeys
+    store: StoreKeys
+    signer: AuditKey
+
+
+def needed_body(locked: Locked, kind: str, name: str) -> bytes:
+    """An unverified body. Raises `StoreTampered` for no row."""
+    body = locked.unverified_body(kind, name)
+    if body is None:
+        raise StoreTampered(f"the row {kind} {name} is missing")
+    return body
 
 
 def read_record(locked: Locked) -> RootKeyRecord:
     """Which provider a locked store needs. Raises `StoreTampered`."""
-    return RootKeyRecord.parse(locked.unverified_body(ROOT_KEY, NAME))
+    return RootKeyRecord.parse(needed_body(locked, ROOT_KEY, NAME))
 
 
-def unlock_keys(locked: Locked, provider: RootOfTrust) -> tuple[RootKeyRecord, KeyHierarchy, AuditKey]:
-    """What a store's root of trust gives. Raises what `RootOfTrust.unlock` raises, and `StoreTampered`."""
+def unlock_keys(locked: Locked, provider: RootOfTrust) -> UnlockedKeys:
+    """Raises what `RootOfTrust.unlock` raises, and `StoreTampered`."""
     record = read_record(locked)
     with provider.unlock(record) as root_key:
         keys = KeyHierarchy.derive(root_key)
-    seed = keys.unwrap(AUDIT_KEY, NAME, locked.unverified_body(AUDIT_KEY, NAME))
-    return record, keys, AuditKey.from_seed(seed)
+    rotation = locked.unverified_body(RotationRecord.KIND, RotationRecord.NAME)
+    root, of_store = (
+        (RootKeys(keys), store_keys(keys)) if rotation is None else keys_amid_rotation(keys, rotation)
+    )
+    seed = root.unwrap(AUDIT_KEY, NAME, needed_body(locked, AUDIT_KEY, NAME))
+    return UnlockedKeys(record, root, of_store, AuditKey.from_seed(seed))
 
 
 def unlock_store(
@@ -228,18 +311,18 @@ def unlock_store(
 
     Raises what `RootOfTrust.unlock` and `LockedStore.unlock` raise; the store then stays locked.
     """
-    record, keys, audit_key = unlock_keys(locked, provider)
+    keys = unlock_keys(locked, provider)
     store = locked.unlock(
         settings,
-        store_id=record.store_id,
-        keys=store_keys(keys),
-        signer=audit_key,
+        store_id=keys.record.store_id,
+        keys=keys.store,
+        signer=keys.signer,
         accept_rollback=accept_rollback,
     )
     row = store.get(ROOT_KEY, NAME)
     counter = MISSING if row is None else row.counter
-    root = Root(keys, Require(ROOT_KEY, NAME, counter))
-    return AuthenticatedStore(store, root, audit_key, settings, provider)
+    root = Root(keys.root, Require(ROOT_KEY, NAME, counter))
+    return AuthenticatedStore(store, root, keys.signer, settings, provider)
 
 
 def open_store(
@@ -252,13 +335,3 @@ def open_store(
     except BaseException:
         locked.close()
         raise
-
-
-def store_keys(keys: KeyHierarchy) -> StoreKeys:
-    """The hierarchy's part that the store works with."""
-    return StoreKeys(
-        row=keys.row_authentication.reveal(),
-        element=keys.state_element.reveal(),
-        state=keys.state_digest.reveal(),
-        event=keys.audit_event.reveal(),
-    )

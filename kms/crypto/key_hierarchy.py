@@ -7,13 +7,13 @@ wrapping key wrapped; a rotation of the root key wraps them anew.
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypedDict
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from blindfold.secret import SecretBytes
-from kms.crypto.wrapping import unwrap, wrap
+from kms.crypto.wrapping import UnwrapFailed, unwrap, wrap
 
 ROOT_KEY_SIZE = 32
 TENANT_KEY_SIZE = 32
@@ -21,6 +21,15 @@ AUDIT_KEY = "auditKey"
 TENANT_KEY = "tenantKey"
 DOCUMENTS_ROOT = "documentsRoot"
 AUTHORITY_KEY = "authorityKey"
+
+
+class _Bound(TypedDict):
+    """What a wrapping binds."""
+
+    resource: str
+    version: int
+    algorithm: str
+    purpose: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +45,13 @@ ROOT_WRAPPED: Mapping[str, WrappedKind] = {
     TENANT_KEY: WrappedKind("AES_256_GCM", "WRAP_KEY_VERSIONS"),
     DOCUMENTS_ROOT: WrappedKind("ED25519", "SIGN_DELEGATIONS"),
     AUTHORITY_KEY: WrappedKind("EC_P256", "ISSUE_CERTIFICATES"),
+}
+
+_PREVIOUS: _Bound = {
+    "resource": "rootRotation/current",
+    "version": 1,
+    "algorithm": "HKDF_SHA_256",
+    "purpose": "PREVIOUS_ROOT_KEY",
 }
 
 
@@ -69,6 +85,15 @@ class KeyHierarchy:
             backup_wrapping=derive(root_key, b"kms/v1 backup wrapping"),
         )
 
+    def wrap_previous(self, root_key: SecretBytes) -> bytes:
+        """The root key before, as long as it is needed: reached by this one, and by nothing else."""
+        return wrap(self.root_wrapping, root_key, **_PREVIOUS)
+
+    def unwrap_previous(self, wrapped: bytes) -> "KeyHierarchy":
+        """What is derived from the root key before. Raises `UnwrapFailed`."""
+        with unwrap(self.root_wrapping, wrapped, **_PREVIOUS) as root_key:
+            return KeyHierarchy.derive(root_key)
+
     def wrap(self, kind: str, name: str, key: SecretBytes) -> bytes:
         """The body of the row (kind, name), for a kind in `ROOT_WRAPPED`."""
         bound = ROOT_WRAPPED[kind]
@@ -92,6 +117,38 @@ class KeyHierarchy:
             algorithm=bound.algorithm,
             purpose=bound.purpose,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class RootKeys:
+    """What is derived from the root key in force and, while that is being rotated, from the one before."""
+
+    current: KeyHierarchy
+    previous: KeyHierarchy | None = None
+
+    def unwrap(self, kind: str, name: str, body: bytes) -> SecretBytes:
+        """The key in the row (kind, name), whichever of both wrapped it. Raises `UnwrapFailed`."""
+        if self.previous is not None:
+            try:
+                return self.previous.unwrap(kind, name, body)
+            except UnwrapFailed:
+                pass
+        return self.current.unwrap(kind, name, body)
+
+    def rewrap(self, kind: str, name: str, body: bytes) -> bytes:
+        """The body of the row (kind, name) of any kind, for the time when the previous root key is gone.
+
+        Raises `UnwrapFailed`.
+        """
+        if self.previous is None or kind not in ROOT_WRAPPED:
+            return body
+        try:
+            with self.previous.unwrap(kind, name, body) as key:
+                return self.current.wrap(kind, name, key)
+        except UnwrapFailed:
+            pass
+        self.current.unwrap(kind, name, body).wipe()
+        return body
 
 
 def new_tenant_key(random_bytes: Callable[[int], bytes] = os.urandom) -> SecretBytes:

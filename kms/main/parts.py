@@ -51,6 +51,7 @@ from kms.services.rate_limits import RateLimits
 from kms.services.refusals import Refusals
 from kms.services.repository import Repository
 from kms.services.restores import Restores
+from kms.services.root_key_rotation import RootKeyRotation
 from kms.services.secret_management_accesses import SecretManagementAccesses
 from kms.services.secret_policies import SecretPolicies
 from kms.services.simulation import Simulations
@@ -76,6 +77,7 @@ class Parts:
     guard: Guard
     repository: Repository
     keyring: Keyring
+    root_key_rotation: RootKeyRotation
     signing: DocumentSigning
     identity_trust: IdentityTrust
     authenticator: Authenticator
@@ -164,6 +166,7 @@ def assemble(
         guard=guard,
         repository=repository,
         keyring=keyring,
+        root_key_rotation=RootKeyRotation(guard, vault),
         signing=signing,
         identity_trust=own,
         authenticator=Authenticator(own.anchors, partial(_deny_list, states, deny_lists), others=trust),

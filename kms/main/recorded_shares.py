@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from kms.audit.authenticated_store import NAME
+from kms.audit.authenticated_store import NAME, needed_body
 from kms.main.configuration import Configuration
 from kms.model.records import RootSharesRecord
 from kms.storage.sqlite import LockedStore
@@ -15,7 +15,7 @@ def recorded_shares(configuration: Configuration) -> Sequence[str]:
     """
     locked = LockedStore.open(configuration.store_path)
     try:
-        body = locked.unverified_body(RootSharesRecord.KIND, NAME)
+        body = needed_body(locked, RootSharesRecord.KIND, NAME)
     finally:
         locked.close()
     return RootSharesRecord.from_bytes(body).wrapped

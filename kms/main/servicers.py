@@ -61,7 +61,7 @@ def main_servicers(
     """Of the listener that requires client certificates."""
     return (
         StatusServicer(status),
-        RootOfTrustServicer(root),
+        RootOfTrustServicer(root, parts.root_key_rotation),
         TenantServicer(parts.tenants, parts.tenant_life, parts.audit_log.public_key),
         NamespaceServicer(parts.namespaces),
         IdentityServicer(parts.identities, parts.authenticator.leaf),

@@ -218,7 +218,11 @@ async def _run(
     await _record(parts, "Kms.Start", {"root_of_trust": unlocked.vault.provider})
     ports = await app.start()
     _spare_the_collector()
-    background = asyncio.create_task(_in_background(scheduler, watch, tell_strays(parts, device)))
+    background = asyncio.create_task(
+        _in_background(
+            tell_strays(parts, device), scheduler.run(), watch.run(), parts.root_key_rotation.run()
+        )
+    )
     stopping, ending = asyncio.create_task(stop.wait()), asyncio.create_task(locking.wait())
     try:
         status.ready = True
@@ -242,8 +246,8 @@ async def _run(
     return Ending.LOCKED if locking.is_set() and not stop.is_set() else Ending.STOPPED
 
 
-async def _in_background(scheduler: Scheduler, watch: Watch, first: Coroutine[None, None, None]) -> None:
-    await asyncio.gather(first, scheduler.run(), watch.run())
+async def _in_background(*work: Coroutine[None, None, None]) -> None:
+    await asyncio.gather(*work)
 
 
 def _spare_the_collector() -> None:

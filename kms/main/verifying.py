@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from kms.audit.authenticated_store import read_record, store_keys, unlock_keys
+from kms.audit.authenticated_store import read_record, unlock_keys
 from kms.audit.verify import verify
 from kms.main.configuration import Configuration
 from kms.main.device import device_of
@@ -57,13 +57,13 @@ def verify_store(
         inspecting(configuration.store_path, CheckpointFile(configuration.checkpoint_file)) as store,
     ):
         provider = root_of_trust(configuration, read_record(store), material, device)
-        record, keys, signer = unlock_keys(store, provider)
+        keys = unlock_keys(store, provider)
         sizes = store.sizes()
         advance = begin(sizes.rows + sizes.events + sizes.checkpoints)
-        authentication = Authentication(record.store_id, store_keys(keys), signer)
-        StoreCheck(store, authentication, keys, report, advance).run()
+        authentication = Authentication(keys.record.store_id, keys.store, keys.signer)
+        StoreCheck(store, authentication, keys.root, report, advance).run()
         for trail in trails:
-            for finding in _destroyed_since(store, authentication, trail, signer.public_key):
+            for finding in _destroyed_since(store, authentication, trail, keys.signer.public_key):
                 report(finding)
         return Verified(store.live, sizes, tuple(findings), faults)
 

@@ -32,6 +32,27 @@ class RetentionRecord(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class RotationRecord(Record):
+    """A rotation of the root key that is under way. One row, named `current`.
+
+    `wrapped` is the root key before. What is still under it lies behind `row`, a kind and a name, or nothing
+    for the end, and up to `event`; `last_event` was the newest at the beginning.
+    """
+
+    KIND: ClassVar[str] = "rootRotation"
+    NAME: ClassVar[str] = "current"
+    wrapped: bytes
+    row: tuple[str, ...]
+    event: int
+    last_event: int
+    create_time: datetime
+
+    def __post_init__(self) -> None:
+        if len(self.row) not in (0, 2):
+            raise ValueError("a row has a kind and a name")
+
+
+@dataclass(frozen=True, slots=True)
 class SignerRecord(Record):
     """A delegated Ed25519 signer of documents, its seed wrapped under its tenant's key.
 

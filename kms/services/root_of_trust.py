@@ -1,4 +1,4 @@
-"""The root of trust of an unlocked server: locked, exchanged for another, and the root key drawn anew.
+"""The root of trust of an unlocked server: locked, and exchanged for another.
 
 Whoever exchanges it shows the present material: the passphrase, or as many shares as unlock the store. A
 root of trust that is the server's own is not an operator's to exchange: who runs the machine consents.
@@ -6,7 +6,7 @@ root of trust that is the server's own is not an operator's to exchange: who run
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -18,23 +18,22 @@ from kms.crypto.root_of_trust.passphrase import Passphrase
 from kms.crypto.root_of_trust.shamir import Shamir, ShareSet
 from kms.crypto.sharing import Sharing
 from kms.crypto.wrapped_share import fingerprint
-from kms.errors import ConfigError, InvalidField, KmsError, NotFound, WrongState
+from kms.errors import InvalidField, NotFound, WrongState
 from kms.model.audit_event import AuditEvent
 from kms.model.receipt import Receipt
 from kms.model.records import RootSharesRecord
 from kms.services.call import Call, Outcome
-from kms.services.guard import ALLOW, Action, Guard, refusal_event
+from kms.services.guard import ALLOW, Action, Guard
 from kms.services.repository import Repository, create
+from kms.services.root_key_rotation import recorded
 from kms.services.share_gathering import ShareGathering
 from kms.storage.interface import Change
 
 LOCK = Action("LockServer", "server.lock")
-ROTATE = Action("RotateRootKey", "server.rotateRootKey")
 CHANGE = Action("ChangeRootOfTrust", "server.changeRootOfTrust")
 APPROVE = Action("ApproveRootOfTrustChange", "server.changeRootOfTrust")
 GET = Action("GetRootOfTrustChange", "server.changeRootOfTrust")
 SHARES = Action("ListShares", "server.listShares")
-TELL_EVERY = 0.5
 # What the change of others takes is the machine's alone.
 _SHOWN = (Passphrase.provider, Shamir.provider)
 CONSENT = "change-root-of-trust"
@@ -81,15 +80,6 @@ class RootChange:
 
 
 @dataclass(frozen=True, slots=True)
-class RotationProgress:
-    """So many rows and events of all; `done` once the new root key is in force."""
-
-    count: int
-    total: int
-    done: bool
-
-
-@dataclass(frozen=True, slots=True)
 class _Waiting:
     change_id: str
     wanted: Wanted
@@ -102,19 +92,6 @@ class _Waiting:
         return RootChange(
             Shamir.provider, self.wanted, self.requester, self.change_id, threshold, given, expire_time
         )
-
-
-@dataclass(slots=True)
-class _Counted:
-    total: int = 0
-    count: int = 0
-
-    def begin(self, total: int) -> Callable[[int], None]:
-        self.total = total
-        return self._advance
-
-    def _advance(self, count: int) -> None:
-        self.count += count
 
 
 @dataclass(slots=True)
@@ -155,17 +132,6 @@ class RootOfTrustService:
             return Outcome(() if loaded is None else loaded.record.wrapped)
 
         return await self.guard.perform(call, SHARES, None, act)
-
-    async def rotate(self, call: Call) -> AsyncGenerator[RotationProgress]:
-        """Tells how far it is. It goes on to its end also where nobody listens. Raises `KmsError`."""
-        await self.guard.authorise(call, ROTATE, None)
-        counted = _Counted()
-        rotating = asyncio.to_thread(self._rotate, call, counted)
-        work = asyncio.ensure_future(self._recorded(call, ROTATE, rotating))
-        while not (await asyncio.wait({work}, timeout=TELL_EVERY))[0]:
-            yield RotationProgress(counted.count, counted.total, done=False)
-        self._acknowledge(call, await work)
-        yield RotationProgress(counted.total, counted.total, done=True)
 
     async def change(self, call: Call, read: Callable[[], Wanted], present: SecretBytes | None) -> RootChange:
         """Made at once, or waiting for shares. `present` is the passphrase that is in force, if one is.
@@ -244,7 +210,7 @@ class RootOfTrustService:
     async def _exchange(self, call: Call, old: RootOfTrust, change: RootChange) -> RootChange:
         async with self._changing:
             work = asyncio.to_thread(self._write, call, old, change.wanted)
-            self._acknowledge(call, await self._recorded(call, CHANGE, work))
+            self._acknowledge(call, await recorded(self.guard, call, CHANGE, work))
             return replace(change, done=True)
 
     def _write(self, call: Call, old: RootOfTrust, wanted: Wanted) -> Receipt:
@@ -266,21 +232,6 @@ class RootOfTrustService:
             return [] if loaded is None else [loaded.delete()]
         record = shares_record(wanted.sharing, shares, self.vault.store.store_id)
         return [create(NAME, record) if loaded is None else loaded.put(record)]
-
-    def _rotate(self, call: Call, counted: _Counted) -> Receipt:
-        describe = partial(_event, call, ROTATE)
-        return self.vault.rotate_root_key(self.vault.root_of_trust, describe, counted.begin)
-
-    async def _recorded(self, call: Call, action: Action, work: Awaitable[Receipt]) -> Receipt:
-        """What the work gives; its failure is recorded, and raised. Not to be cancelled with the call."""
-        try:
-            return await work
-        except ConfigError as error:
-            failure: KmsError = WrongState(error.message)
-        except KmsError as error:
-            failure = error
-        await self.guard.commit([], [refusal_event(call, action.name, "", failure)])
-        raise failure
 
     def _acknowledge(self, call: Call, receipt: Receipt) -> None:
         self.guard.acknowledge(call.request_id, receipt)

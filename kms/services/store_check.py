@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from kms.audit.authenticated_store import ROOT_KEY
-from kms.crypto.key_hierarchy import AUTHORITY_KEY, ROOT_WRAPPED, TENANT_KEY, KeyHierarchy
+from kms.crypto.key_hierarchy import AUTHORITY_KEY, ROOT_WRAPPED, TENANT_KEY, RootKeys
 from kms.crypto.root_of_trust.interface import RootKeyRecord
 from kms.crypto.wrapping import UnwrapFailed
 from kms.errors import KmsError, StoreTampered
@@ -26,6 +26,7 @@ from kms.model.records import (
     RemnantRecord,
     RetentionRecord,
     RootSharesRecord,
+    RotationRecord,
     SettingsRecord,
     SignerRecord,
     TenantRecord,
@@ -47,6 +48,7 @@ OTHERS: Mapping[str, Callable[[bytes], object]] = MappingProxyType(
         SettingsRecord.KIND: SettingsRecord.from_bytes,
         RetentionRecord.KIND: RetentionRecord.from_bytes,
         RootSharesRecord.KIND: RootSharesRecord.from_bytes,
+        RotationRecord.KIND: RotationRecord.from_bytes,
         AuthoritiesRecord.KIND: AuthoritiesRecord.from_bytes,
         SignerRecord.KIND: SignerRecord.from_bytes,
         ImportKeyRecord.KIND: ImportKeyRecord.from_bytes,
@@ -68,7 +70,7 @@ class StoreCheck:
         self,
         store: Inspected,
         authentication: Authentication,
-        keys: KeyHierarchy,
+        keys: RootKeys,
         report: Report,
         advance: Callable[[int], None],
     ) -> None:

@@ -16,12 +16,41 @@ from kms.storage.interface import Row
 
 @dataclass(frozen=True, slots=True)
 class StoreKeys:
-    """The four keys of a store. `element` and `state` make the state digest."""
+    """The four keys of a store. `element` and `state` make the state digest.
+
+    While others are being replaced by these, `previous` says which rows and events are still theirs.
+    """
 
     row: bytes = field(repr=False)
     element: bytes = field(repr=False)
     state: bytes = field(repr=False)
     event: bytes = field(repr=False)
+    previous: "Previous | None" = None
+
+    def of_row(self, kind: str, name: str) -> "StoreKeys":
+        """Those that the row's mac and element are made with."""
+        previous = self.previous
+        return self if previous is None or previous.is_past_row(kind, name) else previous.keys
+
+    def of_event(self, sequence: int) -> "StoreKeys":
+        """Those that the event's mac is made with."""
+        previous = self.previous
+        return self if previous is None or sequence > previous.event else previous.keys
+
+
+@dataclass(frozen=True, slots=True)
+class Previous:
+    """The keys before, and where what is still theirs begins: behind a row, and up to an event.
+
+    Rows are in the order of kind and name; None stands behind all of them.
+    """
+
+    keys: StoreKeys
+    row: tuple[str, str] | None
+    event: int
+
+    def is_past_row(self, kind: str, name: str) -> bool:
+        return self.row is None or (kind, name) <= self.row
 
 
 def encode_row(row: Row) -> bytes:
@@ -39,13 +68,13 @@ def _kind(kind: str) -> bytes:
 
 
 def row_mac(keys: StoreKeys, row: Row) -> bytes:
-    return _mac(keys.row, encode_row(row))
+    return _mac(keys.of_row(row.kind, row.name).row, encode_row(row))
 
 
 def verify_row(keys: StoreKeys, kind: str, name: str, record: tuple[Any, ...]) -> tuple[Row, bytes]:
     """The row of (counter, body, mac) as read from the disk, and its mac. Raises `StoreTampered`."""
     counter, body, mac = record
-    _verified(keys, kind, name, counter, body, mac)
+    _verified(keys.of_row(kind, name), kind, name, counter, body, mac)
     return Row(kind, name, counter, body), mac
 
 
@@ -53,7 +82,8 @@ def verify_and_count(
     keys: StoreKeys, kind: str, name: str, counter: Any, body: Any, mac: Any
 ) -> tuple[int, bytes, int]:
     """As `verify_row`, for less: the counter, the mac, and what `row_element` gives."""
-    return counter, mac, _element(keys, _verified(keys, kind, name, counter, body, mac))
+    own = keys.of_row(kind, name)
+    return counter, mac, _element(own, _verified(own, kind, name, counter, body, mac))
 
 
 def _verified(keys: StoreKeys, kind: str, name: str, counter: Any, body: Any, mac: Any) -> bytes:
@@ -67,7 +97,7 @@ def _verified(keys: StoreKeys, kind: str, name: str, counter: Any, body: Any, ma
 
 def row_element(keys: StoreKeys, row: Row) -> int:
     """The row's term in the state accumulator, as an integer of 256 bits."""
-    return _element(keys, encode_row(row))
+    return _element(keys.of_row(row.kind, row.name), encode_row(row))
 
 
 def _element(keys: StoreKeys, encoding: bytes) -> int:
@@ -85,13 +115,13 @@ def state_digest(keys: StoreKeys, accumulator: int, rows: int, sequence: int) ->
     return _mac(keys.state, message)
 
 
-def event_mac(keys: StoreKeys, chain_hash: bytes) -> bytes:
-    return _mac(keys.event, chain_hash)
+def event_mac(keys: StoreKeys, sequence: int, chain_hash: bytes) -> bytes:
+    return _mac(keys.of_event(sequence).event, chain_hash)
 
 
 def verify_event_mac(keys: StoreKeys, sequence: int, chain_hash: bytes, mac: Any) -> None:
     """Raise `StoreTampered` unless the event was written by a holder of the key."""
-    if type(mac) is not bytes or not hmac.compare_digest(mac, event_mac(keys, chain_hash)):
+    if type(mac) is not bytes or not hmac.compare_digest(mac, event_mac(keys, sequence, chain_hash)):
         raise StoreTampered(f"event {sequence} fails its authentication")
 
 

@@ -26,7 +26,8 @@ class Limits:
     if the last one was of several.
 
     A unit that only appends events is covered by an outside checkpoint within `checkpoint_seconds` or
-    `checkpoint_events` more events, whichever is first.
+    `checkpoint_events` more events, whichever is first. When the keys are replaced, at most `step_rows` or
+    `step_events` are moved while other units wait: some tens of milliseconds.
     """
 
     queue: int = 10_000
@@ -34,3 +35,5 @@ class Limits:
     gather: float = 0.003
     checkpoint_seconds: float = 10.0
     checkpoint_events: int = 10_000
+    step_rows: int = 1000
+    step_events: int = 4000

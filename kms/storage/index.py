@@ -64,8 +64,19 @@ class Index:
         """The number of rows of a kind."""
         return len(self._names.get(kind, ()))
 
-    def __iter__(self) -> Iterator[tuple[str, str]]:
-        return ((kind, name) for kind, names in self._names.items() for name in names)
+    def behind(self, kind: str, name: str) -> Iterator[tuple[str, str]]:
+        """The kinds and names that sort after these, in order. Nothing may change meanwhile."""
+        for other in sorted(self._names):
+            if other >= kind:
+                names = self._names[other]
+                start = bisect_right(names, name) if other == kind else 0
+                yield from ((other, names[place]) for place in range(start, len(names)))
+
+    def count_through(self, kind: str, name: str) -> int:
+        """How many rows do not sort after this kind and name."""
+        names = self._names.get(kind, [])
+        before = sum(len(others) for other, others in list(self._names.items()) if other < kind)
+        return before + bisect_right(names, name)
 
 
 @dataclass(slots=True)

@@ -120,7 +120,7 @@ class Inspected:
         with translated():
             return Sizes(*self._connection.execute(_SIZES).fetchone())
 
-    def unverified_body(self, kind: str, name: str) -> bytes:
+    def unverified_body(self, kind: str, name: str) -> bytes | None:
         """As `kms.storage.opening.unverified_body`."""
         return unverified_body(self._connection, kind, name)
 

@@ -64,16 +64,14 @@ def examine(
     return Opened(Published(keys, index, head), rollback)
 
 
-def unverified_body(connection: sqlite3.Connection, kind: str, name: str) -> bytes:
-    """What the disk says, before there is a key to check it with. Raises `StoreTampered` if missing.
+def unverified_body(connection: sqlite3.Connection, kind: str, name: str) -> bytes | None:
+    """What the disk says, before there is a key to check it with; None for no row.
 
-    Fit only for what authenticates itself, as wrapped keys do.
+    Fit only for what authenticates itself, as wrapped keys do, or is verified with the store afterwards.
     """
     with translated():
         record = connection.execute(_BODY, (kind, name)).fetchone()
-    if record is None or type(record[0]) is not bytes:
-        raise StoreTampered(f"the row {kind} {name} is missing")
-    return record[0]
+    return record[0] if record is not None and type(record[0]) is bytes else None
 
 
 def _load_rows(connection: sqlite3.Connection, keys: StoreKeys) -> tuple[Index, Head]:

@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from kms.errors import StoreTampered
@@ -22,6 +23,15 @@ _CHECKPOINTS = "SELECT line FROM checkpoints WHERE sequence > ? ORDER BY sequenc
 _NEWEST_CHECKPOINT = "SELECT line FROM checkpoints ORDER BY sequence DESC LIMIT 1"
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """So many rows of all are under the new keys, and the events above `event`."""
+
+    rows: int
+    all_rows: int
+    event: int
 
 
 class Reader:
@@ -60,6 +70,14 @@ class Reader:
     def last_event(self) -> int:
         """The sequence number of the newest event."""
         return self._published.head.sequence
+
+    def rekeying(self) -> Moved | None:
+        """See `SqliteStore.rekeying`."""
+        head, previous = self._published.head, self._published.keys.previous
+        if previous is None:
+            return None
+        rows = head.rows if previous.row is None else self._published.index.count_through(*previous.row)
+        return Moved(rows, head.rows, previous.event)
 
     def newest_checkpoint(self) -> SignedCheckpoint | None:
         records = self._query(_NEWEST_CHECKPOINT, ())

@@ -15,6 +15,7 @@ from kms.errors import ConfigError, KmsError
 from kms.model.audit_event import AuditEvent
 from kms.model.chain import SignedCheckpoint, genesis, timestamp
 from kms.model.receipt import Receipt
+from kms.storage import rekey
 from kms.storage.authentication import StoreKeys
 from kms.storage.checkpoint_file import CheckpointFile
 from kms.storage.checkpointer import Checkpointer
@@ -25,8 +26,8 @@ from kms.storage.index import Head, Index, Published
 from kms.storage.interface import Change, Changes, Creations, Excerpt, Row, StoredEvent
 from kms.storage.lock import StoreLock
 from kms.storage.opening import CheckpointSigner, examine, unverified_body
-from kms.storage.reader import Reader
-from kms.storage.rekey import Begin, Rekey
+from kms.storage.reader import Moved, Reader
+from kms.storage.rekey import Besides
 from kms.storage.schema import migrate
 from kms.storage.unit import Bulk, Unit
 from kms.storage.writer import Deliver, Drop, Snapshot, Writer
@@ -87,7 +88,7 @@ class LockedStore:
             raise
         return cls(path, lock, connection)
 
-    def unverified_body(self, kind: str, name: str) -> bytes:
+    def unverified_body(self, kind: str, name: str) -> bytes | None:
         """See `opening.unverified_body`; `unlock` verifies the row like all others."""
         return unverified_body(self._connection, kind, name)
 
@@ -225,21 +226,28 @@ class SqliteStore:
         self._writer.submit(unit)
         return unit.future
 
-    def rekey(
-        self,
-        keys: StoreKeys,
-        rewrite: Callable[[Row], bytes],
-        events: Iterable[AuditEvent],
-        begin: Begin,
-    ) -> "Future[Receipt]":
-        """Authenticate everything anew under other keys, and write the bodies that `rewrite` gives.
+    def begin_rekey(self, keys: StoreKeys, besides: Besides) -> "Future[Receipt]":
+        """Authenticate everything anew under other keys, in steps: `kms.storage.rekey`.
 
-        `begin` is that of `Rekey`; it and what it gives are called on the writer's thread.
-        `rewrite` runs on the writer's thread, sees every row, and may raise a `KmsError` to stop it all.
+        `besides` is called on the writer's thread. It may not be begun before the last one is done.
         """
-        request = Rekey(keys, rewrite, tuple(events), begin)
+        request = rekey.Begin(keys, besides)
         self._writer.submit(request)
         return request.future
+
+    def step_rekey(self, rewrite: Callable[[Row], bytes], besides: Besides) -> "Future[Receipt]":
+        """Take the next step, if `rekeying`.
+
+        `rewrite` is called on the writer's thread for every row, and may raise a `KmsError`: the step is
+        then not taken.
+        """
+        request = rekey.Step(rewrite, besides)
+        self._writer.submit(request)
+        return request.future
+
+    def rekeying(self) -> Moved | None:
+        """How far it is; None if no keys are being replaced."""
+        return self._reader.rekeying()
 
     def events(self, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
         return self._reader.events(after, limit)

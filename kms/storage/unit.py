@@ -104,7 +104,7 @@ def chain_events(
         carried, event_id = digest if sequence == last else None, new_id()
         body = event_body(event, sequence=sequence, event_id=event_id, state_digest=carried)
         chain_hash = link(chain_hash, sequence, body_digest(body))
-        records.append((sequence, body, chain_hash, event_mac(draft.keys, chain_hash)))
+        records.append((sequence, body, chain_hash, event_mac(draft.keys, sequence, chain_hash)))
     draft.advance(last, chain_hash)
     return records, Receipt(last, event_id, chain_hash)
 

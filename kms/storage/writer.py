@@ -23,7 +23,6 @@ from kms.storage.connection import as_kms_error, error_name
 from kms.storage.environment import Environment, Limits
 from kms.storage.index import Draft, Published
 from kms.storage.intake import Intake
-from kms.storage.rekey import Rekey
 from kms.storage.unit import Bulk, EventRecord, Unit
 
 _EVENTS = "INSERT INTO events (sequence, body, chain_hash, mac) VALUES "
@@ -53,7 +52,7 @@ class Drop:
         self.future: Future[int] = Future()
 
 
-Item = Unit | Bulk | Rekey | Snapshot | Drop
+Item = Unit | Bulk | rekey.Begin | rekey.Step | Snapshot | Drop
 
 
 class Writer:
@@ -125,7 +124,8 @@ class Writer:
         work: dict[type, Callable[[list[Any]], list[Outcome]]] = {
             Unit: self._commit_units,
             Bulk: self._commit_bulk,
-            Rekey: self._commit_rekey,
+            rekey.Begin: self._commit_begin,
+            rekey.Step: self._commit_step,
             Snapshot: self._commit_snapshot,
             Drop: self._commit_drop,
         }
@@ -175,15 +175,25 @@ class Writer:
         self._commit(draft, records, checkpoint=True)
         return [(request.future, _outcome(receipt, self._bring_outside()))]
 
-    def _commit_rekey(self, requests: list[Rekey]) -> list[Outcome]:
+    def _commit_begin(self, requests: list[rekey.Begin]) -> list[Outcome]:
         (request,) = requests
         self._connection.execute("BEGIN IMMEDIATE")
-        draft, records, receipt = rekey.apply(
-            self._connection, self._published, self._store_id, request, self._new_id
+        draft, records, receipt = rekey.begin(self._connection, self._published, request, self._new_id)
+        self._commit(draft, records, checkpoint=True)
+        self._erasure_owed = True
+        return [(request.future, _outcome(receipt, self._bring_outside()))]
+
+    def _commit_step(self, requests: list[rekey.Step]) -> list[Outcome]:
+        (request,) = requests
+        self._connection.execute("BEGIN IMMEDIATE")
+        draft, records, receipt = rekey.step(
+            self._connection, self._published, self._store_id, self._limits, request, self._new_id
         )
         self._commit(draft, records, checkpoint=True)
         self._erasure_owed = True
-        return [(request.future, _outcome(receipt, self._erase(), self._bring_outside()))]
+        # What the keys before protected goes with the last step.
+        unerased = self._erase() if draft.keys.previous is None else None
+        return [(request.future, _outcome(receipt, unerased, self._bring_outside()))]
 
     def _commit_snapshot(self, requests: list[Snapshot]) -> list[Outcome]:
         (request,) = requests

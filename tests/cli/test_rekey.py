@@ -82,6 +82,8 @@ def test_root_key_is_drawn_anew_while_the_server_serves(house: House) -> None:
     assert works(house)
     assert int(str(rekey(house)["total_count"])) > 10
     assert len(platform_events(house, "RotateRootKey")) == 2
+    assert operator(house, "rotation").error["reason"] == "NOT_FOUND"
+    assert operator(house, "rotation", "--wait").code == 0
     assert works(house)
 
 
@@ -195,5 +197,11 @@ def test_a_server_that_unlocks_itself_is_not_locked(cottage: House) -> None:
 
 
 def test_nobody_but_operators_reaches_the_root_of_trust(cottage: House) -> None:
-    for command in (("lock",), ("rekey",), ("approve",), ("shares", "--out", cottage.path / "x")):
+    for command in (
+        ("lock",),
+        ("rekey",),
+        ("rotation",),
+        ("approve",),
+        ("shares", "--out", cottage.path / "x"),
+    ):
         assert cottage.kms("operator", *command, "--json").code == ExitCode.DENIED

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from device.softhsm import SoftHsm, softhsm
+from rotating import rotate
 
 from kms.audit.authenticated_store import create_store, open_store, store_keys
 from kms.crypto.device.device import Device
@@ -47,7 +48,7 @@ def test_a_device_takes_the_place_of_a_keyfile_and_back(
         open_store(path, settings, keyfile)
     opened = open_store(path, settings, token)
     assert store_keys(opened.root.keys) == before
-    opened.rotate_root_key(token, told)
+    rotate(opened, told)
     assert store_keys(opened.root.keys) != before
     assert len(device.find(LABEL)) == 2
     opened.exchange_provider(token, keyfile, told)

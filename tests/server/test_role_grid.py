@@ -29,7 +29,7 @@ OF_OPERATORS = {
     *("GetIdentityTrust", "PrepareIdentityAuthority", "ActivateIdentityAuthority", "RetireIdentityAuthority"),
     *("PublishIdentityRoot", "RetireIdentityRoot", "GetDestructionReceipt"),
     *("LockServer", "RotateRootKey", "ChangeRootOfTrust", "ApproveRootOfTrustChange"),
-    *("GetRootOfTrustChange", "ListShares"),
+    *("GetRootKeyRotation", "GetRootOfTrustChange", "ListShares"),
     *AUDIT,
 }
 

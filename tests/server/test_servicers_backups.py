@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from rotating import rotate
 from server.backup_harness import MESSAGE, NAME, PLAINTEXT, Made, lose, put_back, rows, take, use
 from server.kms_harness import ACME, PEOPLE, running_kms
 
@@ -22,7 +23,6 @@ from kms.client.errors import (
 )
 from kms.client.opening import open_sealed
 from kms.crypto.key_hierarchy import TENANT_KEY
-from kms.crypto.root_of_trust.keyfile import Keyfile
 from kms.model.audit_event import AuditEvent
 from kms.model.backup_header import BackupHeader
 from kms.model.caller import Caller
@@ -233,8 +233,7 @@ def test_high_version_is_restored_by_its_place_in_the_device(kms, made):
 
 def test_root_key_may_have_been_rotated_since_an_operator_s_backup(kms, made):
     backups = {who: take(kms, who) for who in ("admin", "operator")}
-    keyfile = Keyfile(kms.directory / "kms" / "root.key")
-    kms.vault.rotate_root_key(keyfile, told)
+    rotate(kms.vault, told)
     with pytest.raises(CallInvalid) as caught:
         put_back(kms, backups["admin"], verify_only=True)
     assert caught.value.reason == "WRONG_ROOT_MATERIAL"

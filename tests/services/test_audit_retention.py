@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from main.spoiled_store import NOTHING, Place
+from rotating import rotate
 from services.conftest import ADMIN, AUDITOR, Kms, make_kms
 
 from kms.audit.export import export
 from kms.audit.verify import verify
-from kms.crypto.root_of_trust.keyfile import Keyfile
 from kms.errors import InvalidField, StoreTampered
 from kms.main.configuration import Configuration
 from kms.main.root_material import open_vault
@@ -91,7 +91,7 @@ def test_store_that_was_dropped_from_starts_again_and_is_sound(tmp_path: Path) -
         live(kms, 3)
         live(kms, 2)
         drop(kms)
-        kms.vault.rotate_root_key(Keyfile(tmp_path / "kms" / "root.key"), told)
+        rotate(kms.vault, told)
         live(kms, 3)
         live(kms, 2)
         assert drop(kms) > 0

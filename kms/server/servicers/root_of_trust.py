@@ -10,6 +10,7 @@ from blindfold.secret import SecretBytes
 from kms.crypto.sharing import Sharing
 from kms.server.call import ServicerContext, service_call
 from kms.server.convert import timestamp
+from kms.services.root_key_rotation import RootKeyRotation, RotationProgress
 from kms.services.root_of_trust import RootChange, RootOfTrustService, Wanted
 from protos.kms.v1 import root_of_trust_service_pb2 as pb
 from protos.kms.v1.root_of_trust_service_pb2_grpc import (
@@ -21,8 +22,9 @@ from protos.kms.v1.root_of_trust_service_pb2_grpc import (
 class RootOfTrustServicer(RootOfTrustServiceServicer):
     SERVICE: ClassVar[str] = pb.DESCRIPTOR.services_by_name["RootOfTrustService"].full_name
 
-    def __init__(self, root: RootOfTrustService) -> None:
+    def __init__(self, root: RootOfTrustService, rotation: RootKeyRotation) -> None:
         self._root = root
+        self._rotation = rotation
 
     def add_to(self, server: grpc.aio.Server) -> None:
         add_RootOfTrustServiceServicer_to_server(self, server)
@@ -35,9 +37,14 @@ class RootOfTrustServicer(RootOfTrustServiceServicer):
 
     async def RotateRootKey(
         self, request: pb.RotateRootKeyRequest, context: ServicerContext
-    ) -> AsyncGenerator[pb.RotateRootKeyResponse]:
-        async for told in self._root.rotate(service_call()):
-            yield pb.RotateRootKeyResponse(done_count=told.count, total_count=told.total, done=told.done)
+    ) -> AsyncGenerator[pb.RootKeyRotation]:
+        async for told in self._rotation.rotate(service_call()):
+            yield _rotation_message(told)
+
+    async def GetRootKeyRotation(
+        self, request: pb.GetRootKeyRotationRequest, context: ServicerContext
+    ) -> pb.RootKeyRotation:
+        return _rotation_message(await self._rotation.progress(service_call()))
 
     async def ChangeRootOfTrust(
         self, request: pb.ChangeRootOfTrustRequest, context: ServicerContext
@@ -71,6 +78,16 @@ def _wanted(request: pb.ChangeRootOfTrustRequest) -> Wanted:
     holders = tuple(key.encode() for key in request.share_keys)
     sharing = Sharing(request.threshold, len(holders), holders) if holders or request.threshold else None
     return Wanted(request.root_of_trust, _secret(request.passphrase), sharing)
+
+
+def _rotation_message(told: RotationProgress) -> pb.RootKeyRotation:
+    return pb.RootKeyRotation(
+        done_count=told.count,
+        total_count=told.total,
+        done=told.done,
+        create_time=timestamp(told.create_time),
+        problem=told.problem,
+    )
 
 
 def _to_message(change: RootChange) -> pb.RootOfTrustChange:

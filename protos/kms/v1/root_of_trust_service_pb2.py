@@ -26,7 +26,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)protos/kms/v1/root_of_trust_service.proto\x12\x06kms.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x13\n\x11LockServerRequest\"\x14\n\x12LockServerResponse\"\x16\n\x14RotateRootKeyRequest\"N\n\x15RotateRootKeyResponse\x12\x12\n\ndone_count\x18\x01 \x01(\x03\x12\x13\n\x0btotal_count\x18\x02 \x01(\x03\x12\x0c\n\x04\x64one\x18\x03 \x01(\x08\"\xac\x01\n\x18\x43hangeRootOfTrustRequest\x12\x1b\n\rroot_of_trust\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1b\n\npassphrase\x18\x02 \x01(\x0c\x42\x07\x80\x01\x01\xe2\x41\x01\x01\x12\x17\n\tthreshold\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\nshare_keys\x18\x04 \x03(\tB\x04\xe2\x41\x01\x01\x12#\n\x12present_passphrase\x18\x05 \x01(\x0c\x42\x07\x80\x01\x01\xe2\x41\x01\x01\"R\n\x1f\x41pproveRootOfTrustChangeRequest\x12\x17\n\tchange_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x05share\x18\x02 \x01(\x0c\x42\x07\x80\x01\x01\xe2\x41\x01\x02\"\x1d\n\x1bGetRootOfTrustChangeRequest\"\xfb\x01\n\x11RootOfTrustChange\x12\x11\n\tchange_id\x18\x01 \x01(\t\x12\x19\n\x11old_root_of_trust\x18\x02 \x01(\t\x12\x19\n\x11new_root_of_trust\x18\x03 \x01(\t\x12\x15\n\rnew_threshold\x18\x04 \x01(\x05\x12\x12\n\nrecipients\x18\x05 \x03(\t\x12\x11\n\trequester\x18\x06 \x01(\t\x12\x11\n\tthreshold\x18\x07 \x01(\x05\x12\r\n\x05given\x18\x08 \x01(\x05\x12/\n\x0b\x65xpire_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x64one\x18\n \x01(\x08\"\x13\n\x11ListSharesRequest\"$\n\x12ListSharesResponse\x12\x0e\n\x06shares\x18\x01 \x03(\t2\xf8\x03\n\x12RootOfTrustService\x12\x43\n\nLockServer\x12\x19.kms.v1.LockServerRequest\x1a\x1a.kms.v1.LockServerResponse\x12N\n\rRotateRootKey\x12\x1c.kms.v1.RotateRootKeyRequest\x1a\x1d.kms.v1.RotateRootKeyResponse0\x01\x12P\n\x11\x43hangeRootOfTrust\x12 .kms.v1.ChangeRootOfTrustRequest\x1a\x19.kms.v1.RootOfTrustChange\x12^\n\x18\x41pproveRootOfTrustChange\x12\'.kms.v1.ApproveRootOfTrustChangeRequest\x1a\x19.kms.v1.RootOfTrustChange\x12V\n\x14GetRootOfTrustChange\x12#.kms.v1.GetRootOfTrustChangeRequest\x1a\x19.kms.v1.RootOfTrustChange\x12\x43\n\nListShares\x12\x19.kms.v1.ListSharesRequest\x1a\x1a.kms.v1.ListSharesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)protos/kms/v1/root_of_trust_service.proto\x12\x06kms.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x13\n\x11LockServerRequest\"\x14\n\x12LockServerResponse\"\x16\n\x14RotateRootKeyRequest\"\x1b\n\x19GetRootKeyRotationRequest\"\x8a\x01\n\x0fRootKeyRotation\x12\x12\n\ndone_count\x18\x01 \x01(\x03\x12\x13\n\x0btotal_count\x18\x02 \x01(\x03\x12\x0c\n\x04\x64one\x18\x03 \x01(\x08\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07problem\x18\x05 \x01(\t\"\xac\x01\n\x18\x43hangeRootOfTrustRequest\x12\x1b\n\rroot_of_trust\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1b\n\npassphrase\x18\x02 \x01(\x0c\x42\x07\x80\x01\x01\xe2\x41\x01\x01\x12\x17\n\tthreshold\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\nshare_keys\x18\x04 \x03(\tB\x04\xe2\x41\x01\x01\x12#\n\x12present_passphrase\x18\x05 \x01(\x0c\x42\x07\x80\x01\x01\xe2\x41\x01\x01\"R\n\x1f\x41pproveRootOfTrustChangeRequest\x12\x17\n\tchange_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x05share\x18\x02 \x01(\x0c\x42\x07\x80\x01\x01\xe2\x41\x01\x02\"\x1d\n\x1bGetRootOfTrustChangeRequest\"\xfb\x01\n\x11RootOfTrustChange\x12\x11\n\tchange_id\x18\x01 \x01(\t\x12\x19\n\x11old_root_of_trust\x18\x02 \x01(\t\x12\x19\n\x11new_root_of_trust\x18\x03 \x01(\t\x12\x15\n\rnew_threshold\x18\x04 \x01(\x05\x12\x12\n\nrecipients\x18\x05 \x03(\t\x12\x11\n\trequester\x18\x06 \x01(\t\x12\x11\n\tthreshold\x18\x07 \x01(\x05\x12\r\n\x05given\x18\x08 \x01(\x05\x12/\n\x0b\x65xpire_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x64one\x18\n \x01(\x08\"\x13\n\x11ListSharesRequest\"$\n\x12ListSharesResponse\x12\x0e\n\x06shares\x18\x01 \x03(\t2\xc4\x04\n\x12RootOfTrustService\x12\x43\n\nLockServer\x12\x19.kms.v1.LockServerRequest\x1a\x1a.kms.v1.LockServerResponse\x12H\n\rRotateRootKey\x12\x1c.kms.v1.RotateRootKeyRequest\x1a\x17.kms.v1.RootKeyRotation0\x01\x12P\n\x12GetRootKeyRotation\x12!.kms.v1.GetRootKeyRotationRequest\x1a\x17.kms.v1.RootKeyRotation\x12P\n\x11\x43hangeRootOfTrust\x12 .kms.v1.ChangeRootOfTrustRequest\x1a\x19.kms.v1.RootOfTrustChange\x12^\n\x18\x41pproveRootOfTrustChange\x12\'.kms.v1.ApproveRootOfTrustChangeRequest\x1a\x19.kms.v1.RootOfTrustChange\x12V\n\x14GetRootOfTrustChange\x12#.kms.v1.GetRootOfTrustChangeRequest\x1a\x19.kms.v1.RootOfTrustChange\x12\x43\n\nListShares\x12\x19.kms.v1.ListSharesRequest\x1a\x1a.kms.v1.ListSharesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,20 +53,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOCKSERVERRESPONSE']._serialized_end=160
   _globals['_ROTATEROOTKEYREQUEST']._serialized_start=162
   _globals['_ROTATEROOTKEYREQUEST']._serialized_end=184
-  _globals['_ROTATEROOTKEYRESPONSE']._serialized_start=186
-  _globals['_ROTATEROOTKEYRESPONSE']._serialized_end=264
-  _globals['_CHANGEROOTOFTRUSTREQUEST']._serialized_start=267
-  _globals['_CHANGEROOTOFTRUSTREQUEST']._serialized_end=439
-  _globals['_APPROVEROOTOFTRUSTCHANGEREQUEST']._serialized_start=441
-  _globals['_APPROVEROOTOFTRUSTCHANGEREQUEST']._serialized_end=523
-  _globals['_GETROOTOFTRUSTCHANGEREQUEST']._serialized_start=525
-  _globals['_GETROOTOFTRUSTCHANGEREQUEST']._serialized_end=554
-  _globals['_ROOTOFTRUSTCHANGE']._serialized_start=557
-  _globals['_ROOTOFTRUSTCHANGE']._serialized_end=808
-  _globals['_LISTSHARESREQUEST']._serialized_start=810
-  _globals['_LISTSHARESREQUEST']._serialized_end=829
-  _globals['_LISTSHARESRESPONSE']._serialized_start=831
-  _globals['_LISTSHARESRESPONSE']._serialized_end=867
-  _globals['_ROOTOFTRUSTSERVICE']._serialized_start=870
-  _globals['_ROOTOFTRUSTSERVICE']._serialized_end=1374
+  _globals['_GETROOTKEYROTATIONREQUEST']._serialized_start=186
+  _globals['_GETROOTKEYROTATIONREQUEST']._serialized_end=213
+  _globals['_ROOTKEYROTATION']._serialized_start=216
+  _globals['_ROOTKEYROTATION']._serialized_end=354
+  _globals['_CHANGEROOTOFTRUSTREQUEST']._serialized_start=357
+  _globals['_CHANGEROOTOFTRUSTREQUEST']._serialized_end=529
+  _globals['_APPROVEROOTOFTRUSTCHANGEREQUEST']._serialized_start=531
+  _globals['_APPROVEROOTOFTRUSTCHANGEREQUEST']._serialized_end=613
+  _globals['_GETROOTOFTRUSTCHANGEREQUEST']._serialized_start=615
+  _globals['_GETROOTOFTRUSTCHANGEREQUEST']._serialized_end=644
+  _globals['_ROOTOFTRUSTCHANGE']._serialized_start=647
+  _globals['_ROOTOFTRUSTCHANGE']._serialized_end=898
+  _globals['_LISTSHARESREQUEST']._serialized_start=900
+  _globals['_LISTSHARESREQUEST']._serialized_end=919
+  _globals['_LISTSHARESRESPONSE']._serialized_start=921
+  _globals['_LISTSHARESRESPONSE']._serialized_end=957
+  _globals['_ROOTOFTRUSTSERVICE']._serialized_start=960
+  _globals['_ROOTOFTRUSTSERVICE']._serialized_end=1540
 # @@protoc_insertion_point(module_scope)

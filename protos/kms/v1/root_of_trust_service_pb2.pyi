@@ -71,34 +71,61 @@ class RotateRootKeyRequest(_message.Message):
 Global___RotateRootKeyRequest: _TypeAlias = RotateRootKeyRequest  # noqa: Y015
 
 @_typing.final
-class RotateRootKeyResponse(_message.Message):
-    """How far the rotation is."""
+class GetRootKeyRotationRequest(_message.Message):
+    """For RootOfTrustService.GetRootKeyRotation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRootKeyRotationRequest: _TypeAlias = GetRootKeyRotationRequest  # noqa: Y015
+
+@_typing.final
+class RootKeyRotation(_message.Message):
+    """How far a rotation of the root key is."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DONE_COUNT_FIELD_NUMBER: _builtins.int
     TOTAL_COUNT_FIELD_NUMBER: _builtins.int
     DONE_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
     done_count: _builtins.int
-    """Rows and events that were written."""
+    """Rows and events that are under the new root key."""
     total_count: _builtins.int
-    """All of them; 0 before they were counted."""
+    """All of them."""
     done: _builtins.bool
-    """Whether the new root key is in force."""
+    """Whether the root key before is gone."""
+    problem: _builtins.str
+    """The reason why the last step failed, such as `UNAVAILABLE`; empty if it did not. It is tried again each minute."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it began; unset once it is done."""
+
     def __init__(
         self,
         *,
         done_count: _builtins.int = ...,
         total_count: _builtins.int = ...,
         done: _builtins.bool = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        problem: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "done_count", b"done_count", "total_count", b"total_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "done", b"done", "done_count", b"done_count", "problem", b"problem", "total_count", b"total_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___RotateRootKeyResponse: _TypeAlias = RotateRootKeyResponse  # noqa: Y015
+Global___RootKeyRotation: _TypeAlias = RootKeyRotation  # noqa: Y015
 
 @_typing.final
 class ChangeRootOfTrustRequest(_message.Message):

@@ -43,7 +43,12 @@ class RootOfTrustServiceStub:
         self.RotateRootKey = channel.unary_stream(
                 '/kms.v1.RootOfTrustService/RotateRootKey',
                 request_serializer=protos_dot_kms_dot_v1_dot_root__of__trust__service__pb2.RotateRootKeyRequest.SerializeToString,
-                response_deserializer=protos_dot_kms_dot_v1_dot_root__of__trust__service__pb2.RotateRootKeyResponse.FromString,
+                response_deserializer=protos_dot_kms_dot_v1_dot_root__of__trust__service__pb2.RootKeyRotation.FromString,
+                _registered_method=True)
+        self.GetRootKeyRotation = channel.unary_unary(
+                '/kms.v1.RootOfTrustService/GetRootKeyRotation',
+                request_serializer=protos_dot_kms_dot_v1_dot_root__of__trust__service__pb2.GetRootKeyRotationRequest.SerializeToString,
+                response_deserializer=protos_dot_kms_dot_v1_dot_root__of__trust__service__pb2.RootKeyRotation.FromString,
                 _registered_method=True)
         self.ChangeRootOfTrust = channel.unary_unary(
                 '/kms.v1.RootOfTrustService/ChangeRootOfTrust',
@@ -80,8 +85,16 @@ class RootOfTrustServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RotateRootKey(self, request, context):
-        """Draws another root key and wraps anew what it wraps, in one transaction: all of it or, after a crash, nothing.
-        Key versions stay as they are. Progress is told while it lasts, at least once; the last answer is `done`.
+        """Draws another root key and moves under it, in steps, what the one before wraps and authenticates: other calls go on
+        in between, and after a crash the rest follows at the next start. Key versions stay as they are. Progress is told
+        while it lasts, at least once; the last answer is `done`. FAILED_PRECONDITION while another rotation is under way.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRootKeyRotation(self, request, context):
+        """The rotation of the root key that is under way. NOT_FOUND if there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -127,7 +140,12 @@ def add_RootOfTrustServiceServicer_to_server(servicer, server):
             'RotateRootKey': grpc.unary_stream_rpc_method_handler(
                     servicer.RotateRootKey,
                     request_deserializer=protos_dot_kms_dot_v1_dot_root__of__trust__service__pb2.RotateRootKeyRequest.FromString,
-                    response_serializer=protos_dot_kms_dot_v1_dot_root__of__trust__service__pb2.RotateRootKeyResponse.SerializeToString,
+                    response_serializer=protos_dot_kms_dot_v1_dot_root__of__trust__service__pb2.RootKeyRotation.SerializeToString,
+            ),
+            'GetRootKeyRotation': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRootKeyRotation,
+                    request_deserializer=protos_dot_kms_dot_v1_dot_root__of__trust__service__pb2.GetRootKeyRotationRequest.FromString,
+                    response_serializer=protos_dot_kms_dot_v1_dot_root__of__trust__service__pb2.RootKeyRotation.SerializeToString,
             ),
             'ChangeRootOfTrust': grpc.unary_unary_rpc_method_handler(
                     servicer.ChangeRootOfTrust,
@@ -204,7 +222,34 @@ class RootOfTrustService:
             target,
             '/kms.v1.RootOfTrustService/RotateRootKey',
             protos_dot_kms_dot_v1_dot_root__of__trust__service__pb2.RotateRootKeyRequest.SerializeToString,
-            protos_dot_kms_dot_v1_dot_root__of__trust__service__pb2.RotateRootKeyResponse.FromString,
+            protos_dot_kms_dot_v1_dot_root__of__trust__service__pb2.RootKeyRotation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRootKeyRotation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kms.v1.RootOfTrustService/GetRootKeyRotation',
+            protos_dot_kms_dot_v1_dot_root__of__trust__service__pb2.GetRootKeyRotationRequest.SerializeToString,
+            protos_dot_kms_dot_v1_dot_root__of__trust__service__pb2.RootKeyRotation.FromString,
             options,
             channel_credentials,
             insecure,

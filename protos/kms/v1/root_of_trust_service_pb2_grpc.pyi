@@ -37,10 +37,13 @@ class RootOfTrustServiceStub:
     """Ends the calls in flight, forgets all keys, and waits for shares (UnlockService). FAILED_PRECONDITION unless the
     root of trust is shares: a server of any other provider would unlock itself at once.
     """
-    RotateRootKey: _grpc.UnaryStreamMultiCallable[_root_of_trust_service_pb2.RotateRootKeyRequest, _root_of_trust_service_pb2.RotateRootKeyResponse]
-    """Draws another root key and wraps anew what it wraps, in one transaction: all of it or, after a crash, nothing.
-    Key versions stay as they are. Progress is told while it lasts, at least once; the last answer is `done`.
+    RotateRootKey: _grpc.UnaryStreamMultiCallable[_root_of_trust_service_pb2.RotateRootKeyRequest, _root_of_trust_service_pb2.RootKeyRotation]
+    """Draws another root key and moves under it, in steps, what the one before wraps and authenticates: other calls go on
+    in between, and after a crash the rest follows at the next start. Key versions stay as they are. Progress is told
+    while it lasts, at least once; the last answer is `done`. FAILED_PRECONDITION while another rotation is under way.
     """
+    GetRootKeyRotation: _grpc.UnaryUnaryMultiCallable[_root_of_trust_service_pb2.GetRootKeyRotationRequest, _root_of_trust_service_pb2.RootKeyRotation]
+    """The rotation of the root key that is under way. NOT_FOUND if there is none."""
     ChangeRootOfTrust: _grpc.UnaryUnaryMultiCallable[_root_of_trust_service_pb2.ChangeRootOfTrustRequest, _root_of_trust_service_pb2.RootOfTrustChange]
     """Protects the same root key by another provider, or by other material of the same one. Where the root of trust is
     shares, it waits until as many as unlock the store approve; a second change takes the place of one that waits.
@@ -61,10 +64,13 @@ class RootOfTrustServiceAsyncStub(RootOfTrustServiceStub):
     """Ends the calls in flight, forgets all keys, and waits for shares (UnlockService). FAILED_PRECONDITION unless the
     root of trust is shares: a server of any other provider would unlock itself at once.
     """
-    RotateRootKey: _aio.UnaryStreamMultiCallable[_root_of_trust_service_pb2.RotateRootKeyRequest, _root_of_trust_service_pb2.RotateRootKeyResponse]  # type: ignore[assignment]
-    """Draws another root key and wraps anew what it wraps, in one transaction: all of it or, after a crash, nothing.
-    Key versions stay as they are. Progress is told while it lasts, at least once; the last answer is `done`.
+    RotateRootKey: _aio.UnaryStreamMultiCallable[_root_of_trust_service_pb2.RotateRootKeyRequest, _root_of_trust_service_pb2.RootKeyRotation]  # type: ignore[assignment]
+    """Draws another root key and moves under it, in steps, what the one before wraps and authenticates: other calls go on
+    in between, and after a crash the rest follows at the next start. Key versions stay as they are. Progress is told
+    while it lasts, at least once; the last answer is `done`. FAILED_PRECONDITION while another rotation is under way.
     """
+    GetRootKeyRotation: _aio.UnaryUnaryMultiCallable[_root_of_trust_service_pb2.GetRootKeyRotationRequest, _root_of_trust_service_pb2.RootKeyRotation]  # type: ignore[assignment]
+    """The rotation of the root key that is under way. NOT_FOUND if there is none."""
     ChangeRootOfTrust: _aio.UnaryUnaryMultiCallable[_root_of_trust_service_pb2.ChangeRootOfTrustRequest, _root_of_trust_service_pb2.RootOfTrustChange]  # type: ignore[assignment]
     """Protects the same root key by another provider, or by other material of the same one. Where the root of trust is
     shares, it waits until as many as unlock the store approve; a second change takes the place of one that waits.
@@ -94,10 +100,19 @@ class RootOfTrustServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _root_of_trust_service_pb2.RotateRootKeyRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_root_of_trust_service_pb2.RotateRootKeyResponse], _abc.AsyncIterator[_root_of_trust_service_pb2.RotateRootKeyResponse]]:
-        """Draws another root key and wraps anew what it wraps, in one transaction: all of it or, after a crash, nothing.
-        Key versions stay as they are. Progress is told while it lasts, at least once; the last answer is `done`.
+    ) -> _typing.Union[_abc.Iterator[_root_of_trust_service_pb2.RootKeyRotation], _abc.AsyncIterator[_root_of_trust_service_pb2.RootKeyRotation]]:
+        """Draws another root key and moves under it, in steps, what the one before wraps and authenticates: other calls go on
+        in between, and after a crash the rest follows at the next start. Key versions stay as they are. Progress is told
+        while it lasts, at least once; the last answer is `done`. FAILED_PRECONDITION while another rotation is under way.
         """
+
+    @_abc_1.abstractmethod
+    def GetRootKeyRotation(
+        self,
+        request: _root_of_trust_service_pb2.GetRootKeyRotationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_root_of_trust_service_pb2.RootKeyRotation, _abc.Awaitable[_root_of_trust_service_pb2.RootKeyRotation]]:
+        """The rotation of the root key that is under way. NOT_FOUND if there is none."""
 
     @_abc_1.abstractmethod
     def ChangeRootOfTrust(

@@ -1,0 +1,137 @@
+"""The service that rotates the root key: told, taken up, tried again, and for operators alone."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+
+import pytest
+from services.conftest import ADMIN, OPERATOR, Kms
+
+from kms.errors import Denied, NotFound, RotationUnderWay, Unavailable
+from kms.services import root_key_rotation
+from kms.services.root_key_rotation import RootKeyRotation, RotationProgress
+
+
+async def with_steps(rotation: RootKeyRotation, act: Coroutine[None, None, None]) -> None:
+    """Act while the steps are taken, as in a server."""
+    running = asyncio.create_task(rotation.run())
+    try:
+        await act
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+
+def run(kms: Kms, act: Callable[[RootKeyRotation], Coroutine[None, None, None]]) -> None:
+    async def go() -> None:
+        rotation = RootKeyRotation(kms.parts.guard, kms.vault)
+        await with_steps(rotation, act(rotation))
+
+    kms.run(go())
+
+
+def test_progress_is_told_and_key_versions_stay_as_they_are(kms: Kms) -> None:
+    kms.add_key()
+    versions = kms.vault.store.scan("blindfoldKeys")
+    tenant_keys = kms.vault.store.scan("tenantKey")
+    told: list[RotationProgress] = []
+
+    async def act(rotation: RootKeyRotation) -> None:
+        told.extend([item async for item in rotation.rotate(kms.call(OPERATOR))])
+        with pytest.raises(NotFound):
+            await rotation.progress(kms.call(OPERATOR))
+
+    run(kms, act)
+    assert told[-1].done
+    assert not any(item.done for item in told[:-1])
+    assert all(item.count <= item.total for item in told)
+    assert kms.vault.store.scan("blindfoldKeys") == versions
+    assert kms.vault.store.scan("tenantKey") != tenant_keys
+    [begun] = [event for event in kms.events() if event["action"] == "RotateRootKey"]
+    assert (begun["caller"], begun["decision"]) == (OPERATOR.spiffe_id, "ALLOW")
+    steps = [event["details"]["left"] for event in kms.events() if event["action"] == "Kms.RotateRootKey"]
+    assert (steps[0], steps[-1]) == ("events", "nothing")
+
+
+def test_what_a_crash_interrupted_is_taken_up_by_itself(kms: Kms) -> None:
+    event = kms.call(OPERATOR).event("Test.Rotate", "", "ALLOW")
+    kms.vault.begin_rotation(kms.vault.root_of_trust, lambda details: event)
+
+    async def act(rotation: RootKeyRotation) -> None:
+        async with asyncio.timeout(20):
+            while kms.vault.store.rekeying() is not None:
+                await asyncio.sleep(0.01)
+
+    run(kms, act)
+    assert kms.vault.root.all_keys.previous is None
+
+
+def test_a_rotation_that_is_under_way_is_shown_and_a_second_one_refused_and_recorded(kms: Kms) -> None:
+    event = kms.call(OPERATOR).event("Test.Rotate", "", "ALLOW")
+    kms.vault.begin_rotation(kms.vault.root_of_trust, lambda details: event)
+    rotation = RootKeyRotation(kms.parts.guard, kms.vault)
+    shown = kms.run(rotation.progress(kms.call(OPERATOR)))
+    assert (shown.count, shown.done, shown.problem) == (0, False, "")
+    assert shown.total > 10
+    assert shown.create_time is not None
+
+    async def rotate() -> None:
+        async for _ in rotation.rotate(kms.call(OPERATOR)):
+            pass
+
+    with pytest.raises(RotationUnderWay):
+        kms.run(rotate())
+    assert (kms.last_event()["decision"], kms.last_event()["reason"]) == ("FAIL", "ROTATION_UNDER_WAY")
+
+
+def test_a_step_that_fails_is_told_and_tried_again(
+    kms: Kms, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(root_key_rotation, "RETRY_AFTER", 0.2)
+    step, failures = kms.vault.step_rotation, iter([True])
+
+    def failing() -> None:
+        if next(failures, False):
+            raise Unavailable("the disk is full")
+        step()
+
+    monkeypatch.setattr(kms.vault, "step_rotation", failing)
+
+    async def act(rotation: RootKeyRotation) -> None:
+        with pytest.raises(Unavailable, match="the disk is full"):
+            async for _ in rotation.rotate(kms.call(OPERATOR)):
+                pass
+        assert (await rotation.progress(kms.call(OPERATOR))).problem == "UNAVAILABLE"
+        async with asyncio.timeout(20):
+            while kms.vault.store.rekeying() is not None:
+                await asyncio.sleep(0.01)
+
+    with caplog.at_level(logging.ERROR):
+        run(kms, act)
+    assert "the disk is full" in caplog.text
+
+
+def test_who_hangs_up_leaves_a_rotation_that_comes_to_its_end(kms: Kms) -> None:
+    async def act(rotation: RootKeyRotation) -> None:
+        telling = rotation.rotate(kms.call(OPERATOR))
+        first = asyncio.create_task(anext(telling))
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        async with asyncio.timeout(20):
+            while "nothing" not in [event["details"].get("left") for event in kms.events()]:
+                await asyncio.sleep(0.01)
+
+    run(kms, act)
+    assert kms.vault.store.rekeying() is None
+
+
+def test_tenants_have_nothing_to_do_with_it(kms: Kms) -> None:
+    rotation = RootKeyRotation(kms.parts.guard, kms.vault)
+    with pytest.raises(Denied):
+        kms.run(rotation.progress(kms.call(ADMIN)))
+    with pytest.raises(Denied):
+        kms.run(anext(rotation.rotate(kms.call(ADMIN))))
+    assert kms.vault.store.rekeying() is None
