@@ -1,8 +1,9 @@
 """Keys that are used here instead of by the KMS: LOW keys that it exports to the identity, for a while.
 
-A lease that is used is renewed before it ends, and serves meanwhile. It is an export of one key version (docs/spec/ciphertext.md, "Nonces"): it is charged to the version's
-budget, and serves `USES_ELSEWHERE` encryptions at most. What it makes, the KMS decrypts, and the other way
-round. The KMS neither decides nor records each use.
+A lease that is used is renewed before it ends, and serves meanwhile. It is an export of one key version
+(docs/spec/ciphertext.md, "Nonces"): it is charged to the version's budget, and serves `USES_ELSEWHERE`
+encryptions at most. What it makes, the KMS decrypts, and the other way round. The KMS neither decides nor
+records each use.
 """
 
 import asyncio
@@ -36,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class Lease:
-    """A key version at hand until `until`, better renewed from `due` on; and how often it may still encrypt."""
+    """A key version at hand until `until`, to be renewed from `due` on, and how often it may encrypt."""
 
     cipher: VersionCipher
     uid: bytes
