@@ -77,6 +77,11 @@ class KeptSecrets:
         if kept is not None:
             self._bytes -= kept.size
 
+    def drop_where(self, is_over: Callable[[Hashable], bool]) -> None:
+        """Drop those with such keys."""
+        for key in [key for key in self._kept if is_over(key)]:
+            self.drop(key)
+
     def sweep(self) -> None:
         """Drop what is over, whether or not somebody asks for it."""
         now = self._clock()

@@ -48,6 +48,13 @@ class SealedSecrets:
         opened = await asked.answer
         return Found(opened.secret, opened.cache_seconds)
 
+    async def close(self) -> None:
+        """What is asked of the KMS is not waited for."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     def _depart(self) -> None:
         """One journey for all who asked in this turn of the loop."""
         together, self._waiting = self._waiting, []

@@ -1,6 +1,7 @@
 """Where secrets come from: opened once for all who ask at the same time, and kept while they may be."""
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Protocol, TypeVar
@@ -22,18 +23,25 @@ Reference = TypeVar("Reference", contravariant=True)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """A secret, and for how many seconds from the question on it may be kept: 0 for not at all."""
+    """A secret, and for how many seconds from the question on it may be kept: 0 for not at all.
+
+    After `refresh_seconds` it is better asked for anew, or earlier.
+    """
 
     secret: SecretBytes
     keep_seconds: float
+    refresh_seconds: float = math.inf
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Opened:
-    """A secret, and until when its user may hold it without asking again, on the clock of the source."""
+    """A secret, and from when on it is better asked for anew, on the clock of the source.
+
+    One that may not be kept changes at no time that is known: infinite.
+    """
 
     secret: SecretBytes
-    keep_until: float
+    refresh_at: float
 
 
 class Opener(Protocol[Reference]):
@@ -76,7 +84,20 @@ class SecretSource:
             return await asyncio.shield(self._flight(reference))
         if self.clock() >= kept.refresh_at:
             self._flight(reference)
-        return Opened(kept.secret, kept.keep_until)
+        return Opened(kept.secret, kept.refresh_at)
+
+    async def newest(self, reference: SecretType) -> Opened:
+        """As `get`, but what is due is waited for, and from memory only where nobody is there."""
+        kept = self._kept.get(reference)
+        if kept is None or self.clock() < kept.refresh_at:
+            return await self.get(reference)
+        try:
+            return await asyncio.shield(self._flight(reference))
+        except Exception:
+            kept = self._kept.get(reference)
+            if kept is None:
+                raise
+        return Opened(kept.secret, kept.refresh_at)
 
     async def close(self) -> None:
         """Drops everything. What is being opened for somebody is not waited for."""
@@ -112,10 +133,11 @@ class SecretSource:
             self._settle(reference, error)
             raise
         keep = min(found.keep_seconds, self._max_keep)
-        kept = Kept(found.secret, asked + keep, asked + keep * REFRESH_AFTER, _size(reference))
+        refresh = min(found.refresh_seconds, keep * REFRESH_AFTER)
+        kept = Kept(found.secret, asked + keep, asked + refresh, _size(reference))
         if clearings == self._kept.clearings:
             self._kept.put(reference, kept)
-        return Opened(kept.secret, kept.keep_until)
+        return Opened(kept.secret, kept.refresh_at if keep else math.inf)
 
     def _settle(self, reference: SecretType, error: Exception) -> None:
         kept = self._kept.get(reference)

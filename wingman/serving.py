@@ -14,6 +14,7 @@ from typing import Any
 from blindfold.secret import SecretBytes
 from kms.client.open_files import allow_open_files
 from kms.errors import ConfigError
+from kms.model.names import SecretManagementAccessName
 from kms.model.secret_management_access import Allowances
 from kms.model.secret_type import BlindfoldSecret, ClearSecret, VaultSecret
 from wingman.clock import elapsed
@@ -58,8 +59,15 @@ class Wingman:
         self.condition = Condition(lambda: datetime.now(UTC))
         self.identity = IdentityKeeper(configuration, self.condition, lambda: datetime.now(UTC), _jitter)
         self.connection = KmsConnection(configuration, self.condition, _jitter)
-        self.vaults = VaultSecrets(self.connection, self._open_sealed, configuration.allowances)
         self._kept = KeptSecrets(elapsed)
+        self._sealed = SealedSecrets(self.connection, lambda: self.identity.tenant)
+        self.vaults = VaultSecrets(
+            self.connection,
+            self._open_sealed,
+            configuration.allowances,
+            lambda: self.identity.tenant,
+            self._forget_access,
+        )
         self.source = SecretSource(
             self._openers(configuration.allowances),
             self._kept,
@@ -77,10 +85,13 @@ class Wingman:
         self._kept.clear()
         self.leases.clear()
 
+    def _forget_access(self, name: SecretManagementAccessName) -> None:
+        self._kept.drop_where(lambda secret: isinstance(secret, VaultSecret) and secret.access == name)
+
     def _openers(self, allowances: Allowances) -> Mapping[type, Opener[Any]]:
         """How each kind of secret is opened. A kind that is not here is refused."""
         openers: dict[type, Opener[Any]] = {
-            BlindfoldSecret: SealedSecrets(self.connection, lambda: self.identity.tenant),
+            BlindfoldSecret: self._sealed,
             VaultSecret: self.vaults,
         }
         return openers | ({ClearSecret: ClearSecrets()} if allowances.clear_secrets else {})
@@ -113,6 +124,7 @@ class Wingman:
     async def close(self) -> None:
         await self.source.close()
         await self.vaults.close()
+        await self._sealed.close()
         await self.leases.close()
         await self.connection.close()
 

@@ -10,6 +10,7 @@ from kms.client.errors import CallDenied
 from kms.model.names import SecretManagementAccessName
 from kms.model.secret_management_access import Allowances, SecretManagementAccess
 from kms.model.secret_type import BlindfoldSecret, ClearSecret, VaultSecret
+from wingman.errors import NotServedHere
 from wingman.kms_connection import KmsConnection
 from wingman.secret_source import Found
 
@@ -22,21 +23,34 @@ OpenSealed = Callable[[BlindfoldSecret], Awaitable[SecretBytes]]
 class VaultSecrets:
     """The opener of `VaultSecret`. `open_sealed` opens the credentials of accesses.
 
-    `run` it in the background, and `close` it at the end.
+    `tenant` is that of the identity, "" where it is not known. `on_denied` is called when an access is the
+    identity's no longer: what it got there is revoked. `run` it in the background, and `close` it at the end.
     """
 
-    def __init__(self, connection: KmsConnection, open_sealed: OpenSealed, allowances: Allowances) -> None:
+    def __init__(
+        self,
+        connection: KmsConnection,
+        open_sealed: OpenSealed,
+        allowances: Allowances,
+        tenant: Callable[[], str],
+        on_denied: Callable[[SecretManagementAccessName], None],
+    ) -> None:
         self._connection = connection
         self._accesses = FetchedAccesses()
         self._open_sealed = open_sealed
         self._allowances = allowances
+        self._tenant = tenant
+        self._on_denied = on_denied
         self._sources: SecretSources | None = None
         self._is_used = asyncio.Event()
 
     async def open(self, secret: VaultSecret) -> Found:
-        """Raises `CallFailed`, `ExternalFailed`, `InvalidField`, and what `open_sealed` raises."""
+        """Raises `CallFailed`, `ExternalFailed`, `InvalidField`, `NotServedHere`, and as `open_sealed`."""
+        tenant = self._tenant()
+        if tenant and secret.access.tenant != tenant:
+            raise NotServedHere(f"the access is of another tenant than {tenant}")
         fetched = await self._used().get(secret)
-        return Found(fetched.secret, fetched.keep_seconds)
+        return Found(fetched.secret, fetched.keep_seconds, fetched.refresh_seconds)
 
     async def run(self) -> None:
         """Renew tokens and leases, until cancelled."""
@@ -62,6 +76,7 @@ class VaultSecrets:
         try:
             return await self._connection.ask(lambda client: self._accesses.fetch(client.api, name))
         except CallDenied:
+            self._on_denied(name)
             await self._used().forget(name)
             raise
 

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -16,7 +17,7 @@ OpenSecret = Callable[[SecretType], Awaitable[SecretBytes]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fetched:
-    """A secret. It may be kept for `keep_seconds`, and is then to be asked for again.
+    """A secret. It may be kept for `keep_seconds`, and is better asked for again after `refresh_seconds`.
 
     `is_leased`: it lives no longer than its lease, which is renewed here while it can be; asking again gives
     the same secret until it cannot. `version` is 0 where there are none.
@@ -26,6 +27,7 @@ class Fetched:
     keep_seconds: float
     is_leased: bool = False
     version: int = 0
+    refresh_seconds: float = math.inf
 
 
 def chosen(data: Mapping[str, object], wanted: VaultSecret, most: int) -> SecretBytes:

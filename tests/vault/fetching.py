@@ -58,7 +58,9 @@ async def source_of(
     pauses: Pauses | None = None,
 ) -> AsyncIterator[VaultSource]:
     calls = Calls(access.timeout_seconds, pauses or Pauses())
-    source = await VaultSource.connect(access, open_secret, calls=calls, clock=clock or Clock())
+    source = await VaultSource.connect(
+        access, open_secret, calls=calls, clock=clock or Clock(), jitter=lambda: 0.0
+    )
     try:
         yield source
     finally:

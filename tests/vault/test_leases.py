@@ -74,7 +74,8 @@ def test_user_and_password_are_of_one_lease(queue: Queue) -> None:
             )
             assert queue.broker.users == {user.secret.reveal().decode(): password.secret.reveal().decode()}
             assert user.is_leased
-            assert user.keep_seconds == pytest.approx(DUE, abs=5)
+            assert user.keep_seconds == pytest.approx(HOUR, abs=5)
+            assert user.refresh_seconds == pytest.approx(DUE, abs=5)
 
     asyncio.run(test())
 
@@ -144,7 +145,8 @@ def test_a_lease_of_a_token_that_cannot_be_renewed_counts_as_no_longer(queue: Qu
     async def test() -> None:
         async with source_of(queue.access(token)) as source:
             found = await source.get(queue.secret())
-            assert found.keep_seconds == pytest.approx(400, abs=5)
+            assert found.keep_seconds == pytest.approx(600, abs=5)
+            assert found.refresh_seconds == pytest.approx(400, abs=5)
 
     asyncio.run(test())
 
@@ -182,7 +184,7 @@ def test_renewal_that_fails_leaves_the_secret_as_it_is_until_its_end(queue: Queu
             await source.renew_due()
             found = await source.get(queue.secret())
             assert found.secret.reveal().decode() == user
-            assert 0 < found.keep_seconds < HOUR / 3
+            assert 0 < found.refresh_seconds < found.keep_seconds < HOUR / 3
             server.faults.clear()
             clock.now += HOUR / 3
             assert await queue.user(source) != user

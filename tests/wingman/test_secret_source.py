@@ -1,6 +1,7 @@
 """What is kept, for how long, and how often a secret is asked for: by a clock of the test."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ class Scripted:
     """An opener that answers or fails as it is told, and counts."""
 
     keep_seconds: float = 300
+    refresh_seconds: float = math.inf
     fails: Exception | None = None
     asked: int = 0
     gate: asyncio.Event = field(default_factory=asyncio.Event)
@@ -36,7 +38,9 @@ class Scripted:
         await self.gate.wait()
         if self.fails:
             raise self.fails
-        return Found(SecretBytes(f"{reference.name} {self.asked}".encode()), self.keep_seconds)
+        return Found(
+            SecretBytes(f"{reference.name} {self.asked}".encode()), self.keep_seconds, self.refresh_seconds
+        )
 
 
 class Bench:
@@ -50,9 +54,10 @@ class Bench:
         self.source = SecretSource({Named: opener}, self.kept, lambda: self.now, lambda: 0.5, max_keep)
 
     async def get(self, name: str = "db") -> str:
-        opened = await self.source.get(Named(name))
-        assert opened.keep_until >= self.now
-        return opened.secret.reveal().decode()
+        return (await self.source.get(Named(name))).secret.reveal().decode()
+
+    async def newest(self, name: str = "db") -> str:
+        return (await self.source.newest(Named(name))).secret.reveal().decode()
 
 
 async def settle() -> None:
@@ -121,6 +126,46 @@ def test_silence_leaves_what_is_kept_until_its_time_is_over(fault: Exception) ->
     in_loop(act)
 
 
+@pytest.mark.parametrize(("said", "after"), [(50, 50), (1000, 200)])
+def test_opener_may_say_that_it_is_better_asked_earlier(said: float, after: float) -> None:
+    async def act(bench: Bench) -> None:
+        await bench.get()
+        bench.now += after - 1
+        await bench.get()
+        await settle()
+        assert bench.opener.asked == 1
+        bench.now += 1
+        assert await bench.get() == "db 1"
+        await settle()
+        assert await bench.get() == "db 2"
+
+    in_loop(act, Scripted(refresh_seconds=said))
+
+
+def test_newest_waits_for_what_is_due() -> None:
+    async def act(bench: Bench) -> None:
+        assert [await bench.newest(), await bench.newest()] == ["db 1", "db 1"]
+        bench.now += 200
+        assert await bench.newest() == "db 2"
+
+    in_loop(act)
+
+
+@pytest.mark.parametrize(("fault", "is_kept"), [(CallUnavailable("gone"), True), (CallDenied("no"), False)])
+def test_newest_is_what_is_kept_where_nobody_is_there(fault: Exception, is_kept: bool) -> None:
+    async def act(bench: Bench) -> None:
+        await bench.newest()
+        bench.opener.fails = fault
+        bench.now += 200
+        if is_kept:
+            assert await bench.newest() == "db 1"
+        else:
+            with pytest.raises(type(fault)):
+                await bench.newest()
+
+    in_loop(act)
+
+
 def test_refusal_drops_what_is_kept() -> None:
     async def act(bench: Bench) -> None:
         await bench.get()
@@ -141,7 +186,13 @@ def test_time_counts_from_the_question_not_from_the_answer() -> None:
         await settle()
         bench.now += 100
         bench.opener.gate.set()
-        assert (await waiting).keep_until == bench.now + 200
+        assert (await waiting).refresh_at == bench.now + 100
+        bench.now += 199
+        assert await bench.get() == "db 1"
+        await settle()
+        bench.opener.gate.clear()
+        bench.now += 1
+        assert await bench.get() == "db 2"
 
     in_loop(act)
 

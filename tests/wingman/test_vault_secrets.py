@@ -139,6 +139,16 @@ def test_secret_is_kept_as_long_as_the_access_says(
     assert status != 200 or base64.b64decode(answer.body) == PASSWORD.encode()
 
 
+def test_refused_access_takes_all_along_that_came_by_it(shop: Shop, tmp_path: Path) -> None:
+    shop.update(cache_timeout="300s")
+    shop.vault.write(f"{shop.mount}/data/db/other", data={"password": PASSWORD})
+    with beside(shop, tmp_path) as sidecar:
+        assert ask(sidecar, shop).status == 200
+        shop.update(where={"expressions": ["app=batch"]}, cache_timeout="300s")
+        assert ask(sidecar, shop, path=f"{shop.mount}/db/other").status == 403
+        assert ask(sidecar, shop).status == 403
+
+
 def test_access_that_needs_a_flag_is_refused_by_wingman_itself(shop: Shop, tmp_path: Path) -> None:
     shop.kms.parts.secret_management_accesses._allowances = Allowances(True, plain_http=True)
     clear = {"clear": {"location": "string:///aHVudGVyMg=="}}
@@ -163,7 +173,7 @@ def test_wingman_connects_to_no_other_endpoint_than_it_is_told(shop: Shop, tmp_p
         ({"path": "{mount}/db/none"}, 403),
         ({"key": "none"}, 400),
         ({"access": f"{PROD}/secretManagementAccesses/none"}, 403),
-        ({"access": "tenants/globex/namespaces/prod/secretManagementAccesses/vault"}, 403),
+        ({"access": "tenants/globex/namespaces/prod/secretManagementAccesses/vault"}, 404),
         ({"endpoint": "https://evil.example"}, 400),
     ],
 )

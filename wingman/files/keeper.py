@@ -23,8 +23,8 @@ from wingman.pauses import growing
 from wingman.secret_source import Opened, SecretSource
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
-# A secret that ends is asked for after this part of what is left of its time.
-BEFORE_END = 2 / 3
+# Pauses are longer by up to this part of them, so that many that were started together do not come together.
+SPREAD = 0.1
 
 # The name of a file, and what makes its content, which may raise a `KmsError`.
 Made = Iterable[tuple[str, Callable[[], bytes]]]
@@ -91,7 +91,7 @@ class FileKeeper:
     async def _open(self) -> tuple[dict[str, Opened], list[Refusal]]:
         """The secrets that are needed, as far as they open, and why the others do not."""
         names = list(self._secrets if self._files.templates else self._files.secrets)
-        asked = [self._source.get(self._secrets[name]) for name in names]
+        asked = [self._source.newest(self._secrets[name]) for name in names]
         results = await asyncio.gather(*asked, return_exceptions=True)
         opened: dict[str, Opened] = {}
         failures: list[Refusal] = []
@@ -141,9 +141,8 @@ class FileKeeper:
 
     def _seconds(self, opened: Iterable[Opened]) -> float:
         now = self._source.clock()
-        ends = [left for found in opened if (left := found.keep_until - now) > 0]
-        soonest = min([self._files.refresh_seconds, *(BEFORE_END * left for left in ends)])
-        return max(1.0, soonest * (0.9 + 0.1 * self._jitter()))
+        soonest = min([self._files.refresh_seconds, *(found.refresh_at - now for found in opened)])
+        return max(1.0, soonest * (1 + SPREAD * self._jitter()))
 
     async def _until_due(self, written: Credentials, seconds: float) -> None:
         """So many seconds, or until there is another identity than was written."""

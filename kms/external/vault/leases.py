@@ -11,12 +11,12 @@ from weakref import WeakValueDictionary
 from kms.external.calls import Calls
 from kms.external.errors import ExternalFailed, Forbidden, Refused
 from kms.external.vault.api import Answer, Lease
-from kms.external.vault.tokens import RENEW_AFTER, Held
+from kms.external.vault.tokens import Held
 
 
 @dataclass(slots=True, eq=False)
 class Leased:
-    """A dynamic secret. It is renewed at `due`, or no longer given out where it cannot be."""
+    """A dynamic secret. It is renewed at `due`, or replaced where it cannot be."""
 
     answer: Answer
     lease: Lease
@@ -27,11 +27,15 @@ class Leased:
 
 
 class Leases:
-    """By path: who asks for its user name and its password gets those of one lease."""
+    """By path: who asks for its user name and its password gets those of one lease.
 
-    def __init__(self, calls: Calls, clock: Callable[[], float]) -> None:
+    `part` is that of a lease's life after which it is due, drawn for each.
+    """
+
+    def __init__(self, calls: Calls, clock: Callable[[], float], part: Callable[[], float]) -> None:
         self._calls = calls
         self._clock = clock
+        self._part = part
         # Those in use: paths come from whoever asks.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._current: dict[str, Leased] = {}
@@ -56,10 +60,10 @@ class Leases:
                 self._all.append(made)
             return made
 
-    def keep_seconds(self, leased: Leased) -> float:
-        """Until it is to be asked for again."""
+    def seconds(self, leased: Leased) -> tuple[float, float]:
+        """For how long it lives, and after how long it is better asked for again."""
         now = self._clock()
-        return max(0.0, (leased.due if now < leased.due else leased.ends) - now)
+        return max(0.0, leased.ends - now), max(0.0, leased.due - now)
 
     async def renew_due(self) -> None:
         """Renew what is due. What cannot be renewed is given out no longer; it lives on until its end."""
@@ -97,12 +101,12 @@ class Leases:
         if renewed.seconds < leased.lease.seconds / 3:
             leased.renewable, leased.due = False, since
         else:
-            leased.due = since + renewed.seconds * RENEW_AFTER
+            leased.due = since + renewed.seconds * self._part()
         leased.ends = since + renewed.seconds
 
     def _hold(self, answer: Answer, holder: Held, since: float) -> Leased:
         lease = answer.lease or Lease("", 0, False)
         # A lease ends with the token that it was made with.
         seconds = min(lease.seconds, math.inf if holder.issued.renewable else holder.ends - since)
-        due = since + seconds * RENEW_AFTER
+        due = since + seconds * self._part()
         return Leased(answer, lease, holder, since + seconds, due, lease.renewable)

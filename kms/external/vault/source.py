@@ -1,6 +1,7 @@
 """A vault, as secrets are fetched from it through one access."""
 
 import asyncio
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -27,6 +28,12 @@ T = TypeVar("T")
 
 # Whoever ends a program waits no longer; what was not revoked ends by itself.
 CLOSING = 10.0
+# A token or lease is due after this part of its life, or earlier by up to `SPREAD` of it, so that many that
+# were made together are not renewed together.
+RENEW_AFTER = 2 / 3
+SPREAD = 1 / 15
+
+_jitter = secrets.SystemRandom().random
 
 
 class VaultSource:
@@ -39,12 +46,19 @@ class VaultSource:
         calls: Calls,
         open_secret: OpenSecret,
         clock: Callable[[], float],
+        jitter: Callable[[], float],
     ) -> None:
+        """`jitter` gives numbers from 0 to 1."""
         self._access = access
         self._connections = connections
         self._calls = calls
-        self._tokens = Tokens(Login(access, calls, self._api, open_secret), calls, self._api, clock)
-        self._leases = Leases(calls, clock)
+
+        def part() -> float:
+            return RENEW_AFTER - SPREAD * jitter()
+
+        login = Login(access, calls, self._api, open_secret)
+        self._tokens = Tokens(login, calls, self._api, clock, part)
+        self._leases = Leases(calls, clock, part)
 
     @classmethod
     async def connect(
@@ -54,6 +68,7 @@ class VaultSource:
         *,
         calls: Calls | None = None,
         clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = _jitter,
     ) -> Self:
         """Open the key of the client certificate, if there is one. Nothing is sent before `get`.
 
@@ -64,7 +79,7 @@ class VaultSource:
         connections = session.connect(
             tls.client_context(access.tls, key), access.tls.server_name, most, access.timeout_seconds
         )
-        return cls(access, connections, calls or Calls(access.timeout_seconds), open_secret, clock)
+        return cls(access, connections, calls or Calls(access.timeout_seconds), open_secret, clock, jitter)
 
     @property
     def due(self) -> float:
@@ -134,7 +149,8 @@ class VaultSource:
 
         leased = await self._leases.get(secret.path, make)
         value = chosen(leased.answer.data, secret, self._access.max_secret_bytes)
-        return Fetched(value, self._leases.keep_seconds(leased), is_leased=True)
+        keep, refresh = self._leases.seconds(leased)
+        return Fetched(value, keep, is_leased=True, refresh_seconds=refresh)
 
     async def _transit(self, mount: str, key: str, secret: VaultSecret) -> Fetched:
         body, _ = await self.with_token(lambda api: api.decrypt(mount, key, secret.ciphertext))

@@ -14,8 +14,6 @@ from kms.external.vault.api import Issued, VaultApi
 
 _log = logging.getLogger(__name__)
 
-# After so much of its life a token or lease is renewed.
-RENEW_AFTER = 2 / 3
 # Who was logged in so shortly ago does not log in anew because something is forbidden.
 LOGIN_PAUSE = 5.0
 
@@ -35,7 +33,7 @@ class Held:
 
 
 class Tokens:
-    """`clock` counts seconds."""
+    """`clock` counts seconds. `part` is that of a token's life after which it is due, drawn for each."""
 
     def __init__(
         self,
@@ -43,11 +41,13 @@ class Tokens:
         calls: Calls,
         api: Callable[[SecretBytes | None], VaultApi],
         clock: Callable[[], float],
+        part: Callable[[], float],
     ) -> None:
         self._login = login
         self._calls = calls
         self._api = api
         self._clock = clock
+        self._part = part
         self._lock = asyncio.Lock()
         self._held: Held | None = None
 
@@ -124,4 +124,4 @@ class Tokens:
     def _hold(self, api: VaultApi, made: Issued, since: float) -> Held:
         if not made.seconds:
             return Held(api, made, since, math.inf, math.inf)
-        return Held(api, made, since, since + made.seconds, since + made.seconds * RENEW_AFTER)
+        return Held(api, made, since, since + made.seconds, since + made.seconds * self._part())
