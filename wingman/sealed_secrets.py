@@ -43,7 +43,7 @@ class SealedSecrets:
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_soon(self._depart)
-        asked = _Asked(Sealed(sealed), loop.create_future())
+        asked = _Asked(Sealed(sealed, secret.expect_name or None), loop.create_future())
         self._waiting.append(asked)
         opened = await asked.answer
         return Found(opened.secret, opened.cache_seconds)

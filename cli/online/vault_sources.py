@@ -63,7 +63,8 @@ class Reach:
             return await asyncio.to_thread(accesses.fetch, session.api, name)
 
         async def open_blindly(secret: BlindfoldSecret) -> SecretBytes:
-            return await asyncio.to_thread(open_sealed, session.api, secret.sealed)
+            name = secret.expect_name or None
+            return await asyncio.to_thread(open_sealed, session.api, secret.sealed, expect_name=name)
 
         return SecretSources(find, open_blindly, self.allowances)
 

@@ -34,6 +34,8 @@ def _check(secret: BlindfoldSecret, tenant: str, endpoint: str, field: str) -> N
             problem = "is sealed for another tenant"
         elif header.metadata.name != endpoint:
             problem = f"is not sealed for the endpoint; seal it with --name {endpoint}"
+        elif secret.expect_name not in ("", endpoint):
+            problem = "is expected to have another name than the endpoint"
         else:
             return
     raise InvalidField(field, problem)

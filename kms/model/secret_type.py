@@ -9,7 +9,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TypeAlias
 
-from blindfold.envelope import MAGIC
+from blindfold.envelope import MAGIC, MAX_NAME
 from blindfold.errors import BlindfoldError
 from blindfold.forms import LOCATION_PREFIX, MAX_TEXT, from_location, to_location
 from blindfold.secret import SecretBytes
@@ -36,16 +36,20 @@ class SecretEncoding(Enum):
 class BlindfoldSecret:
     """A sealed secret: `location` is `string:///` and the standard base64 of a sealed file.
 
-    What the file's header says is for whoever opens it. Raises `InvalidField`, `LimitExceeded`.
+    `expect_name` is the name that must be inside it, "" for any. What the file's header says is for whoever
+    opens it. Raises `InvalidField`, `LimitExceeded`.
     """
 
     location: str
+    expect_name: str = ""
 
     def __post_init__(self) -> None:
         if len(self.location) > MAX_TEXT:
             raise LimitExceeded("location", f"at most {MAX_TEXT} characters are allowed")
         if not _bytes_at(self.location).startswith(MAGIC):
             raise InvalidField("location", "is not of a sealed file; make one with blindfold seal --location")
+        with within("expect_name"):
+            check_text(self.expect_name, MAX_NAME)
 
     @property
     def sealed(self) -> bytes:
@@ -117,6 +121,13 @@ def _decode_name(value: object) -> SecretManagementAccessName:
     return SecretManagementAccessName.parse(_TEXT.decode(value), "")
 
 
+def _decode_expected(value: object) -> str:
+    """No text is no demand; whoever gives one by mistake is told."""
+    if not (text := _TEXT.decode(value)):
+        raise InvalidField("", "is empty; leave it out for any name")
+    return str(text)
+
+
 def _encode_clear(secret: ClearSecret) -> object:
     """The one place where a clear secret is printed, for the store and for who wrote it."""
     return {"location": to_location(secret.secret.reveal())}
@@ -124,13 +135,15 @@ def _encode_clear(secret: ClearSecret) -> object:
 
 _TEXT = string()
 _NAME = Form(_decode_name, str, {"type": "string"})
+_EXPECTED = Form(_decode_expected, str, {"type": "string", "minLength": 1})
 _CLEAR = object_of(ClearSecret.at, {"location": _TEXT}, ("location",))
 
 SECRET_TYPE = variant_of(
     MappingProxyType(
         {
             "blindfold": Variant(
-                BlindfoldSecret, object_of(BlindfoldSecret, {"location": _TEXT}, ("location",))
+                BlindfoldSecret,
+                object_of(BlindfoldSecret, {"location": _TEXT, "expect_name": _EXPECTED}, ("location",)),
             ),
             "vault": Variant(
                 VaultSecret,

@@ -37,7 +37,11 @@ VAULT = {"type": "vault", "access": ACCESS, "path": "secret/db/password"}
 ids = st.from_regex(r"[a-z]([-a-z0-9]{0,8}[a-z0-9])?", fullmatch=True)
 paths = st.lists(st.from_regex(r"[a-z0-9._-]{1,8}", fullmatch=True), min_size=1, max_size=4).map("/".join)
 secrets = st.one_of(
-    st.binary(max_size=64).map(lambda rest: BlindfoldSecret(location(MAGIC + rest))),
+    st.builds(
+        BlindfoldSecret,
+        st.binary(max_size=64).map(lambda rest: location(MAGIC + rest)),
+        st.sampled_from(["", "web/tls.key"]),
+    ),
     st.binary(min_size=1, max_size=64).map(lambda data: ClearSecret(SecretBytes(data))),
     st.builds(
         VaultSecret,
@@ -87,6 +91,9 @@ REFUSED = [
     ({"type": "blindfold"}, "location"),
     ({"type": "blindfold", "location": 7}, "location"),
     ({"type": "blindfold", "location": SEALED, "provider": "x"}, ""),
+    ({"type": "blindfold", "location": SEALED, "expect_name": "n" * 256}, "expect_name"),
+    ({"type": "blindfold", "location": SEALED, "expect_name": ""}, "expect_name"),
+    ({"type": "blindfold", "location": SEALED, "expect_name": "\ud800"}, "expect_name"),
     ({"type": "blindfold", "location": SEALED[10:]}, "location"),
     ({"type": "blindfold", "location": "file:///etc/passwd"}, "location"),
     ({"type": "blindfold", "location": "https://evil.example/x"}, "location"),

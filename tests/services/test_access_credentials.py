@@ -47,6 +47,13 @@ def test_credential_is_sealed_for_the_endpoint_that_it_is_sent_to(ready: Kms) ->
         update(ready, {"endpoint": "https://evil.example"}, fields={"endpoint"})
 
 
+def test_credential_may_expect_no_other_name_than_the_endpoint(ready: Kms) -> None:
+    token = sealed(ready)
+    with pytest.raises(InvalidField, match="another name than the endpoint"):
+        create(ready, content({**token, "expect_name": "db-password"}))
+    create(ready, content({**token, "expect_name": "https://vault.corp.example:8200"}))
+
+
 def test_credential_of_another_tenant_or_cut_off_is_refused(ready: Kms) -> None:
     location = str(sealed(ready)["location"])
     for text, problem in (

@@ -189,6 +189,14 @@ def test_once_ends_with_what_the_kms_refuses(kms: RunningKms, desk: Desk) -> Non
     assert desk.run("serve", "--once").returncode == ExitCode.DENIED
 
 
+def test_once_ends_with_a_secret_of_another_name(kms: RunningKms, desk: Desk) -> None:
+    desk.members["secrets"]["password"]["expect_name"] = "db"
+    desk.members["files"] = {"directory": str(desk.directory / "files"), "secrets": ["password"]}
+    done = desk.run("serve", "--once")
+    assert (done.returncode, b"is named '', expected 'db'" in done.stderr) == (ExitCode.MISMATCH, True)
+    assert not any((desk.directory / "files").iterdir())
+
+
 def test_once_has_nothing_to_do_without_files(desk: Desk) -> None:
     done = desk.run("serve", "--once")
     assert done.returncode != 0

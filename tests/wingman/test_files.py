@@ -85,6 +85,16 @@ def test_secret_that_is_refused_keeps_no_other_file_back(kms: RunningKms, tmp_pa
         assert not (files / "other").exists()
 
 
+def test_file_keeps_the_secret_that_was_not_swapped(kms: RunningKms, tmp_path: Path) -> None:
+    secrets = {
+        "password": sealed(kms, name="db") | {"expect_name": "db"},
+        "swapped": sealed(kms, name="other") | {"expect_name": "db"},
+    }
+    with writing(kms, tmp_path, secrets, secrets=["swapped", "password"]) as files:
+        wait_until(lambda: is_written(files, "password"))
+        assert not (files / "swapped").exists()
+
+
 def foreign(kms: RunningKms) -> bytes:
     """A sealed file that cannot be opened: its ciphertext is cut short."""
     return kms.seal(SECRET)[:-1]

@@ -83,6 +83,22 @@ def test_changed_secret_is_a_bad_request(kms: RunningKms, sidecar: Sidecar) -> N
     assert (answer.status, base64.b64encode(SECRET).decode() in answer.text) == (400, False)
 
 
+def test_secret_of_another_name_than_the_expected_is_refused(kms: RunningKms, sidecar: Sidecar) -> None:
+    for name, expected, status in (("db", "db", 200), ("other", "db", 400), ("", "db", 400), ("db", "", 400)):
+        location = to_location(kms.seal(SECRET, KEPT, name=name))
+        asked = {"type": "blindfold", "location": location, "expect_name": expected}
+        answer = sidecar.post("/secret/unseal", asked)
+        assert (answer.status, base64.b64encode(SECRET).decode() in answer.text) == (status, status == 200)
+
+
+def test_kept_secret_is_given_to_nobody_who_expects_another_name(kms: RunningKms, sidecar: Sidecar) -> None:
+    sealed = kms.seal(SECRET, KEPT, name="other")
+    assert sidecar.unseal(sealed).status == 200
+    asked = {"type": "blindfold", "location": to_location(sealed), "expect_name": "db"}
+    answer = sidecar.post("/secret/unseal", asked, **JSON)
+    assert (answer.status, answer.json["error"]["reason"]) == (400, "NameMismatch")
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -97,6 +113,7 @@ def test_changed_secret_is_a_bad_request(kms: RunningKms, sidecar: Sidecar) -> N
         {"type": "gpg", "location": "string:///AAAA"},
         {"type": ["blindfold"], "location": "string:///AAAA"},
         {"type": "blindfold", "location": 5},
+        {"type": "blindfold", "location": "string:///AAAA", "expect_name": 5},
         {"type": "blindfold", "location": "string:///AAAA", "more": 1},
         {"type": "blindfold", "location": "string:///"},
         {"type": "blindfold", "location": "string:///%41"},

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprotos/kms/v1/secret_type.proto\x12\x06kms.v1\x1a\x1fgoogle/api/field_behavior.proto\"\x8e\x01\n\nSecretType\x12,\n\tblindfold\x18\x01 \x01(\x0b\x32\x17.kms.v1.BlindfoldSecretH\x00\x12$\n\x05vault\x18\x02 \x01(\x0b\x32\x13.kms.v1.VaultSecretH\x00\x12$\n\x05\x63lear\x18\x03 \x01(\x0b\x32\x13.kms.v1.ClearSecretH\x00\x42\x06\n\x04type\")\n\x0f\x42lindfoldSecret\x12\x16\n\x08location\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xab\x01\n\x0bVaultSecret\x12\x14\n\x06\x61\x63\x63\x65ss\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04path\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\x03key\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x15\n\x07version\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12.\n\x08\x65ncoding\x18\x05 \x01(\x0e\x32\x16.kms.v1.SecretEncodingB\x04\xe2\x41\x01\x01\x12\x18\n\nciphertext\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\"(\n\x0b\x43learSecret\x12\x19\n\x08location\x18\x01 \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x04*g\n\x0eSecretEncoding\x12\x1f\n\x1bSECRET_ENCODING_UNSPECIFIED\x10\x00\x12\x18\n\x14SECRET_ENCODING_TEXT\x10\x01\x12\x1a\n\x16SECRET_ENCODING_BASE64\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprotos/kms/v1/secret_type.proto\x12\x06kms.v1\x1a\x1fgoogle/api/field_behavior.proto\"\x8e\x01\n\nSecretType\x12,\n\tblindfold\x18\x01 \x01(\x0b\x32\x17.kms.v1.BlindfoldSecretH\x00\x12$\n\x05vault\x18\x02 \x01(\x0b\x32\x13.kms.v1.VaultSecretH\x00\x12$\n\x05\x63lear\x18\x03 \x01(\x0b\x32\x13.kms.v1.ClearSecretH\x00\x42\x06\n\x04type\"D\n\x0f\x42lindfoldSecret\x12\x16\n\x08location\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x19\n\x0b\x65xpect_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"\xab\x01\n\x0bVaultSecret\x12\x14\n\x06\x61\x63\x63\x65ss\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04path\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\x03key\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x15\n\x07version\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12.\n\x08\x65ncoding\x18\x05 \x01(\x0e\x32\x16.kms.v1.SecretEncodingB\x04\xe2\x41\x01\x01\x12\x18\n\nciphertext\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\"(\n\x0b\x43learSecret\x12\x19\n\x08location\x18\x01 \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x04*g\n\x0eSecretEncoding\x12\x1f\n\x1bSECRET_ENCODING_UNSPECIFIED\x10\x00\x12\x18\n\x14SECRET_ENCODING_TEXT\x10\x01\x12\x1a\n\x16SECRET_ENCODING_BASE64\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,6 +34,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_BLINDFOLDSECRET'].fields_by_name['location']._loaded_options = None
   _globals['_BLINDFOLDSECRET'].fields_by_name['location']._serialized_options = b'\342A\001\002'
+  _globals['_BLINDFOLDSECRET'].fields_by_name['expect_name']._loaded_options = None
+  _globals['_BLINDFOLDSECRET'].fields_by_name['expect_name']._serialized_options = b'\342A\001\001'
   _globals['_VAULTSECRET'].fields_by_name['access']._loaded_options = None
   _globals['_VAULTSECRET'].fields_by_name['access']._serialized_options = b'\342A\001\002'
   _globals['_VAULTSECRET'].fields_by_name['path']._loaded_options = None
@@ -48,14 +50,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VAULTSECRET'].fields_by_name['ciphertext']._serialized_options = b'\342A\001\001'
   _globals['_CLEARSECRET'].fields_by_name['location']._loaded_options = None
   _globals['_CLEARSECRET'].fields_by_name['location']._serialized_options = b'\200\001\001\342A\001\004'
-  _globals['_SECRETENCODING']._serialized_start=480
-  _globals['_SECRETENCODING']._serialized_end=583
+  _globals['_SECRETENCODING']._serialized_start=507
+  _globals['_SECRETENCODING']._serialized_end=610
   _globals['_SECRETTYPE']._serialized_start=77
   _globals['_SECRETTYPE']._serialized_end=219
   _globals['_BLINDFOLDSECRET']._serialized_start=221
-  _globals['_BLINDFOLDSECRET']._serialized_end=262
-  _globals['_VAULTSECRET']._serialized_start=265
-  _globals['_VAULTSECRET']._serialized_end=436
-  _globals['_CLEARSECRET']._serialized_start=438
-  _globals['_CLEARSECRET']._serialized_end=478
+  _globals['_BLINDFOLDSECRET']._serialized_end=289
+  _globals['_VAULTSECRET']._serialized_start=292
+  _globals['_VAULTSECRET']._serialized_end=463
+  _globals['_CLEARSECRET']._serialized_start=465
+  _globals['_CLEARSECRET']._serialized_end=505
 # @@protoc_insertion_point(module_scope)

@@ -86,16 +86,20 @@ class BlindfoldSecret(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LOCATION_FIELD_NUMBER: _builtins.int
+    EXPECT_NAME_FIELD_NUMBER: _builtins.int
     location: _builtins.str
     """`string:///` and the standard base64 of a sealed file."""
+    expect_name: _builtins.str
+    """The name that must be inside it; any if unset."""
     def __init__(
         self,
         *,
         location: _builtins.str = ...,
+        expect_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["location", b"location"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expect_name", b"expect_name", "location", b"location"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
