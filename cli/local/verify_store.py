@@ -41,7 +41,8 @@ def verify_store(data: Path, material: Material, trails: tuple[Path, ...], as_js
     That is the file itself; the authentication of every row; the state digest; the audit chain and its
     checkpoints, inside and outside; that every wrapped key opens where it lies and is the one of its public
     key; states, sensitivity levels, and what rows refer to; and that what was destroyed is gone.
-    docs/spec/store.md has the list. Keys inside a device are not asked for.
+    docs/spec/store.md has the list. A device that can be reached is asked whether it holds the HIGH keys; of
+    one that cannot, that is said.
 
     The server may run: what is looked at is then a copy of this moment, kept aside in a temporary file that
     takes as much space as the store. Nothing is changed. Exit code 0 if all is as it must be, 5 if not.
@@ -76,8 +77,12 @@ def _show(found: Verified, *, as_json: bool) -> None:
         "rows": found.sizes.rows,
         "events": found.sizes.events,
         "checkpoints": found.sizes.checkpoints,
+        "device_versions": found.presence.looked_for,
         "faults": found.faults,
     }
+    if found.presence.not_looked_for:
+        shown["device_versions_not_looked_for"] = found.presence.not_looked_for
+        warn(f"HIGH versions were not looked for in their device: {found.presence.trouble}")
     if as_json:
         write_json(shown | {"findings": [finding.to_json() for finding in found.findings]})
         return

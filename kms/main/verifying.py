@@ -1,14 +1,17 @@
 """`kms verify-store`: every invariant of a store, whether a server has it or not."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from kms.audit.authenticated_store import read_record, unlock_keys
 from kms.audit.verify import verify
+from kms.crypto.device.device import Device
 from kms.main.configuration import Configuration
 from kms.main.device import device_of
+from kms.main.device_presence import DevicePresence, Presence
 from kms.main.root_material import Material, root_of_trust
 from kms.model.finding import Finding
 from kms.services.store_check import StoreCheck
@@ -28,6 +31,7 @@ class Verified:
 
     live: bool
     sizes: Sizes
+    presence: Presence
     findings: tuple[Finding, ...]
     faults: int
 
@@ -52,20 +56,31 @@ def verify_store(
         if len(findings) < MAX_FINDINGS:
             findings.append(finding)
 
-    with (
-        device_of(configuration) as device,
-        inspecting(configuration.store_path, CheckpointFile(configuration.checkpoint_file)) as store,
-    ):
+    with device_of(configuration) as device, _inspected(configuration, device) as (store, presence):
         provider = root_of_trust(configuration, read_record(store), material, device)
         keys = unlock_keys(store, provider)
         sizes = store.sizes()
         advance = begin(sizes.rows + sizes.events + sizes.checkpoints)
         authentication = Authentication(keys.record.store_id, keys.store, keys.signer)
-        StoreCheck(store, authentication, keys.root, report, advance).run()
+        check = StoreCheck(store, authentication, keys.root, report, advance)
+        check.run()
+        presence.look()
+        for finding in presence.missing(check.placed):
+            report(finding)
         for trail in trails:
             for finding in _destroyed_since(store, authentication, trail, keys.signer.public_key):
                 report(finding)
-        return Verified(store.live, sizes, tuple(findings), faults)
+        return Verified(store.live, sizes, presence.of(check.placed), tuple(findings), faults)
+
+
+@contextmanager
+def _inspected(
+    configuration: Configuration, device: Device | None
+) -> Iterator[tuple[Inspected, DevicePresence]]:
+    presence = DevicePresence(device)
+    presence.look()
+    with inspecting(configuration.store_path, CheckpointFile(configuration.checkpoint_file)) as store:
+        yield store, presence
 
 
 def _destroyed_since(

@@ -76,8 +76,8 @@ class Facts:
     `counts` are the rows of each kind; `counted` the rows of the versions whose nonces are counted, and
     `usable` those of them that make something new here; `rotating` the keys whose primary is one of these;
     `evaluating` the rows of Blindfold keys that open, and `bindings` the digests of what they open under;
-    `due` are rotations and destructions as `Agenda.entry` takes them; `devices` says how many versions are in
-    which device, by its serial number.
+    `due` are rotations and destructions as `Agenda.entry` takes them; `placed` says which versions are where
+    in a device.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -87,7 +87,12 @@ class Facts:
     evaluating: set[str] = field(default_factory=set)
     bindings: set[str] = field(default_factory=set)
     due: list[tuple[str, str, datetime]] = field(default_factory=list)
-    devices: Counter[str] = field(default_factory=Counter)
+    placed: dict[str, DeviceHandle] = field(default_factory=dict)
+
+    @property
+    def devices(self) -> Counter[str]:
+        """How many versions are in which device, by its serial number."""
+        return Counter(handle.serial for handle in self.placed.values())
 
 
 class BackupCheck:
@@ -235,7 +240,7 @@ class BackupCheck:
         if record.destroy_time is not None:
             self.facts.due.append((DESTROY, row, record.destroy_time))
         if record.handle:
-            self.facts.devices[DeviceHandle.parse(record.handle).serial] += 1
+            self.facts.placed[row] = DeviceHandle.parse(record.handle)
         if record.holds_private and algorithm.counts_nonces:
             self.facts.counted.add(row)
             if record.state == VersionState.ENABLED:

@@ -1,7 +1,7 @@
 """Every invariant of a store, looked at over all of it (docs/spec/store.md, "Verifying a store").
 
 What is wrong is reported, and the rest is looked at all the same. Of what was seen, names and a few facts are
-kept. Keys inside a device are not asked for.
+kept. Which versions are said to be in a device is told by `placed`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +16,7 @@ from kms.crypto.wrapping import UnwrapFailed
 from kms.errors import KmsError, StoreTampered
 from kms.identity.join_tokens import JoinTokenRecord
 from kms.model.backup_rows import BackupRow
+from kms.model.device_handle import DeviceHandle
 from kms.model.finding import Finding, Invariant
 from kms.model.identity_authorities import AuthoritiesRecord
 from kms.model.names import TenantName
@@ -79,6 +80,7 @@ class StoreCheck:
         self._keys = keys
         self._report = report
         self._advance = advance
+        self.placed: dict[str, DeviceHandle] = {}
         self._unauthentic = False
         self._tenants: dict[str, TenantRecord] = {}
         self._owners: dict[str, str] = {}
@@ -189,6 +191,7 @@ class StoreCheck:
                 self._report(finding)
         for finding in check.missing():
             self._report(finding)
+        self.placed |= check.facts.placed
         for what, target, time in check.facts.due:
             if due_row(what, target, time) not in self._due:
                 problem = f"is to be {what}ed at {time.isoformat()}, which nothing will do"

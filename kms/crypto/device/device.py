@@ -137,7 +137,7 @@ class Device:
         self._value(answer, handle, "")
 
     def find(self, label: str) -> frozenset[DeviceHandle]:
-        """All keys with a label. Raises `DeviceUnavailable`."""
+        """All keys with a label; all keys of the token for an empty one. Raises `DeviceUnavailable`."""
         with self._lane() as lane:
             request = Request(Operation.FIND, "", bytes(ID_SIZE), [Item(label.encode())])
             [answer] = lane.ask(request)

@@ -30,7 +30,7 @@ class Operation(IntEnum):
     LEND: the key in `data` (raw bytes, or PKCS #1 in DER), forgotten with the helper. SEAL, UNSEAL: AES-GCM,
     as ciphertext || tag. SIGN: the RSA-PSS signature of a digest. DECRYPT: RSA-OAEP with `aad` as label.
     MAC: HMAC. DESTROY: the key, gone already or not. FIND: the ids of all keys with the label
-    in `data`, joined.
+    in `data`, or of all keys if it is empty; joined.
     """
 
     GENERATE = 1

@@ -179,7 +179,8 @@ def _destroy(token: Token, request: Request) -> list[Answer]:
 def _find(token: Token, request: Request) -> list[Answer]:
     label = request.items[0].data.decode()
     token.look_anew()
-    ids = [key[Attribute.ID] for key in token.find({Attribute.LABEL: label})]
+    wanted = {Attribute.LABEL: label} if label else {}
+    ids = [key[Attribute.ID] for key in token.find(wanted)]
     return [Answer(Status.DONE, b"".join(key_id for key_id in ids if len(key_id) == ID_SIZE))]
 
 
