@@ -202,21 +202,21 @@ def crt_root(
     `check_prime` is the fresh t. Raises `EvaluationFault`, or an arithmetic error of a corrupted operand.
     """
     t = check_prime
-    p_less_1, q_less_1 = key.p - 1, key.q - 1
     modulus_p, modulus_q = key.p * t, key.q * t
-    exponent_p, exponent_q = reduced(root_exponent, p_less_1), reduced(root_exponent, q_less_1)
+    exponent_p, exponent_q = reduced(root_exponent, key.p - 1), reduced(root_exponent, key.q - 1)
     half_p = _primitives.secret_power(base, exponent_p, modulus_p)
     half_q = _primitives.secret_power(base, exponent_q, modulus_q)
     root = recombined(half_p, half_q, key, coefficient)
     # Last, and over the same variables: what was corrupted at any time before and stayed so is seen here.
     # Halves that are right modulo t say nothing of the primes inside their exponents and moduli, hence the
-    # second, fourth and fifth line.
+    # second, fourth and fifth line. p-1 and q-1 are not kept for them: what became another divisor of
+    # e'*d'-1, such as half of p-1, would pass.
     held = (
         key.p * key.q == key.n,
         modulus_p * modulus_q == key.n * t * t,
-        exponent * root_exponent % (p_less_1 * q_less_1) == 1,
-        (root_exponent - exponent_p) % p_less_1 == 0,
-        (root_exponent - exponent_q) % q_less_1 == 0,
+        exponent * root_exponent % ((key.p - 1) * (key.q - 1)) == 1,
+        (root_exponent - exponent_p) % (key.p - 1) == 0,
+        (root_exponent - exponent_q) % (key.q - 1) == 0,
         half_p % t == _primitives.secret_power(base, exponent_p % (t - 1), t),
         half_q % t == _primitives.secret_power(base, exponent_q % (t - 1), t),
         (root - half_p) % key.p == 0,
