@@ -3,7 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
@@ -22,6 +22,8 @@ from kms.model.validity import Validity
 
 MAX_CERTIFICATE = 32 * 1024
 CACHE_ENTRIES = 4096
+# Of one certificate: callers behind a proxy come from many.
+ADDRESSES = 16
 
 _PEM_START = b"-----BEGIN CERTIFICATE-----"
 _KNOWN_CRITICAL = frozenset(
@@ -189,15 +191,29 @@ class OtherAuthorities(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Entry:
-    """`leaf` is of our own authority, verified by the `anchors`, `vouched` of another one."""
+    """`leaf` is of our own authority, verified by the `anchors`, `vouched` of another one.
+
+    `admitted_at` is the revision of trust and deny lists by which it was admitted last.
+    """
 
     caller: Caller
     validity: Validity
     leaf: Leaf | None = None
     anchors: Sequence[TrustAnchor] = ()
     vouched: Vouched | None = None
+    admitted_at: int | None = None
+    callers: dict[str, Caller] = field(default_factory=dict)
+
+    def at(self, address: str) -> Caller:
+        """The caller at an IP address, the same object while it is one of the last few."""
+        known = self.callers.get(address)
+        if known is None:
+            if len(self.callers) >= ADDRESSES:
+                self.callers.clear()
+            known = self.callers[address] = replace(self.caller, address=address)
+        return known
 
 
 class Authenticator:
@@ -207,6 +223,7 @@ class Authenticator:
     first forgotten; time and revocation are looked at in every call. `anchors` gives those that are trusted
     now, the same object until they change, which has everything verified anew. `deny_list` gives the list now
     in force for a tenant, or for the platform's operators (None). The `others` may change by themselves.
+    `revision` is another number whenever anchors or deny lists may be others; None: that is not known.
     """
 
     def __init__(
@@ -215,18 +232,19 @@ class Authenticator:
         deny_list: Callable[[str | None], DenyList],
         entries: int = CACHE_ENTRIES,
         others: OtherAuthorities | None = None,
+        revision: Callable[[], int | None] = lambda: None,
     ) -> None:
         self._anchors = anchors
         self._deny_list = deny_list
         self._others = others
+        self._revision = revision
         self._limit = entries
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self._lock = threading.Lock()
 
     def authenticate(self, certificate: bytes, address: str, now: datetime) -> Caller:
         """The caller. `address` is the client's IP address in text. Raises `Unauthenticated`."""
-        caller = self._admitted(certificate, now).caller
-        return replace(caller, address=address)
+        return self._admitted(certificate, now).at(address)
 
     def leaf(self, certificate: bytes, now: datetime) -> Leaf:
         """The same checks, for those who need serial and dates, as a renewal does."""
@@ -236,16 +254,22 @@ class Authenticator:
         return leaf
 
     def _admitted(self, certificate: bytes, now: datetime) -> _Entry:
+        # Before anything is looked at, so that a change meanwhile is seen by the next call.
+        revision = self._revision()
         with self._lock:
             entry = self._entries.get(certificate)
             if entry is not None:
                 self._entries.move_to_end(certificate)
+        if entry is not None and revision is not None and entry.admitted_at == revision:
+            entry.validity.check(now)
+            return entry
         if entry is None or not self._is_current(entry):
             entry = self._verified(load_certificate(certificate), now)
             self._remember(certificate, entry)
         entry.validity.check(now)
         caller, start = entry.caller, entry.validity.not_before
         self._deny_list(caller.tenant).check(caller.serial, caller.spiffe_id, start)
+        entry.admitted_at = revision if entry.vouched is None else None
         return entry
 
     def _is_current(self, entry: _Entry) -> bool:

@@ -36,6 +36,7 @@ from kms.services.identity_trust import IdentityTrust
 from kms.services.issuer_keys import Fetch, IssuerKeys, fetch_nothing
 from kms.services.jwt_enrolment import JwtEnrolment
 from kms.services.jwt_issuers import JwtIssuers
+from kms.services.key_access import KeyAccesses
 from kms.services.key_handles import KeyHandles
 from kms.services.key_policies import KeyPolicies
 from kms.services.key_versions import KeyVersions
@@ -146,7 +147,8 @@ def assemble(
     own, states = IdentityTrust(repository, keyring), TenantStates(repository)
     trust_domain = own.current().trust_domain
     trust = CorporateTrust(repository, trust_domain, clock)
-    forget = forget_in(repository, keyring, handles, rate_limits, trust)
+    accesses = KeyAccesses(repository)
+    forget = forget_in(repository, keyring, handles, accesses, rate_limits, trust)
     guard = Guard(store, forget, observed.extend, states.serving, acknowledge)
     deny_lists, documents = DenyLists(repository, own.check), PolicyDocuments()
     signing = DocumentSigning(repository, keyring)
@@ -158,7 +160,7 @@ def assemble(
     keys = Keys(guard, repository, keyring, agenda, fresh)
     versions = KeyVersions(guard, repository, agenda, budget)
     policies = KeyPolicies(repository)
-    operations = Operations(guard, repository, handles, policies, budget, workers)
+    operations = Operations(guard, repository, handles, policies, accesses, budget, workers)
     upkeep = Upkeep(guard, repository, agenda, keys, versions, fresh)
     operations.wants_rotation = upkeep.want
     return Parts(
@@ -169,7 +171,9 @@ def assemble(
         root_key_rotation=RootKeyRotation(guard, vault),
         signing=signing,
         identity_trust=own,
-        authenticator=Authenticator(own.anchors, partial(_deny_list, states, deny_lists), others=trust),
+        authenticator=Authenticator(
+            own.anchors, partial(_deny_list, states, deny_lists), others=trust, revision=repository.revision
+        ),
         refusals=Refusals(store),
         spent_tokens=SpentTokens(guard, repository),
         rate_limits=rate_limits,

@@ -138,7 +138,7 @@ class AccessReview:
         policy = self._policies.policy(name)
         if policy is None:
             return lambda caller: DENIED
-        rules = KeyRules("", {}, ((policy,),), policy.reads_aad)
+        rules = KeyRules("", {}, ((policy,),), policy.reads_aad, policy.reads_time)
         unknown = known.unknown if operation == "GENERATE_RANDOM" else (*known.unknown, *OF_KEY)
         time = known.time or call.time
         return lambda caller: judge_rules(rules, rules.request(caller, operation, known.aad, time), unknown)

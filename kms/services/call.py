@@ -31,21 +31,23 @@ class Call:
         reason: str = "",
         details: Mapping[str, str] | None = None,
     ) -> AuditEvent:
+        caller = self.caller
+        said = {"address": caller.address}
+        if caller.via:
+            said["via"] = caller.via
+        if details:
+            said.update(details)
         return AuditEvent(
             time=timestamp(self.time),
             action=action,
-            caller=self.caller.spiffe_id,
-            tenant=self.caller.tenant or "",
+            caller=caller.spiffe_id,
+            tenant=caller.tenant or "",
             resource=resource,
             decision=decision,
             reason=reason,
             request_id=self.request_id,
-            details=MappingProxyType(self._whence() | dict(details or {})),
+            details=MappingProxyType(said),
         )
-
-    def _whence(self) -> dict[str, str]:
-        caller = self.caller
-        return {"address": caller.address} | ({"via": caller.via} if caller.via else {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from kms.model.records import (
 from kms.services import blindfold_keys, key_versions
 from kms.services.corporate_trust import CorporateTrust
 from kms.services.guard import Forget
+from kms.services.key_access import KeyAccesses
 from kms.services.key_handles import KeyHandles
 from kms.services.keyring import Keyring
 from kms.services.rate_limits import RateLimits
@@ -25,6 +26,7 @@ def forget_in(
     repository: Repository,
     keyring: Keyring,
     handles: KeyHandles,
+    accesses: KeyAccesses,
     rate_limits: RateLimits,
     trust: CorporateTrust,
 ) -> Forget:
@@ -41,6 +43,7 @@ def forget_in(
             repository.forget(write.kind, write.name)
         if write.kind == KeyVersionRecord.KIND:
             handles.forget(key_versions.name_of(write.name))
+            accesses.forget()
         elif write.kind == BlindfoldKeyRecord.KIND:
             keyring.forget(blindfold_keys.name_of(write.name))
         elif write.kind == TENANT_KEY:

@@ -35,13 +35,14 @@ class KeyRules:
     """The policies of one key as they are now: the key's own, if it has one, and its namespace's in order.
 
     Each set must allow; of a set the first policy decides that has a rule which matches. `depends_on_aad` is
-    false if one answer holds for all additional authenticated data.
+    false if one answer holds for all additional authenticated data, `depends_on_time` if it holds always.
     """
 
     key: str
     labels: Mapping[str, str]
     sets: tuple[tuple[StoredKmsPolicy, ...], ...]
     depends_on_aad: bool
+    depends_on_time: bool
 
     def require(self, caller: Caller, operation: str, aad: bytes | None, time: datetime) -> str:
         """The names of the rules that allow it, one of each set, joined by " + ".
@@ -185,8 +186,12 @@ class KeyPolicies:
 
 
 def _key_rules(key: str, labels: Mapping[str, str], sets: Sequence[tuple[StoredKmsPolicy, ...]]) -> KeyRules:
-    reads_aad = any(policy.reads_aad for policies in sets for policy in policies)
-    return KeyRules(key, labels, tuple(sets), reads_aad)
+    policies = tuple(chain.from_iterable(sets))
+    reads_aad, reads_time = (
+        any(each.reads_aad for each in policies),
+        any(each.reads_time for each in policies),
+    )
+    return KeyRules(key, labels, tuple(sets), reads_aad, reads_time)
 
 
 def _allowing_rule(policies: tuple[StoredKmsPolicy, ...], request: AccessRequest) -> str:

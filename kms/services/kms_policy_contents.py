@@ -25,19 +25,22 @@ _UNREADABLE = "the stored content of a KMS policy cannot be read"
 class StoredKmsPolicy:
     """A content as it was written, and what it means, with the prefix sets that it names as they were read.
 
-    `reads_aad`: a rule has an `aad_matcher`.
+    `reads_aad`: a rule has an `aad_matcher`; `reads_time`: one has a `time_window`.
     """
 
     data: bytes
     compiled: CompiledPolicy
     reads_aad: bool
+    reads_time: bool
     prefix_sets: tuple[PrefixSet, ...] = ()
 
 
 def stored(content: PolicyContent, sets: TenantPrefixSets, data: bytes = b"") -> StoredKmsPolicy:
     """A content ready to be asked; without `data`, a draft. Raises `InvalidField`."""
-    reads_aad = any(rule.is_set("aad_matcher") for rule in content.rules)
-    return StoredKmsPolicy(data, compile_policy(content, sets), reads_aad, sets.read)
+    reads_aad, reads_time = (
+        any(rule.is_set(predicate) for rule in content.rules) for predicate in ("aad_matcher", "time_window")
+    )
+    return StoredKmsPolicy(data, compile_policy(content, sets), reads_aad, reads_time, sets.read)
 
 
 class KmsPolicyContents:

@@ -41,6 +41,12 @@ class LoadedKeys(Generic[N, T]):
             while len(self._kept) > self._limit:
                 self._kept.popitem(last=False)
 
+    def forget_all(self) -> None:
+        """As `forget`, of every name."""
+        with self._lock:
+            self._forgotten += 1
+            self._kept.clear()
+
     def forget(self, name: N) -> None:
         """Called before the row changes, so that nobody is served from here, and again after it has."""
         with self._lock:

@@ -5,7 +5,6 @@ the call; what holds for an item (its policy decision, its version, its own inpu
 """
 
 import asyncio
-from collections import Counter as Counted
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -22,6 +21,7 @@ from kms.model.names import KeyName, KeyVersionName
 from kms.model.records import KeyRecord, KeyVersionRecord
 from kms.services.call import Call
 from kms.services.guard import ALLOW, DENY, FAIL, Guard, refusal_event
+from kms.services.key_access import KeyAccess, KeyAccesses, Served
 from kms.services.key_handles import KeyHandles, KeyUse
 from kms.services.key_policies import KeyPolicies, KeyRules
 from kms.services.key_versions import MAX_INVOCATIONS, ROTATE_AT
@@ -40,7 +40,7 @@ ITEMS_OF_A_DEVICE = 50
 UNLIMITED = 1 << 52
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Operation:
     """An operation as policies name it. `is_new` makes something under the primary version by default.
 
@@ -94,7 +94,7 @@ class _Plan:
 
     rules: list[str] = field(default_factory=list)
     states: set[str] = field(default_factory=set)
-    uses: list[tuple[KeyUse, list[int]]] = field(default_factory=list)
+    served: list[tuple[Served, Sequence[int]]] = field(default_factory=list)
     errors: dict[int, KmsError] = field(default_factory=dict)
 
 
@@ -107,6 +107,7 @@ class Operations:
         repository: Repository,
         handles: KeyHandles,
         policies: KeyPolicies,
+        accesses: KeyAccesses,
         budget: UseBudget,
         workers: Executor,
     ) -> None:
@@ -114,6 +115,7 @@ class Operations:
         self._repository = repository
         self._handles = handles
         self._policies = policies
+        self._accesses = accesses
         self._budget = budget
         self._workers = workers
         self.wants_rotation: Callable[[KeyName, int], None] = lambda key, version: None
@@ -128,8 +130,7 @@ class Operations:
         if not 1 <= len(items) <= MAX_ITEMS:
             raise LimitExceeded("items", f"1 to {MAX_ITEMS} items in a request")
         try:
-            record = self._authorised(call, key, operation)
-            plan = await self._planned(call, key, record, operation, items)
+            plan = await self._planned(call, key, operation, items)
             await self._spend(call, key, operation, plan)
             results = await self._act(operation, items, act, plan)
         except Exception as error:
@@ -146,35 +147,34 @@ class Operations:
             raise Denied("UNKNOWN_KEY")
         return loaded.record
 
-    async def _planned(
-        self, call: Call, key: KeyName, record: KeyRecord, operation: Operation, items: Sequence[Item]
-    ) -> _Plan:
+    async def _planned(self, call: Call, key: KeyName, operation: Operation, items: Sequence[Item]) -> _Plan:
         """The plan, made in a thread if the policies may take long to read or to ask."""
+        known = self._accesses.get(call.caller, key, operation)
+        if known is not None:
+            return self._plan(call, key, known, operation, items)
+        begun, revision = self._accesses.begin(), self._repository.revision()
+        record = self._authorised(call, key, operation)
+
+        def plan_by(rules: KeyRules) -> _Plan:
+            access = KeyAccess(revision, call.caller, record, rules)
+            plan = self._plan(call, key, access, operation, items)
+            self._accesses.keep(access, key, operation, begun)
+            return plan
+
         rules = self._policies.at_hand(key, record, call.caller, [item.aad for item in items])
         if rules is not None:
-            return self._plan(call, key, record, operation, items, rules)
-
-        def resolve_and_plan() -> _Plan:
-            rules = self._policies.resolve(key, record)
-            return self._plan(call, key, record, operation, items, rules)
-
-        return await asyncio.to_thread(resolve_and_plan)
+            return plan_by(rules)
+        return await asyncio.to_thread(lambda: plan_by(self._policies.resolve(key, record)))
 
     def _plan(
-        self,
-        call: Call,
-        key: KeyName,
-        record: KeyRecord,
-        operation: Operation,
-        items: Sequence[Item],
-        rules: KeyRules,
+        self, call: Call, key: KeyName, access: KeyAccess, operation: Operation, items: Sequence[Item]
     ) -> _Plan:
         plan = _Plan()
-        decided: str | KmsError | None = None
+        decided: str | KmsError = ""
         asked: defaultdict[tuple[int, bool], list[int]] = defaultdict(list)
         for number, item in enumerate(items):
-            if decided is None or rules.depends_on_aad:
-                decided = _decide(rules, call, operation, item.aad)
+            if not decided or access.rules.depends_on_aad:
+                decided = access.allowed_by or _decide(access, call, operation, item.aad)
                 if isinstance(decided, str):
                     plan.rules.append(decided)
             if isinstance(decided, KmsError):
@@ -182,34 +182,23 @@ class Operations:
             else:
                 asked[item.version, item.allow_compromised].append(number)
         for wanted, numbers in asked.items():
-            use, state = self._use(key, record, operation, *wanted)
+            try:
+                served = access.served.get(wanted) or self._serving(key, access, operation, wanted)
+            except KmsError as error:
+                plan.errors |= dict.fromkeys(numbers, error)
+                state = error.metadata.get("state", "")
+            else:
+                plan.served.append((served, numbers))
+                state = served.state
             if state:
                 plan.states.add(state)
-            if isinstance(use, KmsError):
-                plan.errors |= dict.fromkeys(numbers, use)
-            else:
-                plan.uses.append((use, numbers))
         return plan
 
-    def _use(
-        self, key: KeyName, record: KeyRecord, operation: Operation, version: int, allow_compromised: bool
-    ) -> tuple[KeyUse | KmsError, str]:
-        """The version that serves such items, or why none does; and its state if it is not ENABLED."""
-        try:
-            return self._loaded(key, record, operation, version, allow_compromised=allow_compromised)
-        except KmsError as error:
-            return error, error.metadata.get("state", "")
-
-    def _loaded(
-        self,
-        key: KeyName,
-        record: KeyRecord,
-        operation: Operation,
-        version: int,
-        *,
-        allow_compromised: bool,
-    ) -> tuple[KeyUse, str]:
-        """Raises `WrongState`."""
+    def _serving(
+        self, key: KeyName, access: KeyAccess, operation: Operation, wanted: tuple[int, bool]
+    ) -> Served:
+        """The version that serves such items, noted in the access. Raises `WrongState`."""
+        (version, allow_compromised), record = wanted, access.record
         if record.purpose not in operation.purposes:
             raise WrongState(
                 f"{key} is for {record.purpose}, which does not {operation.action}{operation.unless}"
@@ -225,19 +214,19 @@ class Operations:
         _check_state(row, operation, allow_compromised=allow_compromised)
         name = KeyVersionName(key.tenant, key.namespace, key.key, number)
         state = "" if row.record.state == VersionState.ENABLED else row.record.state
-        return self._handles.get(name, record.uid, row.record, begun), state
+        limit = MAX_INVOCATIONS if operation.draws_nonce else UNLIMITED
+        counter = Counter(version_row(key, number), key.tenant, str(name), limit)
+        use = self._handles.get(name, record.uid, row.record, begun)
+        access.served[wanted] = served = Served(use, state, counter)
+        return served
 
     async def _spend(self, call: Call, key: KeyName, operation: Operation, plan: _Plan) -> None:
         """Take a nonce for each item that draws one, and note the day for all."""
-        counts: Counted[int] = Counted()
-        for use, numbers in plan.uses:
-            counts[use.name.version] += len(numbers)
-        for version, count in counts.items():
-            draws = operation.draws_nonce
-            limit = MAX_INVOCATIONS if draws else UNLIMITED
-            counter = Counter(version_row(key, version), key.tenant, f"{key}/versions/{version}", limit)
+        draws = operation.draws_nonce
+        for served, numbers in plan.served:
+            version = served.use.name.version
             try:
-                used = await self._budget.spend(counter, count if draws else 0, call.time)
+                used = await self._budget.spend(served.counter, len(numbers) if draws else 0, call.time)
             except BudgetExhausted:
                 self.wants_rotation(key, version)
                 raise
@@ -247,12 +236,15 @@ class Operations:
     async def _act(
         self, operation: Operation, items: Sequence[W], act: Act[W, T], plan: _Plan
     ) -> list[T | KmsError]:
-        work = [(use, [items[number] for number in numbers]) for use, numbers in plan.uses]
+        work = [(served.use, [items[number] for number in numbers]) for served, numbers in plan.served]
         done = await self._attempted(operation, act, work)
-        answers = iter(await _asked([result for result in done if isinstance(result, Pending)]))
-        given = [next(answers) if isinstance(result, Pending) else result for result in done]
-        numbers = chain.from_iterable(numbers for _, numbers in plan.uses)
-        results = plan.errors | dict(zip(numbers, given, strict=True))
+        pending = [result for result in done if isinstance(result, Pending)]
+        answers = iter(await _asked(pending) if pending else ())
+        made = [next(answers) if isinstance(result, Pending) else result for result in done]
+        if len(work) == 1 and not plan.errors:
+            return made
+        numbered = zip(chain.from_iterable(numbers for _, numbers in plan.served), made, strict=True)
+        results = plan.errors | dict(numbered)
         return [results[number] for number in range(len(items))]
 
     async def _attempted(
@@ -278,7 +270,7 @@ class Operations:
         results: Sequence[T | KmsError],
     ) -> None:
         errors = [result for result in results if isinstance(result, KmsError)]
-        versions = sorted({use.name.version for use, _ in plan.uses})
+        versions = sorted({served.use.name.version for served, _ in plan.served})
         details = {"versions": " ".join(map(str, versions))}
         if operation.is_named:
             details["operation"] = operation.name
@@ -298,11 +290,16 @@ class Operations:
         await self._guard.commit([], [event])
 
 
-def _decide(rules: KeyRules, call: Call, operation: Operation, aad: bytes) -> str | KmsError:
+def _decide(access: KeyAccess, call: Call, operation: Operation, aad: bytes) -> str | KmsError:
+    """The rules that allow it, noted in the access if they do for any item and at any time; or why not."""
+    rules = access.rules
     try:
-        return rules.require(call.caller, operation.name, aad, call.time)
+        allowed_by = rules.require(call.caller, operation.name, aad, call.time)
     except Denied as error:
         return error
+    if not rules.depends_on_aad and not rules.depends_on_time:
+        access.allowed_by = allowed_by
+    return allowed_by
 
 
 def _check_state(row: Loaded[KeyVersionRecord], operation: Operation, *, allow_compromised: bool) -> None:
@@ -320,8 +317,6 @@ def _check_state(row: Loaded[KeyVersionRecord], operation: Operation, *, allow_c
 
 async def _asked(pending: Sequence[Pending[T]]) -> list[T | KmsError]:
     """What devices answer, by their own workers: nobody else waits for a device."""
-    if not pending:
-        return []
     jobs: list[asyncio.Future[list[T | KmsError]]] = [
         asyncio.wrap_future(part[0].place.device.workers.submit(ask_all, part))
         for part in (

@@ -88,6 +88,10 @@ class Repository:
         self._kept: SizedCache[tuple[str, str], tuple[bytes, Loaded[Any]]] = SizedCache(KEPT_BYTES)
         self._keeping = threading.Lock()
 
+    def revision(self) -> int:
+        """As the store's."""
+        return self._store.revision()
+
     def load(self, cls: type[R], name: str) -> Loaded[R] | None:
         """The record, or None where there is no row. Raises `StoreTampered`."""
         key = (cls.KIND, name)

@@ -83,12 +83,14 @@ class Index:
 class Published:
     """The state of the last commit. The writer swaps it under `lock`, which it holds from before COMMIT on.
 
-    Readers look without the lock; what they then find inconsistent they read again holding it.
+    Readers look without the lock; what they then find inconsistent they read again holding it. `revision`
+    grows with each commit that changes rows, once they are all there.
     """
 
     keys: StoreKeys
     index: Index
     head: Head
+    revision: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -151,3 +153,4 @@ class Draft:
             else:
                 self._index.put(kind, name, known)
         published.keys, published.index, published.head = self.keys, self._index, self.head
+        published.revision += self.changed

@@ -141,6 +141,13 @@ class Store(Protocol):
         """
         ...
 
+    def revision(self) -> int:
+        """A number that is another one after every commit that writes rows, for this process.
+
+        What was found out by reading rows holds while the number is that from before they were read.
+        """
+        ...
+
     def scan(self, kind: str, prefix: str = "", after: str = "", limit: int = 1000) -> list[Row]:
         """Rows of a kind whose names start with prefix and sort after `after`, in name order, verified."""
         ...

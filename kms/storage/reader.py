@@ -53,6 +53,9 @@ class Reader:
         known = self._published.index.get(kind, name)
         return None if known is None else known.mac
 
+    def revision(self) -> int:
+        return self._published.revision
+
     def scan(self, kind: str, prefix: str, after: str, limit: int) -> list[Row]:
         return self._settled(lambda: self._scan(kind, prefix, after, limit))
 

@@ -211,6 +211,9 @@ class SqliteStore:
     def stamp(self, kind: str, name: str) -> bytes | None:
         return self._reader.stamp(kind, name)
 
+    def revision(self) -> int:
+        return self._reader.revision()
+
     def scan(self, kind: str, prefix: str = "", after: str = "", limit: int = 1000) -> list[Row]:
         return self._reader.scan(kind, prefix, after, limit)
 

@@ -352,3 +352,48 @@ def test_a_certificate_with_one_signed_bit_flipped_is_refused(
     changed[position % len(signed)] ^= 1 << bit
     with pytest.raises(Unauthenticated):
         authenticator(anchor).authenticate(der.replace(signed, changed), "::1", now)
+
+
+def test_trust_and_revocation_are_looked_at_anew_when_their_revision_is_another(
+    leaf: bytes, anchor: TrustAnchor, now: datetime
+) -> None:
+    asked: list[str | None] = []
+    revisions, anchors = [1], (anchor,)
+
+    def deny_list(tenant: str | None) -> DenyList:
+        asked.append(tenant)
+        return DenyList() if revisions[-1] < 3 else DenyList().with_identity(SpiffeId.parse(URI), now + HOUR)
+
+    known = Authenticator(lambda: anchors, deny_list, revision=lambda: revisions[-1])
+    first = known.authenticate(leaf, "::1", now)
+    assert known.authenticate(leaf, "::1", now) is first
+    assert known.authenticate(leaf, "::2", now).address == "::2"
+    assert asked == ["acme"]
+    with pytest.raises(Unauthenticated, match="expired"):
+        known.authenticate(leaf, "::1", now + 2 * HOUR)
+    revisions.append(2)
+    known.authenticate(leaf, "::1", now)
+    assert asked == ["acme"] * 2
+    revisions.append(3)
+    for _ in range(2):
+        with pytest.raises(Unauthenticated, match="revoked"):
+            known.authenticate(leaf, "::1", now)
+
+
+def test_a_revision_that_comes_while_a_certificate_is_admitted_is_not_taken_for_seen(
+    leaf: bytes, anchor: TrustAnchor, now: datetime
+) -> None:
+    revisions, anchors = [1], (anchor,)
+    lists = [DenyList()]
+
+    def deny_list(tenant: str | None) -> DenyList:
+        current = lists[-1]
+        if revisions[-1] == 1:
+            revisions.append(2)
+            lists.append(DenyList().with_identity(SpiffeId.parse(URI), now + HOUR))
+        return current
+
+    known = Authenticator(lambda: anchors, deny_list, revision=lambda: revisions[-1])
+    known.authenticate(leaf, "::1", now)
+    with pytest.raises(Unauthenticated, match="revoked"):
+        known.authenticate(leaf, "::1", now)

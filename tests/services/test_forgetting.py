@@ -14,6 +14,7 @@ from kms.model.lifecycle import Verb
 from kms.model.records import KeyVersionRecord
 from kms.services.forgetting import forget_in
 from kms.services.guard import Guard
+from kms.services.key_access import KeyAccesses
 from kms.services.key_handles import KeyHandles
 from kms.services.key_versions import KeyVersions
 from kms.services.keys import version_row
@@ -59,7 +60,14 @@ def test_a_write_is_heard_of_before_and_after_even_if_the_caller_hung_up(outcome
 def test_a_changed_version_is_loaded_anew_and_a_new_one_disturbs_nobody(kms: Kms) -> None:
     uid, parts = create(kms).record.uid, kms.parts
     handles = KeyHandles(parts.keyring)
-    forget = forget_in(parts.repository, parts.keyring, handles, parts.rate_limits, parts.corporate_trust)
+    forget = forget_in(
+        parts.repository,
+        parts.keyring,
+        handles,
+        KeyAccesses(parts.repository),
+        parts.rate_limits,
+        parts.corporate_trust,
+    )
     row = parts.repository.require(KeyVersionRecord, version_row(NAME, 1))
     use = handles.get(version(1), uid, row.record, handles.begin())
     forget(Put(KeyVersionRecord.KIND, version_row(NAME, 2), b"", MISSING))
