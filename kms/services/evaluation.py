@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any
 
@@ -40,7 +40,6 @@ from kms.model.records import BlindfoldKeyRecord
 from kms.services.blindfold_keys import key_row
 from kms.services.call import Call
 from kms.services.deny_lists import DenyLists
-from kms.services.evaluation_round import Round
 from kms.services.guard import ALLOW, ATTEMPTS, FAIL, Guard, refusal_event
 from kms.services.keyring import Keyring
 from kms.services.policy_changes import revision_row
@@ -48,6 +47,7 @@ from kms.services.policy_documents import PolicyDocuments, StoredPolicy
 from kms.services.repository import Loaded, Repository
 from kms.services.secret_policies import digest_row
 from kms.services.use_budget import Counter, UseBudget
+from kms.services.worker_round import Round
 from kms.storage.interface import Require, WriteConflict
 
 ACTION = "EvaluateBlinded"
@@ -298,7 +298,7 @@ class Evaluation:
             return self._guard.submit(required, work.events(permit.rule, work.ended()))
 
         missing = [index for index, result in enumerate(work.results) if result is None]
-        receipt = await Round(evaluate, commit).run(self._workers, missing)
+        receipt = await Round(commit).run([(self._workers, partial(evaluate, index)) for index in missing])
         self._guard.acknowledge(work.call.request_id, receipt)
 
 

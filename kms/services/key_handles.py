@@ -29,6 +29,10 @@ class KeyUse:
     handle: KeyHandle | DeviceKey
     cipher: VersionCipher | DeviceVersionCipher | None
 
+    @property
+    def is_in_device(self) -> bool:
+        return isinstance(self.handle, DeviceKey)
+
 
 class KeyHandles:
     """Safe for calls from several threads. `device` None: there is none."""

@@ -6,16 +6,17 @@ the call; what holds for an item (its policy decision, its version, its own inpu
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from itertools import chain
+from functools import partial
 from typing import Protocol, TypeAlias, TypeVar
 
 from kms.authz.roles import operation_permission
 from kms.crypto.device.keys import Pending, ask_all
 from kms.errors import BudgetExhausted, Denied, KmsError, LimitExceeded, WrongState
 from kms.model.algorithms import Purpose
+from kms.model.audit_event import AuditEvent
 from kms.model.lifecycle import VersionState
 from kms.model.names import KeyName, KeyVersionName
 from kms.model.records import KeyRecord, KeyVersionRecord
@@ -28,6 +29,7 @@ from kms.services.key_versions import MAX_INVOCATIONS, ROTATE_AT
 from kms.services.keys import version_row
 from kms.services.repository import Loaded, Repository
 from kms.services.use_budget import Counter, UseBudget
+from kms.services.worker_round import Job, Round
 
 T = TypeVar("T")
 
@@ -81,7 +83,6 @@ W = TypeVar("W", bound=Item)
 
 # What a key version does with each of so many items. What a device is to be asked is put off as `Pending`.
 Act: TypeAlias = Callable[[KeyUse, int], Callable[[W], T | Pending[T]]]
-_Done: TypeAlias = T | Pending[T] | KmsError
 
 
 @dataclass(slots=True)
@@ -132,12 +133,12 @@ class Operations:
         try:
             plan = await self._planned(call, key, operation, items)
             await self._spend(call, key, operation, plan)
-            results = await self._act(operation, items, act, plan)
+            results, jobs = self._begun(operation, items, act, plan)
+            await self._record(jobs, call, lambda: _event(call, key, operation, plan, _in_order(results)))
         except Exception as error:
             await self._guard.commit([], [refusal_event(call, operation.action, str(key), error)])
             raise
-        await self._record(call, key, operation, plan, results)
-        return results
+        return _in_order(results)
 
     def _authorised(self, call: Call, key: KeyName, operation: Operation) -> KeyRecord:
         """The key, for a caller whose role permits the operation, and whose purpose it is."""
@@ -233,61 +234,49 @@ class Operations:
             if draws and used >= ROTATE_AT:
                 self.wants_rotation(key, version)
 
-    async def _act(
+    def _begun(
         self, operation: Operation, items: Sequence[W], act: Act[W, T], plan: _Plan
-    ) -> list[T | KmsError]:
-        work = [(served.use, [items[number] for number in numbers]) for served, numbers in plan.served]
-        done = await self._attempted(operation, act, work)
-        pending = [result for result in done if isinstance(result, Pending)]
-        answers = iter(await _asked(pending) if pending else ())
-        made = [next(answers) if isinstance(result, Pending) else result for result in done]
-        if len(work) == 1 and not plan.errors:
-            return made
-        numbered = zip(chain.from_iterable(numbers for _, numbers in plan.served), made, strict=True)
-        results = plan.errors | dict(numbered)
-        return [results[number] for number in range(len(items))]
+    ) -> tuple[dict[int, T | KmsError], list[Job]]:
+        """The results that there are at once, by the items' numbers, and the jobs that add the others."""
+        results: dict[int, T | KmsError] = dict(plan.errors)
+        jobs: list[Job] = []
+        are_many = sum(len(numbers) for _, numbers in plan.served) > ITEMS_OF_A_JOB
+        for served, numbers in plan.served:
+            use = served.use
+            if (operation.in_worker and not use.is_in_device) or (operation.many_in_worker and are_many):
+                for part in _parts(numbers, ITEMS_OF_A_JOB):
+                    jobs.append((self._workers, partial(_attempt_all, act, use, items, part, results)))
+                continue
+            for asked in _parts(_attempt_all(act, use, items, numbers, results), ITEMS_OF_A_DEVICE):
+                jobs.append((asked[0][1].place.device.workers, partial(_ask_all, asked, results)))
+        return results, jobs
 
-    async def _attempted(
-        self, operation: Operation, act: Act[W, T], work: Sequence[tuple[KeyUse, Sequence[W]]]
-    ) -> list[_Done[T]]:
-        many = sum(len(items) for _, items in work) > ITEMS_OF_A_JOB
-        if not operation.in_worker and not (operation.many_in_worker and many):
-            return list(chain.from_iterable(_attempt_all(act, use, items) for use, items in work))
-        loop = asyncio.get_running_loop()
-        jobs: list[asyncio.Future[list[_Done[T]]]] = [
-            loop.run_in_executor(self._workers, _attempt_all, act, use, items[start : start + ITEMS_OF_A_JOB])
-            for use, items in work
-            for start in range(0, len(items), ITEMS_OF_A_JOB)
-        ]
-        return list(chain.from_iterable(await asyncio.gather(*jobs)))
-
-    async def _record(
-        self,
-        call: Call,
-        key: KeyName,
-        operation: Operation,
-        plan: _Plan,
-        results: Sequence[T | KmsError],
-    ) -> None:
-        errors = [result for result in results if isinstance(result, KmsError)]
-        versions = sorted({served.use.name.version for served, _ in plan.served})
-        details = {"versions": " ".join(map(str, versions))}
-        if operation.is_named:
-            details["operation"] = operation.name
-        if plan.states:
-            details["state"] = " ".join(sorted(plan.states))
-        denied = sum(isinstance(error, Denied) for error in errors)
-        if len(results) > 1:
-            details |= {"items": str(len(results)), "failed": str(len(errors)), "denied": str(denied)}
-        if len(errors) < len(results):
-            rules = " | ".join(dict.fromkeys(plan.rules))
-            event = call.event(operation.action, str(key), ALLOW, rules, details)
+    async def _record(self, jobs: Sequence[Job], call: Call, event: Callable[[], AuditEvent]) -> None:
+        """Have the jobs done, and the event durable."""
+        if jobs:
+            receipt = await Round(lambda: self._guard.submit([], [event()])).run(jobs)
+            self._guard.acknowledge(call.request_id, receipt)
         else:
-            reason = refusal_event(call, operation.action, str(key), errors[0]).reason
-            event = call.event(
-                operation.action, str(key), DENY if denied == len(errors) else FAIL, reason, details
-            )
-        await self._guard.commit([], [event])
+            await self._guard.commit([], [event()])
+
+
+def _event(
+    call: Call, key: KeyName, operation: Operation, plan: _Plan, results: Sequence[T | KmsError]
+) -> AuditEvent:
+    errors = [result for result in results if isinstance(result, KmsError)]
+    versions = sorted({served.use.name.version for served, _ in plan.served})
+    details = {"versions": " ".join(map(str, versions))}
+    if operation.is_named:
+        details["operation"] = operation.name
+    if plan.states:
+        details["state"] = " ".join(sorted(plan.states))
+    denied = sum(isinstance(error, Denied) for error in errors)
+    if len(results) > 1:
+        details |= {"items": str(len(results)), "failed": str(len(errors)), "denied": str(denied)}
+    if len(errors) < len(results):
+        return call.event(operation.action, str(key), ALLOW, " | ".join(dict.fromkeys(plan.rules)), details)
+    reason = refusal_event(call, operation.action, str(key), errors[0]).reason
+    return call.event(operation.action, str(key), DENY if denied == len(errors) else FAIL, reason, details)
 
 
 def _decide(access: KeyAccess, call: Call, operation: Operation, aad: bytes) -> str | KmsError:
@@ -315,26 +304,41 @@ def _check_state(row: Loaded[KeyVersionRecord], operation: Operation, *, allow_c
     raise WrongState(f"the key version is {state}; ask a key admin", state=state)
 
 
-async def _asked(pending: Sequence[Pending[T]]) -> list[T | KmsError]:
-    """What devices answer, by their own workers: nobody else waits for a device."""
-    jobs: list[asyncio.Future[list[T | KmsError]]] = [
-        asyncio.wrap_future(part[0].place.device.workers.submit(ask_all, part))
-        for part in (
-            pending[start : start + ITEMS_OF_A_DEVICE] for start in range(0, len(pending), ITEMS_OF_A_DEVICE)
-        )
-    ]
-    return list(chain.from_iterable(await asyncio.gather(*jobs)))
-
-
-def _attempt_all(act: Act[W, T], use: KeyUse, items: Sequence[W]) -> list[_Done[T]]:
-    done: list[_Done[T]] = []
+def _attempt_all(
+    act: Act[W, T],
+    use: KeyUse,
+    items: Sequence[W],
+    numbers: Sequence[int],
+    results: dict[int, T | KmsError],
+) -> list[tuple[int, Pending[T]]]:
+    """Adds the results of the numbered items, and returns what a device is to be asked for the others."""
+    pending: list[tuple[int, Pending[T]]] = []
     try:
-        act_on = act(use, len(items))
+        act_on = act(use, len(numbers))
     except KmsError as error:
-        return [error] * len(items)
-    for item in items:
+        results |= dict.fromkeys(numbers, error)
+        return pending
+    for number in numbers:
         try:
-            done.append(act_on(item))
+            result = act_on(items[number])
         except KmsError as error:
-            done.append(error)
-    return done
+            results[number] = error
+        else:
+            if isinstance(result, Pending):
+                pending.append((number, result))
+            else:
+                results[number] = result
+    return pending
+
+
+def _ask_all(pending: Sequence[tuple[int, Pending[T]]], results: dict[int, T | KmsError]) -> None:
+    answers = ask_all([question for _, question in pending])
+    results.update(zip((number for number, _ in pending), answers, strict=True))
+
+
+def _in_order(results: Mapping[int, T]) -> list[T]:
+    return [results[number] for number in range(len(results))]
+
+
+def _parts(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (values[start : start + size] for start in range(0, len(values), size))

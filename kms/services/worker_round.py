@@ -1,47 +1,48 @@
-"""The elements of a request in the workers. Whoever ends last commits their events."""
+"""The parts of a request in workers. Whoever ends last commits the events."""
 
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from functools import partial
+from typing import TypeAlias
 
 from kms.model.receipt import Receipt
 from kms.services.guard import hand_over
 
 Commit = Callable[[], "Future[Receipt]"]
+# Who does it, and what.
+Job: TypeAlias = tuple[Executor, Callable[[], object]]
 
 
 class Round:
-    """One attempt at some of a request's elements.
+    """Some jobs, and the commit once they have all ended.
 
     The commit begins in a worker, so that the event loop is woken once, when all is durable: for a single
-    element, going by the loop in between costs as much as the rest of the call.
+    job, going by the loop in between costs as much as the rest of the call.
     """
 
-    def __init__(self, evaluate: Callable[[int], None], commit: Commit) -> None:
-        """Both run in workers: `evaluate` for each index, `commit` once they have all ended."""
-        self._evaluate = evaluate
+    def __init__(self, commit: Commit) -> None:
         self._commit = commit
         self._lock = threading.Lock()
         self._left = 0
         self._error: Exception | None = None
 
-    async def run(self, workers: Executor, indices: Sequence[int]) -> Receipt:
-        """Raises what `evaluate` raised for any of them, and what the commit ends in."""
+    async def run(self, jobs: Sequence[Job]) -> Receipt:
+        """Raises what any of the jobs raised, and what the commit ends in."""
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[Receipt] = loop.create_future()
         end = partial(hand_over, waiter, loop)
-        self._left = len(indices)
-        if not indices:
+        self._left = len(jobs)
+        if not jobs:
             self._finish(end)
-        for index in indices:
-            workers.submit(self._work, index, end)
+        for workers, act in jobs:
+            workers.submit(self._work, act, end)
         return await waiter
 
-    def _work(self, index: int, end: Callable[["Future[Receipt]"], None]) -> None:
+    def _work(self, act: Callable[[], object], end: Callable[["Future[Receipt]"], None]) -> None:
         try:
-            self._evaluate(index)
+            act()
         except Exception as error:
             self._error = error
         with self._lock:
