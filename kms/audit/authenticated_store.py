@@ -300,8 +300,12 @@ def unlock_keys(locked: Locked, provider: RootOfTrust) -> UnlockedKeys:
     root, of_store = (
         (RootKeys(keys), store_keys(keys)) if rotation is None else keys_amid_rotation(keys, rotation)
     )
-    seed = root.unwrap(AUDIT_KEY, NAME, needed_body(locked, AUDIT_KEY, NAME))
-    return UnlockedKeys(record, root, of_store, AuditKey.from_seed(seed))
+    return UnlockedKeys(record, root, of_store, audit_key_of(locked, root))
+
+
+def audit_key_of(locked: Locked, keys: RootKeys) -> AuditKey:
+    """Raises `StoreTampered`."""
+    return AuditKey.from_seed(keys.unwrap(AUDIT_KEY, NAME, needed_body(locked, AUDIT_KEY, NAME)))
 
 
 def unlock_store(
@@ -319,6 +323,13 @@ def unlock_store(
         signer=keys.signer,
         accept_rollback=accept_rollback,
     )
+    return authenticated(store, settings, provider, keys)
+
+
+def authenticated(
+    store: SqliteStore, settings: Settings, provider: RootOfTrust, keys: UnlockedKeys
+) -> AuthenticatedStore:
+    """An unlocked store with what unlocked it."""
     row = store.get(ROOT_KEY, NAME)
     counter = MISSING if row is None else row.counter
     root = Root(keys.root, Require(ROOT_KEY, NAME, counter))

@@ -13,6 +13,7 @@ from kms.storage.interface import StoredEvent
 
 _RETENTION = "SELECT counter, body, mac FROM rows WHERE kind = ? AND name = ?"
 _DROP = "DELETE FROM events WHERE sequence IN (SELECT sequence FROM events WHERE sequence <= ? LIMIT ?)"
+_FORGET = "DELETE FROM deletions WHERE sequence <= ? AND kind != ''"
 _ONE = "SELECT chain_hash, mac FROM events WHERE sequence = ?"
 _RUN = (
     "SELECT sequence, body, chain_hash, mac FROM events "
@@ -41,7 +42,11 @@ def floor_of(connection: sqlite3.Connection, keys: StoreKeys, store_id: bytes) -
 
 
 def drop(connection: sqlite3.Connection, through: int, limit: int) -> int:
-    """Delete some events up to and with `through`, in the open transaction; how many."""
+    """Delete some events up to and with `through`, in the open transaction; how many.
+
+    With them goes what is known of deletions from then, which nothing can follow any more.
+    """
+    connection.execute(_FORGET, (through,))
     return connection.execute(_DROP, (through, limit)).rowcount
 
 

@@ -16,6 +16,8 @@ from kms.storage.authentication import StoreKeys, verify_row
 from kms.storage.connection import connect, translated
 from kms.storage.index import Index, Known, Published
 from kms.storage.interface import Excerpt, Row
+from kms.storage.moment import StoreMoment
+from kms.storage.opening import CheckpointSigner
 
 # What follows `/` in the order of names, so that a range ends before it.
 _AFTER_SLASH = "0"
@@ -56,24 +58,41 @@ class _Moment:
 class Excerpts:
     """Takes them. `lock` is held while there is one."""
 
-    def __init__(self, path: Path, published: Published) -> None:
+    def __init__(self, path: Path, published: Published, store_id: bytes, signer: CheckpointSigner) -> None:
         self._path = path
         self._published = published
+        self._store_id = store_id
+        self._signer = signer
         self.lock = threading.Lock()
+
+    @contextmanager
+    def all(self) -> Iterator[StoreMoment]:
+        """See `Store.moment`."""
+        with self.lock, closing(connect(self._path, read_only=True)) as connection:
+            with self._published.lock:
+                _pin(connection)
+                head, keys = self._published.head, self._published.keys
+            yield StoreMoment(connection, keys, head, self._store_id, self._signer)
 
     @contextmanager
     def take(self, kinds: Sequence[str], scope: str) -> Iterator[Excerpt]:
         """See `Store.excerpt`."""
         with self.lock, closing(connect(self._path, read_only=True)) as connection:
             # Nobody commits while this is held, so that the file and what is known agree.
-            with self._published.lock, translated():
-                connection.execute("BEGIN")
-                connection.execute(_PIN).fetchall()
+            with self._published.lock:
+                _pin(connection)
                 head, keys = self._published.head, self._published.keys
                 wanted = {kind: _known(self._published.index, kind, scope) for kind in kinds}
             moment = _Moment(connection, keys, wanted, scope)
             count = sum(map(len, wanted.values()))
             yield Excerpt(head.sequence, head.chain_hash, count, moment.rows())
+
+
+def _pin(connection: sqlite3.Connection) -> None:
+    """Begin to see the store as it is now."""
+    with translated():
+        connection.execute("BEGIN")
+        connection.execute(_PIN).fetchall()
 
 
 def _known(index: Index, kind: str, scope: str) -> dict[str, Known]:

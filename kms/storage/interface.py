@@ -127,6 +127,50 @@ class Excerpt:
     rows: Iterator[Row]
 
 
+class Moment(Protocol):
+    """Everything at one moment, `sequence` and `chain_hash` saying which. All raise `StoreTampered`."""
+
+    @property
+    def sequence(self) -> int: ...
+
+    @property
+    def chain_hash(self) -> bytes: ...
+
+    def known_since(self) -> int:
+        """From which event on it is known what was deleted."""
+        ...
+
+    def dropped_through(self) -> int:
+        """As `Store.dropped_through`."""
+        ...
+
+    def hash_at(self, sequence: int) -> bytes:
+        """The chain hash of an event that was not dropped, or of the last one that was."""
+        ...
+
+    def count(self, after: int, left_out: Collection[str]) -> int:
+        """How many rows, deletions and checkpoints there are from after that event, some kinds apart.
+
+        After event 0 that is all rows, and no deletions.
+        """
+        ...
+
+    def rows(self) -> Iterator[tuple[Row, int]]:
+        """Every row, by kind and name, and the number of the event it was written with.
+
+        They are surely the ones last written once they have ended.
+        """
+        ...
+
+    def deletions(self, after: int) -> Iterator[tuple[str, str]]:
+        """Kind and name of rows that were deleted after that event, and are gone; none after event 0."""
+        ...
+
+    def checkpoints(self, after: int) -> Iterator[SignedCheckpoint]:
+        """As `Store.checkpoints`, all of them."""
+        ...
+
+
 class Store(Protocol):
     """See the module's text."""
 
@@ -158,6 +202,10 @@ class Store(Protocol):
         They come in the order of `kinds`, then of names, verified. Deletions and destructions wait until the
         context ends, so it is not to be held for anybody. Raises `StoreTampered`, `Unavailable`.
         """
+        ...
+
+    def moment(self) -> AbstractContextManager[Moment]:
+        """All there is, as it is at one moment. What waits for an excerpt waits for it too."""
         ...
 
     def commit(self, changes: Changes, events: Iterable[AuditEvent]) -> "Future[Receipt]":

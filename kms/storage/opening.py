@@ -6,7 +6,7 @@
 import sqlite3
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from kms.errors import ConfigError, StoreTampered
 from kms.model.chain import Malformed, SignedCheckpoint, state_digest_of
@@ -52,7 +52,7 @@ def examine(
     Raises `StoreTampered`; `StoreRolledBack`, unless accepted; `ConfigError` for another store's checkpoint.
     With an accepted rollback nothing outside vouches for the store, so the chain is verified from event 1.
     """
-    index, counted = _load_rows(connection, keys)
+    index, counted = load_rows(connection, keys)
     rollback = ""
     try:
         anchor = vouched(connection, store_id, signer, read_outside(outside), outside.path)
@@ -74,7 +74,8 @@ def unverified_body(connection: sqlite3.Connection, kind: str, name: str) -> byt
     return record[0] if record is not None and type(record[0]) is bytes else None
 
 
-def _load_rows(connection: sqlite3.Connection, keys: StoreKeys) -> tuple[Index, Head]:
+def load_rows(connection: sqlite3.Connection, keys: StoreKeys) -> tuple[Index, Head]:
+    """All rows, verified one by one, and what they are together. Raises `StoreTampered`."""
     known: dict[str, dict[str, Known]] = {}
     accumulator = rows = 0
     for kind, name, *record in connection.execute(_ROWS):
@@ -83,6 +84,16 @@ def _load_rows(connection: sqlite3.Connection, keys: StoreKeys) -> tuple[Index, 
         accumulator ^= element
         rows += 1
     return Index(known), Head(0, b"", accumulator, rows)
+
+
+def verified_checkpoint(line: Any, signer: CheckpointSigner) -> SignedCheckpoint:
+    """A checkpoint that is kept inside the store. Raises `StoreTampered`."""
+    try:
+        signed = SignedCheckpoint.parse(line)
+    except Malformed as error:
+        raise StoreTampered(f"a stored checkpoint is damaged: {error}") from error
+    signer.verify(signed.checkpoint.signed_bytes(), signed.signature)
+    return signed
 
 
 def vouched(

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from kms.errors import StoreTampered
-from kms.model.chain import Malformed, SignedCheckpoint
+from kms.model.chain import SignedCheckpoint
 from kms.storage import events
 from kms.storage.authentication import verify_row
 from kms.storage.connection import translated
 from kms.storage.events import Floor
 from kms.storage.index import Published
 from kms.storage.interface import Row, StoredEvent
-from kms.storage.opening import CheckpointSigner
+from kms.storage.opening import CheckpointSigner, verified_checkpoint
 
 _GET = "SELECT counter, body, mac FROM rows WHERE kind = ? AND name = ?"
 _SCAN = "SELECT name, counter, body, mac FROM rows WHERE kind = ? AND name BETWEEN ? AND ? ORDER BY name"
@@ -64,7 +64,7 @@ class Reader:
 
     def checkpoints(self, after: int, limit: int) -> list[SignedCheckpoint]:
         records = self._query(_CHECKPOINTS, (after, limit))
-        return [self._verified_checkpoint(line) for (line,) in records]
+        return [verified_checkpoint(line, self._signer) for (line,) in records]
 
     def dropped_through(self) -> int:
         """See `Store.dropped_through`."""
@@ -84,7 +84,7 @@ class Reader:
 
     def newest_checkpoint(self) -> SignedCheckpoint | None:
         records = self._query(_NEWEST_CHECKPOINT, ())
-        return self._verified_checkpoint(records[0][0]) if records else None
+        return verified_checkpoint(records[0][0], self._signer) if records else None
 
     def close(self) -> None:
         with self.lock:
@@ -146,11 +146,3 @@ class Reader:
     def _floor(self) -> Floor:
         with translated(), self.lock:
             return events.floor_of(self._connection, self._published.keys, self._store_id)
-
-    def _verified_checkpoint(self, line: Any) -> SignedCheckpoint:
-        try:
-            signed = SignedCheckpoint.parse(line)
-        except Malformed as error:
-            raise StoreTampered(f"a stored checkpoint is damaged: {error}") from error
-        self._signer.verify(signed.checkpoint.signed_bytes(), signed.signature)
-        return signed

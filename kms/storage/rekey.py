@@ -22,7 +22,9 @@ from kms.storage.interface import Change, Row
 from kms.storage.unit import EventRecord, NewId, Unit
 
 _READ = "SELECT counter, body, mac FROM rows WHERE kind = ? AND name = ?"
-_WRITE = "UPDATE rows SET counter = ?, body = ?, mac = ? WHERE kind = ? AND name = ?"
+_WRITE = (
+    "UPDATE rows SET counter = ?, body = ?, mac = ?, written = max(written, ?) WHERE kind = ? AND name = ?"
+)
 _EVENT = "UPDATE events SET mac = ? WHERE sequence = ?"
 _STEP_BYTES = 8 << 20
 
@@ -126,7 +128,8 @@ def _move_rows(
     for row in rows:
         body = rewrite(row)
         new = row if body == row.body else Row(row.kind, row.name, row.counter + 1, body)
-        connection.execute(_WRITE, (new.counter, new.body, draft.add(new), new.kind, new.name))
+        written = 0 if new is row else draft.head.sequence + 1
+        connection.execute(_WRITE, (new.counter, new.body, draft.add(new), written, new.kind, new.name))
 
 
 def _move_events(

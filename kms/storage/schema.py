@@ -26,7 +26,20 @@ def _rows_events_checkpoints(database: Database) -> None:
     database.execute("CREATE TABLE checkpoints (sequence INTEGER PRIMARY KEY, line BLOB NOT NULL) STRICT")
 
 
-STEPS: Mapping[str, Step] = {"0001_rows_events_checkpoints": _rows_events_checkpoints}
+def _when_rows_were_written(database: Database) -> None:
+    """By number of the event; 0 for rows from before this was kept. A deletion of the row "" is none: so far
+    back are deletions known."""
+    database.execute("ALTER TABLE rows ADD COLUMN written INTEGER NOT NULL DEFAULT 0")
+    database.execute(
+        "CREATE TABLE deletions (kind TEXT NOT NULL, name TEXT NOT NULL, sequence INTEGER NOT NULL, "
+        "PRIMARY KEY (kind, name)) WITHOUT ROWID, STRICT"
+    )
+
+
+STEPS: Mapping[str, Step] = {
+    "0001_rows_events_checkpoints": _rows_events_checkpoints,
+    "0002_when_rows_were_written": _when_rows_were_written,
+}
 
 
 def migrate(connection: sqlite3.Connection, steps: Mapping[str, Step] = STEPS) -> None:

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,12 +21,14 @@ from kms.storage.checkpoint_file import CheckpointFile
 from kms.storage.checkpointer import Checkpointer
 from kms.storage.connection import check_exists, connect, create_file, translated
 from kms.storage.environment import Environment, Limits
+from kms.storage.events import Floor
 from kms.storage.excerpt import Excerpts
 from kms.storage.index import Head, Index, Published
-from kms.storage.interface import Change, Changes, Creations, Excerpt, Row, StoredEvent
+from kms.storage.interface import Change, Changes, Creations, Excerpt, Moment, Row, StoredEvent
 from kms.storage.lock import StoreLock
-from kms.storage.opening import CheckpointSigner, examine, unverified_body
+from kms.storage.opening import CheckpointSigner, examine, load_rows, unverified_body
 from kms.storage.reader import Moved, Reader
+from kms.storage.rebuilding import Rebuilding
 from kms.storage.rekey import Besides
 from kms.storage.schema import migrate
 from kms.storage.unit import Bulk, Unit
@@ -138,6 +140,27 @@ class LockedStore:
         accepted = [Unit([], [_accepted(now, opened.rollback)])] if opened.rollback else []
         return self._start(settings, store_id, opened.published, signer, [*accepted, Snapshot()])
 
+    def rebuild(self, store_id: bytes, keys: StoreKeys) -> Rebuilding:
+        """Fill a new file with what backups have; `complete` makes a store of it."""
+        return Rebuilding(self._connection, store_id, keys)
+
+    def complete(
+        self,
+        settings: Settings,
+        *,
+        store_id: bytes,
+        keys: StoreKeys,
+        signer: CheckpointSigner,
+        end: Floor,
+        event: AuditEvent,
+    ) -> "SqliteStore":
+        """Go on behind that end of the chain, with that event, and sign that the rows are what they are."""
+        with translated():
+            index, counted = load_rows(self._connection, keys)
+        head = replace(counted, sequence=end.sequence, chain_hash=end.chain_hash)
+        published = Published(keys, index, head)
+        return self._start(settings, store_id, published, signer, [Unit([], [event]), Snapshot()])
+
     def _start(
         self,
         settings: Settings,
@@ -148,7 +171,7 @@ class LockedStore:
     ) -> "SqliteStore":
         """Serve, once the first items are done. From then on the file is the returned store's."""
         reader = Reader(connect(self.path, read_only=True), published, store_id, signer)
-        excerpts = Excerpts(self.path, published)
+        excerpts = Excerpts(self.path, published, store_id, signer)
         writer = Writer(
             self._connection,
             published,
@@ -219,6 +242,9 @@ class SqliteStore:
 
     def excerpt(self, kinds: Sequence[str], scope: str) -> AbstractContextManager[Excerpt]:
         return self._excerpts.take(kinds, scope)
+
+    def moment(self) -> AbstractContextManager[Moment]:
+        return self._excerpts.all()
 
     def commit(self, changes: Changes, events: Iterable[AuditEvent]) -> "Future[Receipt]":
         unit = (

@@ -25,8 +25,9 @@ from kms.storage.interface import (
 )
 
 _READ = "SELECT counter, body, mac FROM rows WHERE kind = ? AND name = ?"
-_WRITE = "INSERT OR REPLACE INTO rows (kind, name, counter, body, mac) VALUES (?, ?, ?, ?, ?)"
+_WRITE = "INSERT OR REPLACE INTO rows (kind, name, counter, body, mac, written) VALUES (?, ?, ?, ?, ?, ?)"
 _DELETE = "DELETE FROM rows WHERE kind = ? AND name = ?"
+_DELETED = "INSERT OR REPLACE INTO deletions (kind, name, sequence) VALUES (?, ?, ?)"
 
 EventRecord = tuple[int, bytes, bytes, bytes]
 NewId = Callable[[], str]
@@ -82,9 +83,10 @@ def apply(
     replaced = [_read(connection, draft, change) for change in unit.changes]
     if unit.writes:
         _check_canonical(unit.events)
+    last = draft.head.sequence + len(unit.events)
     for change, old in zip(unit.changes, replaced, strict=True):
         if not isinstance(change, Require):
-            _write(connection, draft, change, old)
+            _write(connection, draft, change, old, last)
     return chain_events(draft, unit.events, new_id, with_digest=unit.writes)
 
 
@@ -144,12 +146,16 @@ def _read(connection: sqlite3.Connection, draft: Draft, change: Change) -> Row |
     raise StoreTampered(f"the row {change.kind} {change.name} is not the one last written")
 
 
-def _write(connection: sqlite3.Connection, draft: Draft, change: Put | Delete, old: Row | None) -> None:
+def _write(
+    connection: sqlite3.Connection, draft: Draft, change: Put | Delete, old: Row | None, sequence: int
+) -> None:
+    """`sequence` is the number of the unit's last event."""
     if old is not None:
         draft.remove(old)
     if isinstance(change, Put):
         new = Row(change.kind, change.name, change.expected + 1, change.body)
         mac = draft.add(new)
-        connection.execute(_WRITE, (new.kind, new.name, new.counter, new.body, mac))
+        connection.execute(_WRITE, (new.kind, new.name, new.counter, new.body, mac, sequence))
     else:
         connection.execute(_DELETE, (change.kind, change.name))
+        connection.execute(_DELETED, (change.kind, change.name, sequence))
