@@ -31,7 +31,7 @@ Example:
 backup = LazyGroup(
     "backup",
     {"inspect": Entry("cli.offline.backup_view:inspect", "Show the header of a backup, offline.")},
-    help="Files that `kms tenant backup` wrote.",
+    help="Files that `kms tenant backup` and `kms operator backup` wrote.",
     epilog="""\b
 Example:
   kms backup inspect acme.backup""",
@@ -272,6 +272,9 @@ program = Program(
         "init": Entry("cli.local.init:init", "Make a new KMS."),
         "serve": Entry("cli.local.serve:serve", "Serve until SIGTERM or Ctrl-C."),
         "recover": Entry("cli.local.recover:recover", "Issue new credentials for a known identity."),
+        "restore-store": Entry(
+            "cli.local.restore_store:restore_store", "Restore a whole store from backups."
+        ),
         "verify-store": Entry("cli.local.verify_store:verify_store", "Look at every invariant of a store."),
         "status": Entry("cli.online.status:status", "Show the state of the server."),
         "operator": operator_group,

@@ -1,4 +1,4 @@
-"""The group `kms operator`: the root of trust, its shares, and the lock of the server."""
+"""The group `kms operator`: the root of trust, its shares, the lock of the server, and the whole store."""
 
 from cli.program import Entry, LazyGroup
 
@@ -9,6 +9,9 @@ operator_group = LazyGroup(
         "unlock": Entry(
             "cli.online.unlocking:unlock",
             "Give the words of one share, from a file or standard input, to a locked server.",
+        ),
+        "backup": Entry(
+            "cli.online.backup:backup_whole", "Take a backup of the whole store, as it is at one moment."
         ),
         "lock": Entry("cli.online.root_of_trust:lock", "Lock the server."),
         "rekey": Entry(
@@ -29,7 +32,7 @@ operator_group = LazyGroup(
             "cli.offline.share_keys:unwrap", "Print the words of a share that was wrapped to your key."
         ),
     },
-    help="The root of trust and its shares, for the platform's operators.",
+    help="The root of trust, its shares, and backups of the whole store, for the platform's operators.",
     epilog="""\b
 Example:
   kms operator status

@@ -1,4 +1,4 @@
-"""`kms tenant backup` and `restore`: a tenant in a file, encrypted under the root of trust."""
+"""`kms tenant backup` and `restore`, `kms operator backup`: files encrypted under the root of trust."""
 
 import io
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ from cli.output import warn, write_fields, write_json
 from cli.output_file import PRIVATE, output_file
 from cli.progress import Progress, ProgressSource
 from cli.secret_io import PrefixedSource, input_stream, remaining_size
-from kms.client.backups import RestoredTenant, backup_tenant, restore_tenant
-from kms.model.backup_header import BackupHeader
+from kms.client.backups import RestoredTenant, backup_store, backup_tenant, restore_tenant
+from kms.model.backup_header import BackupHeader, StoreBackupHeader, read_header
 from kms.model.names import TenantName
 
 
@@ -34,9 +34,40 @@ def backup(session: Session, name: str, out: Path) -> None:
     root of trust; what the tenant's administrator takes, by a store with the same root key.
     """
     tenant = resolve(TenantName, name, session.tenant)
-    pieces = backup_tenant(session.api, tenant)
+    _write(session, backup_tenant(session.api, tenant), out)
+
+
+@click.command(
+    epilog="""\b
+Example:
+  kms operator backup --out monday.backup
+  kms operator backup --since monday.backup --out tuesday.backup"""
+)
+@click.option("--out", "-o", type=FILE, required=True, help="File to write, of mode 0600.")
+@click.option(
+    "--since",
+    type=FILE,
+    help="An earlier backup of this store: only what was written since is in the new one, which is restored "
+    "behind it.",
+)
+@online()
+def backup_whole(session: Session, out: Path, since: Path | None) -> None:
+    """Take a backup of the whole store, as it is at one moment.
+
+    It is encrypted under the root of trust, and restored by `kms restore-store` with what the root of trust
+    needs. The keyfile, the passphrase, the shares or the device are not in it, nor are `kms.toml` and the
+    offline key of the identity root: keep those too, and elsewhere.
+    """
+    start = b""
+    if since is not None:
+        with since.open("rb") as file:
+            start = StoreBackupHeader.read(file).to_bytes()
+    _write(session, backup_store(session.api, start), out)
+
+
+def _write(session: Session, pieces: Iterator[bytes], out: Path) -> None:
     first = next(pieces, b"")
-    header = BackupHeader.read(io.BytesIO(first))
+    header = read_header(io.BytesIO(first))
     progress = Progress(None)
     try:
         with output_file(out, mode=PRIVATE) as file:

@@ -104,7 +104,7 @@ ROLES: Mapping[str, frozenset[str]] = MappingProxyType(
         | _permissions("identityAuthorities", "get prepare activate retire publishRoot retireRoot")
         | _AUDIT
         | _permissions("status", "get")
-        | _permissions("server", "lock rotateRootKey changeRootOfTrust listShares"),
+        | _permissions("server", "lock rotateRootKey changeRootOfTrust listShares backup"),
     }
 )
 

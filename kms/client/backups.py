@@ -1,4 +1,4 @@
-"""Taking and restoring backups of tenants (docs/spec/backup.md). What they hold stays encrypted here."""
+"""Taking backups, and restoring tenants (docs/spec/backup.md). What they hold stays encrypted here."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -38,6 +38,14 @@ def backup_tenant(api: Api, name: TenantName) -> Iterator[bytes]:
     """The bytes of a backup, as they come; it is whole once they have ended. Raises `CallFailed`."""
     request = pb.BackupTenantRequest(name=str(name))
     with closing(api.messages(SERVICE, "BackupTenant", request)) as answers:
+        for answer in answers:
+            yield answer.data
+
+
+def backup_store(api: Api, since: bytes = b"") -> Iterator[bytes]:
+    """As `backup_tenant`, of the whole store; or of what was written since the backup with that header."""
+    request = pb.BackupStoreRequest(since=since)
+    with closing(api.messages(SERVICE, "BackupStore", request)) as answers:
         for answer in answers:
             yield answer.data
 

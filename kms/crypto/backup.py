@@ -1,9 +1,9 @@
 """How a backup is encrypted (docs/spec/backup.md, "Keys" and "Payload").
 
-root key -> backup wrapping key -> backup key, drawn for one backup -> payload key and tenant wrapping key
+root key -> backup wrapping key -> backup key, drawn for one backup -> payload key, and wrapping keys for the
+tenant key and for the key of the backup before
 """
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from typing import Self
@@ -15,13 +15,14 @@ from blindfold.secret import SecretBytes
 from kms.crypto.key_hierarchy import KeyHierarchy, derive
 from kms.crypto.wrapping import UnwrapFailed, unwrap, wrap
 from kms.errors import BackupInvalid
-from kms.model.backup_header import ROOT_KEY_ID_SIZE, BackupHeader
+from kms.model.backup_header import ROOT_KEY_ID_SIZE, BackupHeader, StoreBackupHeader
 
 BACKUP_KEY_SIZE = 32
 
 _ALGORITHM = "AES_256_GCM"
 _BACKUP = "BACKUP"
 _TENANT_KEY = "BACKUP_TENANT_KEY"
+_PREVIOUS = "BACKUP_PREVIOUS"
 
 
 def root_key_id(keys: KeyHierarchy) -> bytes:
@@ -62,6 +63,19 @@ class BackupKey:
         """The inverse. Raises `UnwrapFailed`."""
         return _unwrap(self._tenant_wrapping(), wrapped, name, _TENANT_KEY)
 
+    def wrap_previous(self, previous: "BackupKey", scope: str) -> bytes:
+        """The key of the backup that this one follows, so that who opens this one opens that one too."""
+        return _wrap(self._previous_wrapping(), previous._key, scope, _PREVIOUS)
+
+    def unwrap_previous(self, header: StoreBackupHeader) -> "BackupKey":
+        """Of the backup that the one with that header follows. Raises `BackupInvalid`."""
+        try:
+            wrapped = header.wrapped_previous_key
+            return BackupKey(_unwrap(self._previous_wrapping(), wrapped, header.scope, _PREVIOUS))
+        except UnwrapFailed:
+            pass
+        raise BackupInvalid("the key of the one before it does not open")
+
     def encrypt(self, header: BackupHeader, plain: Source) -> Iterator[bytes]:
         """The payload of the backup with that header, in chunks."""
         first = read_exactly(plain, stream.CHUNK)
@@ -80,8 +94,10 @@ class BackupKey:
         raise BackupInvalid("it was changed or cut off")
 
     def _payload_key(self, header: BackupHeader) -> bytes:
-        digest = hashlib.sha256(header.to_bytes()).digest()
-        return derive(self._key, b"kms/v1 backup payload\x00" + digest).reveal()
+        return derive(self._key, b"kms/v1 backup payload\x00" + header.digest()).reveal()
+
+    def _previous_wrapping(self) -> SecretBytes:
+        return derive(self._key, b"kms/v1 backup previous key")
 
     def _tenant_wrapping(self) -> SecretBytes:
         return derive(self._key, b"kms/v1 backup tenant key")

@@ -57,6 +57,7 @@ from kms.services.secret_management_accesses import SecretManagementAccesses
 from kms.services.secret_policies import SecretPolicies
 from kms.services.simulation import Simulations
 from kms.services.spent_tokens import SpentTokens
+from kms.services.store_backups import StoreBackups
 from kms.services.tenant_destruction import TenantDestruction
 from kms.services.tenant_life import TenantLife
 from kms.services.tenant_states import TenantStates
@@ -116,6 +117,7 @@ class Parts:
     evaluation: Evaluation
     audit_log: AuditLog
     backups: Backups
+    store_backups: StoreBackups
     restores: Restores
     observed: deque[AuditEvent]
 
@@ -208,6 +210,7 @@ def assemble(
         evaluation=Evaluation(guard, repository, deny_lists, documents, keyring, budget, workers),
         audit_log=AuditLog(guard, store, vault.audit_public_key),
         backups=Backups(guard, vault, repository, keyring),
+        store_backups=StoreBackups(guard, vault, repository),
         restores=Restores(guard, vault, repository, keyring, agenda, upkeep.want, rate_limits.forget),
         observed=observed,
     )

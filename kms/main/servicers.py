@@ -78,7 +78,7 @@ def main_servicers(
         BlindfoldServicer(parts.blindfold_keys, parts.documents, parts.evaluation, scheduler.progress),
         AuditServicer(parts.audit_log),
         RateLimitServicer(parts.rate_limiters, parts.user_identifications),
-        BackupServicer(parts.backups, parts.restores),
+        BackupServicer(parts.backups, parts.store_backups, parts.restores),
     )
 
 

@@ -1,9 +1,10 @@
 """The public beginning of a backup (docs/spec/backup.md, "Header"). Nothing in it is secret."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import rfc8785
 
@@ -15,10 +16,13 @@ from kms.model.chain import HASH_SIZE, STORE_ID_SIZE, Malformed, parse_object
 MAGIC = b"kms backup v1\n"
 ROOT_KEY_ID_SIZE = 16
 
-_SCHEMA = "kms/v1 backup"
 _LENGTH_SIZE = 2
 _SIZES: Mapping[str, int] = MappingProxyType(
-    {"store_id": STORE_ID_SIZE, "chain_hash": HASH_SIZE, "root_key_id": ROOT_KEY_ID_SIZE}
+    {
+        "store_id": STORE_ID_SIZE,
+        "chain_hash": HASH_SIZE,
+        "root_key_id": ROOT_KEY_ID_SIZE,
+    }
 )
 
 
@@ -32,6 +36,7 @@ class BackupHeader:
     key back from, or "". `wrapped_key` is the backup key.
     """
 
+    SCHEMA: ClassVar[str] = "kms/v1 backup"
     scope: str
     trust_domain: str
     store_id: bytes
@@ -45,38 +50,85 @@ class BackupHeader:
 
     def to_bytes(self) -> bytes:
         """magic || lp(canonical JSON). Raises `ValueError` above 65,535 bytes."""
-        return MAGIC + lp(rfc8785.dumps({"schema": _SCHEMA} | self.to_json()))
+        return MAGIC + lp(rfc8785.dumps({"schema": self.SCHEMA} | self.to_json()))
 
     def to_json(self) -> dict[str, Any]:
         """The fields, bytes in lower-case hex."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         return {name: value.hex() if isinstance(value, bytes) else value for name, value in values.items()}
 
+    def digest(self) -> bytes:
+        """SHA-256 of `to_bytes`."""
+        return hashlib.sha256(self.to_bytes()).digest()
+
     @classmethod
     def read(cls, source: Source) -> Self:
         """Take the header off the front of a backup. Raises `BackupInvalid` for what no `to_bytes` gave."""
-        start = read_exactly(source, len(MAGIC))
-        if start != MAGIC:
-            raise BackupInvalid("it does not begin as a backup of this version does")
-        length = read_exactly(source, _LENGTH_SIZE)
-        body = read_exactly(source, int.from_bytes(length, "big"))
-        try:
-            header = cls._parse(body)
-        except (Malformed, ValueError, TypeError):
-            header = None
-        if header is None or header.to_bytes() != start + length + body:
-            raise BackupInvalid("its header cannot be read")
+        header = read_header(source)
+        if type(header) is not cls:
+            raise BackupInvalid(f"it is a {header.SCHEMA}, not a {cls.SCHEMA}")
         return header
 
     @classmethod
-    def _parse(cls, body: bytes) -> Self | None:
-        values = parse_object(body)
-        if values.pop("schema", None) != _SCHEMA or set(values) != {item.name for item in fields(cls)}:
-            return None
+    def parse(cls, values: Mapping[str, Any]) -> Self:
+        """Of the fields as JSON has them. Raises `ValueError`, `TypeError`."""
+        if set(values) != {item.name for item in fields(cls)}:
+            raise ValueError
         header = cls(**{item.name: _DECODERS[item.type](values[item.name]) for item in fields(cls)})
-        sizes = all(len(getattr(header, name)) == size for name, size in _SIZES.items())
-        numbers = 1 <= header.sequence < 2**53 and 0 <= header.rows < 2**53
-        return header if sizes and numbers else None
+        if not header._is_possible():
+            raise ValueError
+        return header
+
+    def _is_possible(self) -> bool:
+        sizes = all(len(getattr(self, name)) == size for name, size in _SIZES.items())
+        return sizes and 1 <= self.sequence < 2**53 and 0 <= self.rows < 2**53
+
+
+@dataclass(frozen=True, slots=True)
+class StoreBackupHeader(BackupHeader):
+    """Of a whole store. `scope` is `stores/{id in hex}`.
+
+    `follows` is the `digest` of the header of the backup that this one goes on from, and
+    `wrapped_previous_key` that one's backup key; both are empty in a full backup.
+    """
+
+    SCHEMA: ClassVar[str] = "kms/v1 store backup"
+    follows: bytes
+    wrapped_previous_key: bytes
+
+    def _is_possible(self) -> bool:
+        whole = not self.follows and not self.wrapped_previous_key
+        follows = len(self.follows) == HASH_SIZE and bool(self.wrapped_previous_key)
+        right = self.scope == store_scope(self.store_id) and bool(self.root_record)
+        return right and (whole or follows) and BackupHeader._is_possible(self)
+
+
+_KINDS: Mapping[str, type[BackupHeader]] = MappingProxyType(
+    {kind.SCHEMA: kind for kind in (BackupHeader, StoreBackupHeader)}
+)
+
+
+def store_scope(store_id: bytes) -> str:
+    """What a backup of that store is of."""
+    return f"stores/{store_id.hex()}"
+
+
+def read_header(source: Source) -> BackupHeader:
+    """As `BackupHeader.read`, of whichever kind it is."""
+    start = read_exactly(source, len(MAGIC))
+    if start != MAGIC:
+        raise BackupInvalid("it does not begin as a backup of this version does")
+    length = read_exactly(source, _LENGTH_SIZE)
+    body = read_exactly(source, int.from_bytes(length, "big"))
+    try:
+        values = parse_object(body)
+        header = _KINDS[values.pop("schema")].parse(values)
+        same = header.to_bytes() == start + length + body
+    except (Malformed, ValueError, TypeError, KeyError):
+        same = False
+    if not same:
+        raise BackupInvalid("its header cannot be read")
+    return header
 
 
 def _text(value: Any) -> str:

@@ -11,6 +11,7 @@ RETRY_AFTER = 1.0
 # What reads much before it answers, in threads that all callers share.
 LONG = frozenset(
     {
+        "BackupStore",
         "BackupTenant",
         "ListAuditEvents",
         "ReviewKmsPolicyAccess",

@@ -168,6 +168,9 @@ LEFT_OUT: Mapping[str, str] = MappingProxyType(
     }
 )
 
+# What is in no backup of a store either.
+SERVE_ONCE = frozenset(kind for kind, why in LEFT_OUT.items() if why == _ONCE)
+
 
 def is_within(row: str, scope: ResourceName) -> bool:
     """Whether a row's name is that of the resource, or one below it."""

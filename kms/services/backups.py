@@ -1,7 +1,5 @@
 """Backups of tenants: all rows of one moment, encrypted under the root key (docs/spec/backup.md)."""
 
-import hashlib
-import tempfile
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -9,12 +7,12 @@ from blindfold.pieces import PieceSource
 from kms.audit.authenticated_store import AuthenticatedStore
 from kms.crypto.backup import BackupKey, root_key_id
 from kms.crypto.key_hierarchy import TENANT_KEY
-from kms.errors import Unavailable
 from kms.model.backup_header import BackupHeader
 from kms.model.backup_rows import BackupRow
 from kms.model.chain import timestamp
 from kms.model.names import TenantName
 from kms.model.records import SettingsRecord
+from kms.services.aside import Aside, written_aside
 from kms.services.backup_kinds import KINDS
 from kms.services.call import Call, Outcome
 from kms.services.guard import Action, Guard
@@ -44,30 +42,23 @@ class Backups:
         For operators, and for the tenant's own administrators, whose backups do not say what the root of
         trust needs to give the root key back. Raises `NotFound`, `StoreTampered`, `Unavailable`.
         """
-        aside: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115
-        try:
-            scope = None if call.caller.tenant is None else name
-            await self._guard.perform(
+        scope = None if call.caller.tenant is None else name
+        return await written_aside(
+            lambda aside: self._guard.perform(
                 call, BACKUP, scope, lambda: self._write(call, name, aside), in_thread=True
             )
-        except BaseException:
-            aside.close()
-            raise
-        return aside
+        )
 
-    def _write(self, call: Call, name: TenantName, aside: BinaryIO) -> Outcome[None]:
+    def _write(self, call: Call, name: TenantName, aside: Aside) -> Outcome[None]:
         check_not_destroyed(self._repository, name)
-        digest = hashlib.sha256()
         with self._vault.store.excerpt(tuple(KINDS), str(name)) as excerpt:
             for piece in self._pieces(call, name, excerpt):
-                digest.update(piece)
-                _append(aside, piece)
-        aside.seek(0)
+                aside.append(piece)
         details = {
             "tenant": name.tenant,
             "rows": str(excerpt.count + 1),
             "sequence": str(excerpt.sequence),
-            "sha256": digest.hexdigest(),
+            "sha256": aside.finish().hex(),
         }
         return Outcome(None, (), details)
 
@@ -98,13 +89,3 @@ def _rows(first: BackupRow, excerpt: Excerpt) -> Iterator[bytes]:
     yield first.to_bytes()
     for row in excerpt.rows:
         yield BackupRow(row.kind, row.name, row.body).to_bytes()
-
-
-def _append(aside: BinaryIO, piece: bytes) -> None:
-    """Raises `Unavailable` where the disk is full."""
-    try:
-        aside.write(piece)
-        return
-    except OSError as error:
-        reason = error.strerror
-    raise Unavailable(f"a backup cannot be written aside: {reason}")

@@ -5,22 +5,19 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain, product
+from itertools import chain
 from typing import BinaryIO
 
 from blindfold.pieces import PieceSource
 from blindfold.secret import SecretBytes
 from kms.audit.authenticated_store import AuthenticatedStore
-from kms.crypto.backup import BackupKey, root_key_id
-from kms.crypto.key_hierarchy import TENANT_KEY, KeyHierarchy
-from kms.crypto.root_of_trust.interface import RootKeyRecord, WrongRootMaterial
+from kms.crypto.backup import BackupKey
+from kms.crypto.key_hierarchy import TENANT_KEY
 from kms.crypto.wrapping import UnwrapFailed
 from kms.errors import (
     AlreadyExists,
     BackupInvalid,
-    ConfigError,
     InvalidField,
-    StoreTampered,
     Unavailable,
     WrongState,
 )
@@ -31,22 +28,18 @@ from kms.model.records import SettingsRecord, TenantRecord, UseRecord
 from kms.model.tenant_lifecycle import TenantState
 from kms.services.agenda import Agenda
 from kms.services.backup_check import BackupCheck, Facts
+from kms.services.backup_keys import keys_of
 from kms.services.backup_kinds import KINDS, LEFT_OUT
 from kms.services.backups import SETTINGS
 from kms.services.call import Call, Outcome
-from kms.services.evaluation import MAX_EVALUATIONS
 from kms.services.guard import Action, Guard
-from kms.services.key_versions import MAX_INVOCATIONS
 from kms.services.keyring import Keyring
 from kms.services.repository import Repository
+from kms.services.spent_uses import SpentUses
 from kms.services.tenant_key import TenantKey
-from kms.services.use_budget import day_of
 from kms.storage.interface import MISSING, Creations, Put, Require
 
 RESTORE = Action("RestoreTenant", "tenants.restore")
-# How many evaluations under an exponent a restore counts as made. All of them would close what is sealed
-# (docs/adr/0014-backups-of-tenants.md).
-COUNTED_EVALUATIONS = MAX_EVALUATIONS >> 1
 READ_SIZE = 1 << 20
 
 
@@ -169,26 +162,7 @@ class Restores:
         trust_domain = self._repository.require(SettingsRecord, SETTINGS).record.trust_domain
         if header.trust_domain != trust_domain:
             raise WrongState(f"the backup is of the trust domain {header.trust_domain}, not {trust_domain}")
-        return _Upload(file, header, BackupKey.unwrap(self._keys_of(header), header))
-
-    def _keys_of(self, header: BackupHeader) -> KeyHierarchy:
-        """The keys that the backup's key is wrapped under. Raises `WrongRootMaterial`, `BackupInvalid`."""
-        keys = self._vault.root.keys
-        if header.root_key_id == root_key_id(keys):
-            return keys
-        if not header.root_record:
-            raise WrongRootMaterial("the backup is under a root key that this store does not have")
-        try:
-            keys = self._vault.keys_under(RootKeyRecord.parse(header.root_record.encode()))
-        except ConfigError as error:
-            problem = error.message
-        except StoreTampered:
-            raise BackupInvalid("its record of the root key is damaged") from None
-        else:
-            if header.root_key_id != root_key_id(keys):
-                raise BackupInvalid("its record is of another root key")
-            return keys
-        raise WrongRootMaterial(problem)
+        return _Upload(file, header, BackupKey.unwrap(keys_of(self._vault, header), header))
 
     def _check_absent(self, name: TenantName) -> None:
         tenant = self._repository.load(TenantRecord, str(name))
@@ -212,29 +186,22 @@ class Restores:
             yield requirement
             rows = upload.rows()
             next(rows)
-            yield from self._changes(rows, facts, day_of(call.time))
+            yield from self._changes(rows, facts, call.time)
 
         return Creations(read, sum(1 for _ in read()))
 
-    def _changes(self, rows: Iterator[BackupRow], facts: Facts, day: datetime) -> Iterator[Put]:
+    def _changes(self, rows: Iterator[BackupRow], facts: Facts, now: datetime) -> Iterator[Put]:
         """Every row as it was, its uses raised; uses that were not counted yet; and what is due."""
-        used_up = UseRecord(MAX_INVOCATIONS, day).to_bytes()
-        half = UseRecord(COUNTED_EVALUATIONS, day).to_bytes()
-        evaluated = {"/".join(parts) for parts in product(facts.evaluating, facts.bindings)}
+        spent = SpentUses(facts, now)
         counted: set[str] = set()
         for row in rows:
             body = row.body
             if row.kind == UseRecord.KIND:
                 counted.add(row.name)
-                if row.name in facts.counted:
-                    body = used_up
-                elif row.name.rpartition("/")[0] in facts.evaluating:
-                    reserved = max(UseRecord.from_bytes(body).reserved, COUNTED_EVALUATIONS)
-                    body = UseRecord(reserved, day).to_bytes()
+                body = spent.raised(row.name, body)
             yield Put(row.kind, row.name, body, MISSING)
-        for names, body in ((facts.counted, used_up), (evaluated, half)):
-            for name in names - counted:
-                yield Put(UseRecord.KIND, name, body, MISSING)
+        for name, body in spent.uncounted(counted):
+            yield Put(UseRecord.KIND, name, body, MISSING)
         for due in facts.due:
             yield self._agenda.entry(*due)
 

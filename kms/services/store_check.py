@@ -34,7 +34,7 @@ from kms.model.records import (
 )
 from kms.model.tenant_lifecycle import TenantState
 from kms.services.agenda import due_row
-from kms.services.backup_check import BackupCheck
+from kms.services.backup_check import BackupCheck, Facts
 from kms.services.backup_kinds import KINDS, LEFT_OUT
 from kms.services.identity_trust import ONLINE
 from kms.services.tenant_key import TenantKey
@@ -65,7 +65,10 @@ _WRAPPED_FOR_TENANTS: Mapping[type[Any], Callable[[TenantKey, str, Any], object]
 
 
 class StoreCheck:
-    """Looks once. `advance` hears how many rows, events and checkpoints were looked at since."""
+    """Looks once. `advance` hears how many rows, events and checkpoints were looked at since.
+
+    `learn` hears what the rows of each tenant are.
+    """
 
     def __init__(
         self,
@@ -74,6 +77,7 @@ class StoreCheck:
         keys: RootKeys,
         report: Report,
         advance: Callable[[int], None],
+        learn: Callable[[TenantName, Facts], None] = lambda tenant, facts: None,
     ) -> None:
         self._store = store
         self._auth = authentication
@@ -81,6 +85,7 @@ class StoreCheck:
         self._report = report
         self._advance = advance
         self.placed: dict[str, DeviceHandle] = {}
+        self._learn = learn
         self._unauthentic = False
         self._tenants: dict[str, TenantRecord] = {}
         self._owners: dict[str, str] = {}
@@ -192,6 +197,7 @@ class StoreCheck:
         for finding in check.missing():
             self._report(finding)
         self.placed |= check.facts.placed
+        self._learn(name, check.facts)
         for what, target, time in check.facts.due:
             if due_row(what, target, time) not in self._due:
                 problem = f"is to be {what}ed at {time.isoformat()}, which nothing will do"

@@ -70,6 +70,7 @@ GRID = {
     "rateLimiters.delete userIdentifications.create userIdentifications.get": "tenant-admin",
     "userIdentifications.list userIdentifications.update userIdentifications.delete": "tenant-admin",
     "status.get server.lock server.rotateRootKey server.changeRootOfTrust server.listShares": "operator",
+    "server.backup": "operator",
 }
 GRANTED = {
     permission: set(roles.split()) for several, roles in GRID.items() for permission in several.split()

@@ -264,7 +264,20 @@ def running_kms(
     **assembling: Any,
 ) -> Iterator[RunningKms]:
     """Tenants acme and globex, each with the namespace prod. `assembling` is for `assemble`."""
-    configuration = Configuration(
+    initialise(configuration_in(directory), "acme", _no_passphrase)
+    with serving(directory, limiter, make_app, **assembling) as kms:
+        kms.as_("operator").call(
+            "TenantService", "CreateTenant", {"tenant_id": "globex", "tenant": {"description": "others"}}
+        )
+        for parent, who in ((ACME, "admin"), ("tenants/globex", "stranger")):
+            kms.as_(who).call(
+                "NamespaceService", "CreateNamespace", {"parent": parent, "namespace_id": "prod"}
+            )
+        yield kms
+
+
+def configuration_in(directory: Path) -> Configuration:
+    return Configuration(
         directory=directory / "kms",
         trust_domain="kms.test",
         root_of_trust="keyfile",
@@ -272,7 +285,17 @@ def running_kms(
         enrolment_listen="localhost:0",
         checkpoint_file=directory / "outside" / "checkpoint.json",
     )
-    initialise(configuration, "acme", _no_passphrase)
+
+
+@contextmanager
+def serving(
+    directory: Path,
+    limiter: RateLimiter | None = None,
+    make_app: MakeApp | None = None,
+    **assembling: Any,
+) -> Iterator[RunningKms]:
+    """What there is in a directory, as `running_kms` makes it."""
+    configuration = configuration_in(directory)
     settings = Settings(CheckpointFile(configuration.checkpoint_file))
     vault = open_store(configuration.store_path, settings, Keyfile(configuration.keyfile_path))
     loop = EventLoop()
@@ -288,15 +311,7 @@ def running_kms(
             app = make_app(configuration, parts, lambda: datetime.now(UTC) + offset[0])
         contexts.callback(lambda: loop.run(app.stop(0)))
         ports = loop.run(app.start())
-        kms = RunningKms(parts, vault, loop, app, ports, directory, contexts, offset, ticks)
-        kms.as_("operator").call(
-            "TenantService", "CreateTenant", {"tenant_id": "globex", "tenant": {"description": "others"}}
-        )
-        for parent, who in ((ACME, "admin"), ("tenants/globex", "stranger")):
-            kms.as_(who).call(
-                "NamespaceService", "CreateNamespace", {"parent": parent, "namespace_id": "prod"}
-            )
-        yield kms
+        yield RunningKms(parts, vault, loop, app, ports, directory, contexts, offset, ticks)
 
 
 def _app(parts: Parts, offset: list[timedelta], limiter: RateLimiter) -> App:
@@ -321,7 +336,7 @@ def _app(parts: Parts, offset: list[timedelta], limiter: RateLimiter) -> App:
             BlindfoldServicer(parts.blindfold_keys, parts.documents, parts.evaluation, lambda name: PROGRESS),
             AuditServicer(parts.audit_log),
             RateLimitServicer(parts.rate_limiters, parts.user_identifications),
-            BackupServicer(parts.backups, parts.restores),
+            BackupServicer(parts.backups, parts.store_backups, parts.restores),
         ],
         [require_tls_1_3, Authentication(parts.authenticator.authenticate), RateLimit(limiter)],
     )

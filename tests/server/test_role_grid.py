@@ -24,6 +24,7 @@ PUBLIC_KEYS = {"GetPublicKey", "BatchGetPublicKey", "Stream get_public_key"}
 # All that operators do; of a tenant they learn that it is there.
 OF_OPERATORS = {
     *("GetStatus", "CreateTenant", "GetTenant", "ListTenants", "BackupTenant", "RestoreTenant"),
+    "BackupStore",
     *("CreateJoinToken", "GetIdentity", "ListIdentities", "RevokeIdentity", "DeleteIdentity"),
     *("EnableTenant", "DisableTenant", "ScheduleDestroyTenant", "CancelDestroyTenant"),
     *("GetIdentityTrust", "PrepareIdentityAuthority", "ActivateIdentityAuthority", "RetireIdentityAuthority"),

@@ -14,6 +14,7 @@ from kms.server.call import ServicerContext, service_call
 from kms.server.convert import timestamp_of_text
 from kms.services.backups import Backups
 from kms.services.restores import Restored, Restores
+from kms.services.store_backups import StoreBackups
 from protos.kms.v1 import backup_service_pb2 as pb
 from protos.kms.v1.backup_service_pb2_grpc import BackupServiceServicer, add_BackupServiceServicer_to_server
 
@@ -23,8 +24,9 @@ PIECE = 256 << 10
 class BackupServicer(BackupServiceServicer):
     SERVICE: ClassVar[str] = pb.DESCRIPTOR.services_by_name["BackupService"].full_name
 
-    def __init__(self, backups: Backups, restores: Restores) -> None:
+    def __init__(self, backups: Backups, stores: StoreBackups, restores: Restores) -> None:
         self._backups = backups
+        self._stores = stores
         self._restores = restores
 
     def add_to(self, server: grpc.aio.Server) -> None:
@@ -36,6 +38,13 @@ class BackupServicer(BackupServiceServicer):
         with await self._backups.backup(service_call(), TenantName.parse(request.name)) as backup:
             while piece := await asyncio.to_thread(backup.read, PIECE):
                 yield pb.BackupTenantResponse(data=piece)
+
+    async def BackupStore(
+        self, request: pb.BackupStoreRequest, context: ServicerContext
+    ) -> AsyncGenerator[pb.BackupStoreResponse]:
+        with await self._stores.backup(service_call(), request.since) as backup:
+            while piece := await asyncio.to_thread(backup.read, PIECE):
+                yield pb.BackupStoreResponse(data=piece)
 
     async def RestoreTenant(
         self, requests: AsyncIterator[pb.RestoreTenantRequest], context: ServicerContext

@@ -26,7 +26,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"protos/kms/v1/backup_service.proto\x12\x06kms.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\")\n\x13\x42\x61\x63kupTenantRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"$\n\x14\x42\x61\x63kupTenantResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"Y\n\x14RestoreTenantRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x19\n\x0bverify_only\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x12\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x42\x04\xe2\x41\x01\x01\"\xdb\x02\n\x15RestoreTenantResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bverify_only\x18\x02 \x01(\x08\x12/\n\x0b\x62\x61\x63kup_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\trow_count\x18\x04 \x01(\x03\x12\x11\n\tkey_count\x18\x05 \x01(\x03\x12\x19\n\x11key_version_count\x18\x06 \x01(\x03\x12U\n\x15\x64\x65vice_version_counts\x18\x07 \x03(\x0b\x32\x36.kms.v1.RestoreTenantResponse.DeviceVersionCountsEntry\x12\x1a\n\x12rotating_key_count\x18\x08 \x01(\x03\x1a:\n\x18\x44\x65viceVersionCountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x32\xae\x01\n\rBackupService\x12K\n\x0c\x42\x61\x63kupTenant\x12\x1b.kms.v1.BackupTenantRequest\x1a\x1c.kms.v1.BackupTenantResponse0\x01\x12P\n\rRestoreTenant\x12\x1c.kms.v1.RestoreTenantRequest\x1a\x1d.kms.v1.RestoreTenantResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"protos/kms/v1/backup_service.proto\x12\x06kms.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\")\n\x13\x42\x61\x63kupTenantRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"$\n\x14\x42\x61\x63kupTenantResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"Y\n\x14RestoreTenantRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x19\n\x0bverify_only\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x12\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x42\x04\xe2\x41\x01\x01\"\xdb\x02\n\x15RestoreTenantResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bverify_only\x18\x02 \x01(\x08\x12/\n\x0b\x62\x61\x63kup_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\trow_count\x18\x04 \x01(\x03\x12\x11\n\tkey_count\x18\x05 \x01(\x03\x12\x19\n\x11key_version_count\x18\x06 \x01(\x03\x12U\n\x15\x64\x65vice_version_counts\x18\x07 \x03(\x0b\x32\x36.kms.v1.RestoreTenantResponse.DeviceVersionCountsEntry\x12\x1a\n\x12rotating_key_count\x18\x08 \x01(\x03\x1a:\n\x18\x44\x65viceVersionCountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\")\n\x12\x42\x61\x63kupStoreRequest\x12\x13\n\x05since\x18\x01 \x01(\x0c\x42\x04\xe2\x41\x01\x01\"#\n\x13\x42\x61\x63kupStoreResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x32\xf8\x01\n\rBackupService\x12K\n\x0c\x42\x61\x63kupTenant\x12\x1b.kms.v1.BackupTenantRequest\x1a\x1c.kms.v1.BackupTenantResponse0\x01\x12P\n\rRestoreTenant\x12\x1c.kms.v1.RestoreTenantRequest\x1a\x1d.kms.v1.RestoreTenantResponse(\x01\x30\x01\x12H\n\x0b\x42\x61\x63kupStore\x12\x1a.kms.v1.BackupStoreRequest\x1a\x1b.kms.v1.BackupStoreResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,6 +43,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESTORETENANTREQUEST'].fields_by_name['data']._serialized_options = b'\342A\001\001'
   _globals['_RESTORETENANTRESPONSE_DEVICEVERSIONCOUNTSENTRY']._loaded_options = None
   _globals['_RESTORETENANTRESPONSE_DEVICEVERSIONCOUNTSENTRY']._serialized_options = b'8\001'
+  _globals['_BACKUPSTOREREQUEST'].fields_by_name['since']._loaded_options = None
+  _globals['_BACKUPSTOREREQUEST'].fields_by_name['since']._serialized_options = b'\342A\001\001'
   _globals['_BACKUPTENANTREQUEST']._serialized_start=112
   _globals['_BACKUPTENANTREQUEST']._serialized_end=153
   _globals['_BACKUPTENANTRESPONSE']._serialized_start=155
@@ -53,6 +55,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESTORETENANTRESPONSE']._serialized_end=632
   _globals['_RESTORETENANTRESPONSE_DEVICEVERSIONCOUNTSENTRY']._serialized_start=574
   _globals['_RESTORETENANTRESPONSE_DEVICEVERSIONCOUNTSENTRY']._serialized_end=632
-  _globals['_BACKUPSERVICE']._serialized_start=635
-  _globals['_BACKUPSERVICE']._serialized_end=809
+  _globals['_BACKUPSTOREREQUEST']._serialized_start=634
+  _globals['_BACKUPSTOREREQUEST']._serialized_end=675
+  _globals['_BACKUPSTORERESPONSE']._serialized_start=677
+  _globals['_BACKUPSTORERESPONSE']._serialized_end=712
+  _globals['_BACKUPSERVICE']._serialized_start=715
+  _globals['_BACKUPSERVICE']._serialized_end=963
 # @@protoc_insertion_point(module_scope)

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class BackupServiceStub:
-    """Takes a tenant's rows out, encrypted under the root of trust, and brings them back. The form is that of
-    docs/spec/backup.md.
+    """Takes rows out, encrypted under the root of trust, and brings a tenant's back. The form is that of
+    docs/spec/backup.md. A store is restored where no server runs, by `kms restore-store`.
     """
 
     def __init__(self, channel):
@@ -46,11 +46,16 @@ class BackupServiceStub:
                 request_serializer=protos_dot_kms_dot_v1_dot_backup__service__pb2.RestoreTenantRequest.SerializeToString,
                 response_deserializer=protos_dot_kms_dot_v1_dot_backup__service__pb2.RestoreTenantResponse.FromString,
                 _registered_method=True)
+        self.BackupStore = channel.unary_stream(
+                '/kms.v1.BackupService/BackupStore',
+                request_serializer=protos_dot_kms_dot_v1_dot_backup__service__pb2.BackupStoreRequest.SerializeToString,
+                response_deserializer=protos_dot_kms_dot_v1_dot_backup__service__pb2.BackupStoreResponse.FromString,
+                _registered_method=True)
 
 
 class BackupServiceServicer:
-    """Takes a tenant's rows out, encrypted under the root of trust, and brings them back. The form is that of
-    docs/spec/backup.md.
+    """Takes rows out, encrypted under the root of trust, and brings a tenant's back. The form is that of
+    docs/spec/backup.md. A store is restored where no server runs, by `kms restore-store`.
     """
 
     def BackupTenant(self, request, context):
@@ -69,6 +74,14 @@ class BackupServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BackupStore(self, request, context):
+        """Streams a backup of the whole store as it is at one moment, or of what was written since an earlier
+        one. For operators alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BackupServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -82,6 +95,11 @@ def add_BackupServiceServicer_to_server(servicer, server):
                     request_deserializer=protos_dot_kms_dot_v1_dot_backup__service__pb2.RestoreTenantRequest.FromString,
                     response_serializer=protos_dot_kms_dot_v1_dot_backup__service__pb2.RestoreTenantResponse.SerializeToString,
             ),
+            'BackupStore': grpc.unary_stream_rpc_method_handler(
+                    servicer.BackupStore,
+                    request_deserializer=protos_dot_kms_dot_v1_dot_backup__service__pb2.BackupStoreRequest.FromString,
+                    response_serializer=protos_dot_kms_dot_v1_dot_backup__service__pb2.BackupStoreResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'kms.v1.BackupService', rpc_method_handlers)
@@ -91,8 +109,8 @@ def add_BackupServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class BackupService:
-    """Takes a tenant's rows out, encrypted under the root of trust, and brings them back. The form is that of
-    docs/spec/backup.md.
+    """Takes rows out, encrypted under the root of trust, and brings a tenant's back. The form is that of
+    docs/spec/backup.md. A store is restored where no server runs, by `kms restore-store`.
     """
 
     @staticmethod
@@ -139,6 +157,33 @@ class BackupService:
             '/kms.v1.BackupService/RestoreTenant',
             protos_dot_kms_dot_v1_dot_backup__service__pb2.RestoreTenantRequest.SerializeToString,
             protos_dot_kms_dot_v1_dot_backup__service__pb2.RestoreTenantResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BackupStore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/kms.v1.BackupService/BackupStore',
+            protos_dot_kms_dot_v1_dot_backup__service__pb2.BackupStoreRequest.SerializeToString,
+            protos_dot_kms_dot_v1_dot_backup__service__pb2.BackupStoreResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,249 @@
+"""`kms restore-store`: a store built anew from backups, verified, and only then where a server finds it."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+from kms.audit.authenticated_store import AuthenticatedStore, audit_key_of, authenticated, store_keys
+from kms.crypto.device.device import Device
+from kms.crypto.key_hierarchy import KeyHierarchy
+from kms.crypto.root_of_trust.interface import RootKeyRecord, RootOfTrust
+from kms.errors import BackupInvalid, ConfigError, WrongState
+from kms.main.configuration import STORE, Configuration
+from kms.main.device import device_of
+from kms.main.initialising import local_event
+from kms.main.parts import assemble
+from kms.main.root_material import Material, root_of_trust
+from kms.model.backup_header import StoreBackupHeader
+from kms.model.finding import Finding
+from kms.model.names import TenantName
+from kms.model.records import KeyRecord, KeyVersionRecord
+from kms.services.backup_chain import BackupChain, digest_of, read_chain
+from kms.services.backup_check import Facts
+from kms.services.backup_keys import keys_in, recorded
+from kms.services.store_check import StoreCheck
+from kms.services.store_restores import StoreRestores
+from kms.storage.checkpoint_file import CheckpointFile
+from kms.storage.inspection import Authentication, inspecting
+from kms.storage.sqlite import LockedStore, Settings
+
+ACTION = "Kms.RestoreStore"
+# In the server's directory, which never serves from it.
+WORKPLACE = "restoring"
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredStore:
+    """What was restored, or could be. `rotated` keys have a new primary version; `devices` says how many
+    versions are in which device, by its serial number."""
+
+    header: StoreBackupHeader
+    backups: int
+    tenants: int
+    keys: int
+    key_versions: int
+    rotated: int
+    devices: Mapping[str, int]
+
+
+def restore_store(
+    configuration: Configuration,
+    files: Sequence[Path],
+    material: Material,
+    advance: Advance,
+    *,
+    at: datetime | None = None,
+    verify_only: bool = False,
+) -> RestoredStore:
+    """Build the store of the last backup, in a directory that has none; with `verify_only`, leave nothing.
+
+    `files` are a full backup and those that follow it; those after `at` are not read. `advance` hears of
+    rows, which are looked at several times. Until the whole is verified nothing is where a server looks for
+    it; then the checkpoint file is replaced, and the store moved. Raises `ConfigError`, `BackupInvalid`,
+    `WrongState` for another trust domain, `OSError`, and what the root of trust raises.
+    """
+    backups = read_chain(files, at)
+    if not verify_only:
+        _check_free(configuration)
+    if backups.last.trust_domain != configuration.trust_domain:
+        raise WrongState(
+            f"the backup is of the trust domain {backups.last.trust_domain}, not {configuration.trust_domain}"
+        )
+    with device_of(configuration) as device, _workplace(configuration.directory) as place:
+        provider = root_of_trust(configuration, recorded(backups.last), material, device)
+        keys = keys_in(backups.last, partial(_keys, provider))
+        work = _Restoration(place, backups, provider, keys, device, advance)
+        restored = work.run(datetime.now(UTC))
+        if not verify_only:
+            _publish(configuration, place)
+        return restored
+
+
+def _keys(provider: RootOfTrust, record: RootKeyRecord) -> KeyHierarchy:
+    with provider.unlock(record) as root_key:
+        return KeyHierarchy.derive(root_key)
+
+
+def _check_free(configuration: Configuration) -> None:
+    store = configuration.store_path
+    if any(store.with_name(store.name + suffix).exists() for suffix in ("", "-wal")):
+        raise ConfigError(f"there is a store at {store}; nothing is restored over another one")
+
+
+@contextmanager
+def _workplace(directory: Path) -> Iterator[Path]:
+    """An empty directory, gone at the end. What an interrupted restore left of it is removed before."""
+    place = directory / WORKPLACE
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(mode=0o700)
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place)
+
+
+def _publish(configuration: Configuration, place: Path) -> None:
+    """The checkpoint first: a crash in between leaves a checkpoint without a store, and nothing to serve."""
+    signed = CheckpointFile(_outside(place)).read()
+    if signed is None:
+        raise ConfigError("the restored store wrote no checkpoint")
+    CheckpointFile(configuration.checkpoint_file).write(signed)
+    (place / STORE).rename(configuration.store_path)
+    directory = os.open(configuration.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _outside(place: Path) -> Path:
+    return place / "checkpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class _Restoration:
+    """In a directory of its own, with the keys of the last backup."""
+
+    place: Path
+    backups: BackupChain
+    provider: RootOfTrust
+    keys: KeyHierarchy
+    device: Device | None
+    advance: Advance
+    facts: dict[TenantName, Facts] = field(default_factory=dict)
+
+    def run(self, now: datetime) -> RestoredStore:
+        self._build(now)
+        self._verify()
+        facts = dict(self.facts)
+        rotated = self._count_unknown_uses(now)
+        self._verify()
+        return RestoredStore(
+            header=self.backups.last,
+            backups=len(self.backups.headers),
+            tenants=len(facts),
+            keys=_count(facts.values(), KeyRecord.KIND),
+            key_versions=_count(facts.values(), KeyVersionRecord.KIND),
+            rotated=rotated,
+            devices=_devices(facts.values()),
+        )
+
+    @property
+    def _settings(self) -> Settings:
+        return Settings(CheckpointFile(_outside(self.place)))
+
+    def _build(self, now: datetime) -> None:
+        last = self.backups.last
+        locked = LockedStore.create(self.place / STORE)
+        try:
+            rebuilding = locked.rebuild(last.store_id, store_keys(self.keys))
+            for backup in self.backups.open(self.keys):
+                digest = backup.fill(rebuilding, self.advance)
+            if digest != digest_of(rebuilding, last.scope):
+                raise BackupInvalid("the rows are not those of its moment")
+            store = locked.complete(
+                self._settings,
+                store_id=last.store_id,
+                keys=store_keys(self.keys),
+                signer=audit_key_of(locked, self.keys),
+                end=rebuilding.end,
+                event=local_event(ACTION, now, self._details()),
+            )
+        except BaseException:
+            locked.close()
+            raise
+        store.close()
+
+    def _details(self) -> dict[str, str]:
+        last = self.backups.last
+        return {
+            "backup_time": last.time,
+            "sequence": str(last.sequence),
+            "header": last.digest().hex(),
+            "backups": str(len(self.backups.headers)),
+        }
+
+    def _verify(self) -> None:
+        """All that `kms verify-store` looks at; what the tenants' rows are. Raises `BackupInvalid`."""
+        self.facts.clear()
+        with inspecting(self.place / STORE, CheckpointFile(_outside(self.place))) as store:
+            signer = audit_key_of(store, self.keys)
+            authentication = Authentication(self.backups.last.store_id, store_keys(self.keys), signer)
+            StoreCheck(store, authentication, self.keys, _refuse, self.advance, self.facts.__setitem__).run()
+
+    @contextmanager
+    def _opened(self) -> Iterator[AuthenticatedStore]:
+        locked = LockedStore.open(self.place / STORE)
+        try:
+            signer = audit_key_of(locked, self.keys)
+            store = locked.unlock(
+                self._settings,
+                store_id=self.backups.last.store_id,
+                keys=store_keys(self.keys),
+                signer=signer,
+            )
+        except BaseException:
+            locked.close()
+            raise
+        with closing(authenticated(store, self._settings, self.provider, self.keys, signer)) as vault:
+            yield vault
+
+    def _count_unknown_uses(self, now: datetime) -> int:
+        """How many keys were rotated for it."""
+        with self._opened() as vault, ThreadPoolExecutor(1) as workers:
+            parts = assemble(vault, workers, device=self.device)
+            restores = StoreRestores(parts.guard, vault.store, parts.upkeep)
+
+            async def spend() -> int:
+                for tenant, facts in self.facts.items():
+                    await restores.spend(tenant, facts, now)
+                rotating = chain.from_iterable(facts.rotating for facts in self.facts.values())
+                return await restores.rotate(rotating, now)
+
+            return asyncio.run(spend())
+
+
+def _refuse(finding: Finding) -> None:
+    raise BackupInvalid(f"{finding.subject} {finding.problem}")
+
+
+def _count(all_facts: Collection[Facts], kind: str) -> int:
+    return sum(facts.counts[kind] for facts in all_facts)
+
+
+def _devices(all_facts: Collection[Facts]) -> Mapping[str, int]:
+    counts: dict[str, int] = {}
+    for facts in all_facts:
+        for serial, count in facts.devices.items():
+            counts[serial] = counts.get(serial, 0) + count
+    return counts
