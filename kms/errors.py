@@ -159,7 +159,7 @@ class DeviceLacksAlgorithm(WrongState):
 
 
 class RotationUnderWay(WrongState):
-    """The root key is being rotated: another rotation begins when that one is done."""
+    """The root key is being rotated: no other rotation begins before, nor a backup of the store."""
 
     reason = "ROTATION_UNDER_WAY"
     hint = "See `kms operator rotation` for how far it is, and repeat when it is done."

@@ -12,9 +12,16 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from kms.audit.authenticated_store import AuthenticatedStore, audit_key_of, authenticated, store_keys
+from kms.audit.authenticated_store import (
+    AuthenticatedStore,
+    Locked,
+    UnlockedKeys,
+    audit_key_of,
+    authenticated,
+)
+from kms.audit.rotation import store_keys
 from kms.crypto.device.device import Device
-from kms.crypto.key_hierarchy import KeyHierarchy
+from kms.crypto.key_hierarchy import KeyHierarchy, RootKeys
 from kms.crypto.root_of_trust.interface import RootKeyRecord, RootOfTrust
 from kms.errors import BackupInvalid, ConfigError, WrongState
 from kms.main.configuration import STORE, Configuration
@@ -171,11 +178,12 @@ class _Restoration:
                 digest = backup.fill(rebuilding, self.advance)
             if digest != digest_of(rebuilding, last.scope):
                 raise BackupInvalid("the rows are not those of its moment")
+            keys = self._unlocked(locked)
             store = locked.complete(
                 self._settings,
                 store_id=last.store_id,
-                keys=store_keys(self.keys),
-                signer=audit_key_of(locked, self.keys),
+                keys=keys.store,
+                signer=keys.signer,
                 end=rebuilding.end,
                 event=local_event(ACTION, now, self._details()),
             )
@@ -183,6 +191,11 @@ class _Restoration:
             locked.close()
             raise
         store.close()
+
+    def _unlocked(self, locked: Locked) -> UnlockedKeys:
+        root = RootKeys(self.keys)
+        record = recorded(self.backups.last)
+        return UnlockedKeys(record, root, store_keys(self.keys), audit_key_of(locked, root))
 
     def _details(self) -> dict[str, str]:
         last = self.backups.last
@@ -197,25 +210,23 @@ class _Restoration:
         """All that `kms verify-store` looks at; what the tenants' rows are. Raises `BackupInvalid`."""
         self.facts.clear()
         with inspecting(self.place / STORE, CheckpointFile(_outside(self.place))) as store:
-            signer = audit_key_of(store, self.keys)
-            authentication = Authentication(self.backups.last.store_id, store_keys(self.keys), signer)
-            StoreCheck(store, authentication, self.keys, _refuse, self.advance, self.facts.__setitem__).run()
+            keys = self._unlocked(store)
+            authentication = Authentication(keys.record.store_id, keys.store, keys.signer)
+            learn = self.facts.__setitem__
+            StoreCheck(store, authentication, keys.root, _refuse, self.advance, learn).run()
 
     @contextmanager
     def _opened(self) -> Iterator[AuthenticatedStore]:
         locked = LockedStore.open(self.place / STORE)
         try:
-            signer = audit_key_of(locked, self.keys)
+            keys = self._unlocked(locked)
             store = locked.unlock(
-                self._settings,
-                store_id=self.backups.last.store_id,
-                keys=store_keys(self.keys),
-                signer=signer,
+                self._settings, store_id=keys.record.store_id, keys=keys.store, signer=keys.signer
             )
         except BaseException:
             locked.close()
             raise
-        with closing(authenticated(store, self._settings, self.provider, self.keys, signer)) as vault:
+        with closing(authenticated(store, self._settings, self.provider, keys)) as vault:
             yield vault
 
     def _count_unknown_uses(self, now: datetime) -> int:

@@ -17,6 +17,7 @@ from kms.errors import BackupInvalid
 from kms.model import store_rows
 from kms.model.backup_header import StoreBackupHeader
 from kms.model.backup_rows import BackupRow, read_rows
+from kms.model.records import RotationRecord
 from kms.services.backup_kinds import SERVE_ONCE
 from kms.storage.rebuilding import Rebuilding
 
@@ -120,7 +121,7 @@ def digest_of(rebuilding: Rebuilding, scope: str) -> BackupRow:
 
 
 def _put_row(rebuilding: Rebuilding, row: BackupRow) -> None:
-    if row.kind in SERVE_ONCE:
+    if row.kind in SERVE_ONCE or row.kind == RotationRecord.KIND:
         raise BackupInvalid(f"a row of kind {row.kind} is in no backup")
     rebuilding.put(row.kind, row.name, row.body)
 

@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from blindfold.pieces import PieceSource
-from kms.audit.authenticated_store import AuthenticatedStore
+from kms.audit.authenticated_store import ROOT_KEY, AuthenticatedStore
 from kms.crypto.backup import BackupKey, root_key_id
-from kms.errors import StoreTampered, Unavailable, WrongState
+from kms.errors import RotationUnderWay, StoreTampered, Unavailable, WrongState
 from kms.model import store_rows
 from kms.model.backup_header import StoreBackupHeader, store_scope
 from kms.model.backup_rows import BackupRow
 from kms.model.chain import timestamp
-from kms.model.records import SettingsRecord
+from kms.model.records import RotationRecord, SettingsRecord
 from kms.services.aside import Aside, written_aside
 from kms.services.backup_keys import keys_of
 from kms.services.backup_kinds import SERVE_ONCE
 from kms.services.call import Call, Outcome
 from kms.services.guard import Action, Guard
 from kms.services.repository import Repository
-from kms.storage.interface import Moment, Store
+from kms.storage.interface import Moment, Row, Store
 
 BACKUP_STORE = Action("BackupStore", "server.backup")
 SETTINGS = "kms"
@@ -48,7 +48,8 @@ class StoreBackups:
         """The whole backup, in an unnamed file at its beginning, which the caller closes.
 
         `since` is empty, or the header of the backup that this one is to follow. Raises `BackupInvalid`,
-        `WrongRootMaterial`, `WrongState` where it cannot follow that one, `StoreTampered`, `Unavailable`.
+        `WrongRootMaterial`, `WrongState` where it cannot follow that one, `RotationUnderWay`,
+        `StoreTampered`, `Unavailable`.
         """
         return await written_aside(
             lambda aside: self._guard.perform(
@@ -114,6 +115,7 @@ class StoreBackups:
         after = 0 if previous is None else previous.header.sequence
         digest = store_rows.StoreDigest()
         for stored, written in moment.rows():
+            _check_root(stored, header)
             if stored.kind not in SERVE_ONCE:
                 row = BackupRow(stored.kind, stored.name, stored.body)
                 digest.take(row)
@@ -128,6 +130,14 @@ class StoreBackups:
         held.close()
         yield from _events(self._vault.store, after, header)
         yield digest.row(header.scope)
+
+
+def _check_root(row: Row, header: StoreBackupHeader) -> None:
+    """The root key is the one of the header, and no other. Raises `RotationUnderWay`, `Unavailable`."""
+    if row.kind == RotationRecord.KIND:
+        raise RotationUnderWay
+    if row.kind == ROOT_KEY and row.body != header.root_record.encode():
+        raise Unavailable("the root of trust was changed meanwhile; take the backup again")
 
 
 def _continued(moment: Moment, header: StoreBackupHeader) -> int:

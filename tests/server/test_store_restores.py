@@ -13,13 +13,14 @@ from server.kms_harness import PROD, configuration_in, running_kms, serving
 from server.store_backup_harness import NOBODY, another_machine, header_of, restore_in, take_store
 
 from kms.client.backups import backup_store
-from kms.client.errors import CallDenied, CallFailed, CallInvalid
+from kms.client.errors import CallDenied, CallFailed, CallInvalid, CallWrongState
 from kms.crypto.key_hierarchy import ROOT_WRAPPED
 from kms.crypto.root_of_trust.interface import WrongRootMaterial
 from kms.crypto.root_of_trust.keyfile import Keyfile
 from kms.errors import BackupInvalid, ConfigError, WrongState
 from kms.main.restoring import restore_store
 from kms.main.verifying import verify_store
+from kms.model.audit_event import AuditEvent
 from kms.model.backup_header import StoreBackupHeader
 from kms.model.records import DueRecord, UseRecord
 from kms.services.backup_kinds import KINDS, LEFT_OUT, SERVE_ONCE
@@ -208,3 +209,19 @@ def test_others_are_served_and_write_while_a_backup_is_taken(kms, made, tmp_path
 def test_nobody_but_an_operator_takes_one(kms, who):
     with pytest.raises(CallDenied):
         list(backup_store(kms.as_(who)))
+
+
+def test_none_is_taken_while_the_root_key_is_rotated(tmp_path):
+    with running_kms(tmp_path) as kms:
+        kms.vault.begin_rotation(kms.vault.root_of_trust, told)
+        with pytest.raises(CallWrongState) as caught:
+            list(backup_store(kms.as_("operator")))
+        assert caught.value.reason == "ROTATION_UNDER_WAY"
+        while kms.vault.rotation() is not None:
+            kms.vault.step_rotation()
+        path = take_store(kms, tmp_path / "full")
+        assert restore_in(another_machine(kms, tmp_path / "second"), path).tenants == 2
+
+
+def told(details):
+    return AuditEvent("2026-01-02T03:04:05.000000Z", "Test.Change", "", "", "", "ALLOW", details=details)
