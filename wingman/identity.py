@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from kms.client.enrolment import enrol, enrol_with_jwt
 from kms.client.errors import CallFailed
 from kms.client.renewal import renew_if
 from kms.errors import ConfigError, KmsError
+from kms.model.join_token import JoinToken
 from wingman.abandonable import abandonable
 from wingman.condition import Condition
 from wingman.configuration import Configuration, Enrolment
@@ -110,9 +112,21 @@ class IdentityKeeper:
             return False
         if not (self._configuration.directory / CERTIFICATE_FILE).exists():
             return True
-        if self._current is not None and self._condition.facts.is_refused:
+        if self._current is not None and (self._condition.facts.is_refused or self._is_left_behind()):
             return True
         return self._now() > self._directory.current().validity.not_after
+
+    def _is_left_behind(self) -> bool:
+        """Whether the KMS is silent, and there is a token of a root that this identity was never told of.
+
+        Then its roots may have been replaced meanwhile, and nothing that it shows can be verified.
+        """
+        how, current = self._configuration.enrolment, self._current
+        if how is None or current is None or self._condition.facts.kms_answers:
+            return False
+        with suppress(KmsError):
+            return named_root(how) not in current.root_fingerprints
+        return False
 
     def _accept(self, credentials: Credentials) -> None:
         if credentials is self._current:
@@ -162,6 +176,13 @@ def enrol_as(how: Enrolment, directory: Path, server_name: str | None) -> Creden
     return enrol_with_jwt(
         how.server, how.root_fingerprint, how.jwt_issuer, token_of_issuer, directory, server_name=server_name
     )
+
+
+def named_root(how: Enrolment) -> bytes:
+    """The fingerprint of the root that the KMS is to prove to be of. Raises `ConfigError`, `InvalidField`."""
+    if how.join_token_file:
+        return JoinToken.parse(_read_token(how.join_token_file).reveal().decode("ascii")).ca_fingerprint
+    return how.root_fingerprint
 
 
 def _read_token(name: str) -> SecretBytes:

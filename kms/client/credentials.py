@@ -68,6 +68,11 @@ class Credentials:
         return match[1] if match else ""
 
     @property
+    def root_fingerprints(self) -> frozenset[bytes]:
+        """SHA-256 of each root, in DER."""
+        return frozenset(root.fingerprint(hashes.SHA256()) for root in _load_certificates(self.ca_pem))
+
+    @property
     def leaf_pem(self) -> bytes:
         """The certificate of the key alone, without the intermediates that follow it."""
         leaf, end, _ = self.certificate_pem.partition(_END)
