@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from chaos import clock, flips, fsyncs, kills, rivals, writes
-from chaos.outcome import Outcome
+from chaos.outcome import Outcome, summary
 
 KILLS = 20
 
@@ -45,14 +45,16 @@ def main() -> int:
     if unknown := set(options.scenarios) - SCENARIOS.keys():
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
     print(f"seed {options.seed}", flush=True)
-    holds = True
+    outcomes: list[Outcome] = []
+    first = time.monotonic()
     for name in options.scenarios or SCENARIOS:
         begun = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="chaos-") as directory:
             outcome = SCENARIOS[name](Path(directory), options.kills, random.Random(options.seed))
         print(*outcome.lines(), f"  {time.monotonic() - begun:.0f} s", sep="\n", flush=True)
-        holds &= outcome.holds
-    return 0 if holds else 1
+        outcomes.append(outcome)
+    print(summary(outcomes), f"  {time.monotonic() - first:.0f} s", sep="\n", flush=True)
+    return 0 if all(outcome.holds for outcome in outcomes) else 1
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from benchmarks.server import POLICY as SECRET_POLICY
 from benchmarks.server import TENANT, Prepared, admin_call, opened, prepare
 from blindfold import Bundle, KeyDocument, PolicyDocument
 from blindfold.secret import SecretBytes
+from kms.audit.export import links
+from kms.audit.rotation import STEP
 from kms.client.api import Api, Keep, keep_nothing
 from kms.client.channel import open_channel
 from kms.identity.grant import Grant
@@ -24,7 +26,9 @@ from kms.main.initialising import first_credentials
 from kms.main.parts import Parts
 from kms.main.root_material import Material
 from kms.main.verifying import Verified, verify_store
-from kms.model.names import IdentityName
+from kms.model.chain import SignedCheckpoint, parse_object
+from kms.model.names import IdentityName, OperatorName
+from kms.storage.interface import StoredEvent
 
 AHEAD_DAYS = 40
 SECRET = b"sealed before it all began"
@@ -54,6 +58,10 @@ class House:
     @property
     def worker(self) -> Path:
         return self.directory / "worker"
+
+    @property
+    def operator(self) -> Path:
+        return self.directory / "operator"
 
     @property
     def clock(self) -> Path:
@@ -109,6 +117,11 @@ class House:
         with open_channel(self.addresses["listen"], credentials or self.worker) as channel:
             yield Api(channel, timeout=20, keep=keep)
 
+    def rotations(self) -> int:
+        """How many of the root key are done, by the audit chain of the stopped store."""
+        with opened(self.prepared.configuration) as parts:
+            return sum(_ends_rotation(link) for link in links(parts.vault.store))
+
     def verified(self) -> Verified:
         return verify_store(
             self.prepared.configuration, Material(_no_passphrase), lambda total: lambda count: None
@@ -122,6 +135,8 @@ def build(directory: Path) -> House:
         house = House(directory, prepared, asyncio.run(_sealed(parts)))
         grant = Grant(IdentityName("acme", "system", "worker"), roles=ROLES)
         first_credentials(parts, grant, house.worker, "Kms.Init", datetime.now(UTC))
+        operator = Grant(OperatorName("chaos"), roles=frozenset({"operator"}))
+        first_credentials(parts, operator, house.operator, "Kms.Init", datetime.now(UTC))
     return house
 
 
@@ -135,6 +150,13 @@ async def _sealed(parts: Parts) -> bytes:
         Bundle.parse(key).verify(KeyDocument, trust=trust, now=call.time),
         Bundle.parse(policy).verify(PolicyDocument, trust=trust, now=call.time),
     )
+
+
+def _ends_rotation(link: StoredEvent | SignedCheckpoint) -> bool:
+    if isinstance(link, SignedCheckpoint):
+        return False
+    event = parse_object(link.body)
+    return event["action"] == STEP and event["details"]["left"] == "nothing"
 
 
 def kill(process: "subprocess.Popen[bytes]") -> None:

@@ -46,6 +46,11 @@ def check_store(house: House, ledger: Ledger) -> None:
     ledger.wrong += [
         f"{finding.invariant}: {finding.subject} {finding.problem}" for finding in found.findings
     ]
+    done = house.rotations()
+    if done < ledger.roots:
+        ledger.lost.append(
+            f"{ledger.roots} rotations of the root key were acknowledged, {done} are in the chain"
+        )
 
 
 def _check_receipts(house: House, ledger: Ledger) -> None:

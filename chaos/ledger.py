@@ -49,6 +49,7 @@ class Ledger:
     refused: int = 0
     primary: int = 1
     revision: int = 1
+    roots: int = 0
     receipts: list[Receipt] = field(default_factory=list)
     anchors: list[int] = field(default_factory=list)
     operations: Counter[str] = field(default_factory=Counter)

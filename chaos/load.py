@@ -13,16 +13,29 @@ from chaos.house import EVERYBODY, SECRET, House
 from chaos.ledger import IMPORTED, NAMESPACE, PLAINTEXT, POLICY, SOURCE, Doomed, Ledger
 from kms.client.api import Api
 from kms.client.enrolment import enrol
-from kms.client.errors import CallConflict, CallExhausted, CallFailed, CallTimedOut, CallUnavailable
+from kms.client.errors import (
+    CallConflict,
+    CallExhausted,
+    CallFailed,
+    CallTimedOut,
+    CallUnavailable,
+    CallWrongState,
+)
 from kms.client.opening import open_sealed
 from kms.client.transfers import ImportKey, create_import_key, import_wrapped
 from kms.crypto.key_wrapping import Recipient
-from kms.errors import KmsError
+from kms.errors import KmsError, RotationUnderWay
 from kms.model.names import KeyName, NamespaceName
 
 ENCRYPTERS = 2
+
+
+class StillRotating(Exception):
+    """The root key is being rotated since before a crash."""
+
+
 # The calls that end so were not acknowledged, whatever became of them.
-UNKNOWN = (CallUnavailable, CallTimedOut, CallConflict, CallExhausted)
+UNKNOWN = (CallUnavailable, CallTimedOut, CallConflict, CallExhausted, StillRotating)
 PAUSE_WHEN_REFUSED = 0.05
 
 
@@ -48,6 +61,17 @@ class Load:
     def rotate(self, api: Api) -> None:
         made = api.call("KeyService", "RotateKey", {"name": SOURCE})
         self.ledger.primary = max(self.ledger.primary, _number(made["primary_version"]))
+
+    def rotate_root(self, api: Api) -> None:
+        """To its end, which may be that of one that was begun before a crash."""
+        try:
+            for _ in api.stream("RootOfTrustService", "RotateRootKey", {}):
+                pass
+        except CallWrongState as refused:
+            if refused.reason != RotationUnderWay.reason:
+                raise
+            raise StillRotating from None
+        self.ledger.roots += 1
 
     def destroy(self, api: Api) -> None:
         """A key of its own, used once, its only version due to be destroyed at once."""
@@ -93,6 +117,7 @@ class Load:
         steps = (
             *[(self.encrypt, 0.0, None)] * ENCRYPTERS,
             (self.rotate, 0.05, None),
+            (self.rotate_root, 0.2, self.house.operator),
             (self.destroy, 0.05, None),
             (self.import_, 0.05, None),
             (self.change_policy, 0.05, None),

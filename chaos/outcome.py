@@ -1,5 +1,6 @@
 """What came of a scenario."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chaos.ledger import Ledger
@@ -34,3 +35,12 @@ class Outcome:
             *(f"  lost: {words}" for words in lost[:SHOWN]),
             *(f"  wrong: {words}" for words in wrong[:SHOWN]),
         ]
+
+
+def summary(outcomes: Sequence[Outcome]) -> str:
+    """Of all scenarios together, in one line."""
+    cycles = sum(outcome.cycles for outcome in outcomes)
+    count = sum(outcome.ledger.operations.total() for outcome in outcomes)
+    lost = sum(len(outcome.ledger.lost) for outcome in outcomes)
+    wrong = sum(len(outcome.ledger.wrong) for outcome in outcomes)
+    return f"in all: {cycles} cycles, {count:,} acknowledged operations, lost = {lost}, wrong = {wrong}"

@@ -15,6 +15,8 @@ import kms  # noqa: F401 - it sets TLS 1.3 before grpc is imported
 from cli.kms import main
 from kms import scheduler
 from kms.main import serving
+from kms.services import root_key_rotation
+from kms.storage.environment import Limits
 
 LOOK_EVERY = 0.1
 
@@ -44,6 +46,9 @@ def live_elsewhen(clock: Path, ahead: timedelta) -> None:
     serving.build_app = partial(serving.build_app, now=now)
     serving.Scheduler = Ahead  # type: ignore[attr-defined]
     scheduler.LOOK_EVERY = LOOK_EVERY
+    # So that kills come between the steps of a rotation.
+    serving.Settings = partial(serving.Settings, limits=Limits(step_rows=50, step_events=200))
+    root_key_rotation.RETRY_AFTER = LOOK_EVERY
 
 
 if __name__ == "__main__":

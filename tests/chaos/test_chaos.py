@@ -8,9 +8,10 @@ import pytest
 
 from chaos import __main__ as chaos
 from chaos.house import build
+from chaos.kills import check_store
 from chaos.ledger import NAMESPACE, PLAINTEXT, SOURCE, Doomed, Ledger
 from chaos.load import prepare_load
-from chaos.outcome import Outcome
+from chaos.outcome import Outcome, summary
 from kms.client.api import Api
 
 pytestmark = pytest.mark.slow
@@ -53,6 +54,15 @@ WRONG: dict[str, Claim] = {
 }
 
 
+def test_the_last_line_counts_all_scenarios() -> None:
+    sound, broken = Ledger(), Ledger()
+    sound.acknowledge("encrypt")
+    broken.acknowledge("encrypt")
+    broken.lost.append("something")
+    line = summary([Outcome("kills", 20, sound), Outcome("clock", 3, broken)])
+    assert line == "in all: 23 cycles, 2 acknowledged operations, lost = 1, wrong = 0"
+
+
 def test_what_is_not_so_is_seen(tmp_path: Path) -> None:
     house, seen = build(tmp_path), Ledger()
     with house.served():
@@ -67,3 +77,6 @@ def test_what_is_not_so_is_seen(tmp_path: Path) -> None:
                     ledger.check(api, everything=True)
                     assert getattr(ledger, where), name
                     assert not Outcome("", 1, ledger).holds
+    seen.roots = 99
+    check_store(house, seen)
+    assert any("99 rotations of the root key" in words for words in seen.lost)
