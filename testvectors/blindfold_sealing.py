@@ -1,7 +1,7 @@
 """Vectors of sealing with a fixed seed, blind evaluation, and opening."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from blindfold import Binding, KeyDocument
 from blindfold.documents import PolicyDocument
@@ -10,6 +10,37 @@ from blindfold.modulus import element_size
 from blindfold.opening import _begin_open_with
 from testvectors import material
 from testvectors.vectorfile import VectorFile
+
+
+class _Input(NamedTuple):
+    """What is sealed, with what."""
+
+    key: KeyDocument
+    policy: PolicyDocument
+    secret: bytes = material.SECRET
+    metadata: Metadata = material.METADATA
+    pad: bool = False
+
+    def fields(self) -> dict[str, Any]:
+        return {
+            "seed": material.seeded("seed", 64).hex(),
+            "key": self.key.to_bytes().decode(),
+            "policy": self.policy.to_bytes().decode(),
+            "name": self.metadata.name,
+            "content_type": self.metadata.content_type,
+            "created": self.metadata.created,
+            "pad": self.pad,
+            "secret": self.secret.hex(),
+        }
+
+    def sealed(self) -> str:
+        return material.sealed(
+            self.secret,
+            key_document=self.key,
+            policy_document=self.policy,
+            metadata=self.metadata,
+            pad=self.pad,
+        ).hex()
 
 
 def seals() -> VectorFile:
@@ -22,56 +53,28 @@ def seals() -> VectorFile:
             "Mismatch": "The documents do not belong together.",
         },
     )
-    small, full = material.key(), material.key("full")
-    policy, by_name = material.policy(), material.policy(binding=Binding.POLICY)
     bare = Metadata()
-
-    def case(
-        key: KeyDocument, rules: PolicyDocument, secret: bytes, metadata: Metadata, pad: bool
-    ) -> dict[str, Any]:
-        return {
-            "seed": material.seeded("seed", 64).hex(),
-            "key": key.to_bytes().decode(),
-            "policy": rules.to_bytes().decode(),
-            "name": metadata.name,
-            "content_type": metadata.content_type,
-            "created": metadata.created,
-            "pad": pad,
-            "secret": secret.hex(),
-        }
-
-    def sealed(key: KeyDocument, rules: PolicyDocument, secret: bytes, metadata: Metadata, pad: bool) -> str:
-        return material.sealed(
-            secret, key_document=key, policy_document=rules, metadata=metadata, pad=pad
-        ).hex()
-
-    base = (small, policy, material.SECRET, material.METADATA, False)
-    for comment, fields in (
-        ("a short secret", base),
-        ("bound to the policy's name", (small, by_name, material.SECRET, bare, False)),
-        ("an empty secret", (small, policy, b"", bare, False)),
-        ("padded", (small, policy, material.SECRET, bare, True)),
-        ("a key of 3072 bits", (full, policy, material.SECRET, material.METADATA, False)),
-    ):
-        file.valid(comment, "Valid", **case(*fields), sealed=sealed(*fields))
-    others = {
-        "another secret": (small, policy, b"another", material.METADATA, False),
-        "another policy revision": (
-            small,
-            material.policy(revision=2),
-            material.SECRET,
-            material.METADATA,
-            False,
-        ),
-        "another binding": (small, by_name, material.SECRET, material.METADATA, False),
-        "another key version": (material.key(version=2), policy, material.SECRET, material.METADATA, False),
-        "another name": (small, policy, material.SECRET, replace(material.METADATA, name="other"), False),
-        "another key": (material.key("other"), policy, material.SECRET, material.METADATA, False),
-    }
-    for comment, fields in others.items():
-        file.invalid(f"bytes of {comment}", "OtherSeal", "Mismatch", **case(*base), sealed=sealed(*fields))
-    stranger = (small, material.policy(tenant="acme2"), material.SECRET, bare, False)
-    file.invalid("a policy of another tenant", "Mismatch", "DocumentMismatch", **case(*stranger), sealed="")
+    base = _Input(material.key(), material.policy())
+    by_name = material.policy(binding=Binding.POLICY)
+    for comment, given in {
+        "a short secret": base,
+        "bound to the policy's name": base._replace(policy=by_name, metadata=bare),
+        "an empty secret": base._replace(secret=b"", metadata=bare),
+        "padded": base._replace(metadata=bare, pad=True),
+        "a key of 3072 bits": base._replace(key=material.key("full")),
+    }.items():
+        file.valid(comment, "Valid", **given.fields(), sealed=given.sealed())
+    for comment, other in {
+        "another secret": base._replace(secret=b"another"),
+        "another policy revision": base._replace(policy=material.policy(revision=2)),
+        "another binding": base._replace(policy=by_name),
+        "another key version": base._replace(key=material.key(version=2)),
+        "another name": base._replace(metadata=replace(material.METADATA, name="other")),
+        "another key": base._replace(key=material.key("other")),
+    }.items():
+        file.invalid(f"bytes of {comment}", "OtherSeal", "Mismatch", **base.fields(), sealed=other.sealed())
+    stranger = base._replace(policy=material.policy(tenant="acme2"), metadata=bare)
+    file.invalid("a policy of another tenant", "Mismatch", "DocumentMismatch", **stranger.fields(), sealed="")
     return file
 
 
