@@ -6,12 +6,12 @@ update. All of it is kept apart by documents root: what one KMS says is nothing 
 """
 
 import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from blindfold import _canonical
+from blindfold._whole_file import whole_file
 from blindfold.documents import KeyDocument, PolicyDocument
 from blindfold.errors import DocumentInvalid, DocumentStale, PolicyReplaced
 
@@ -72,16 +72,8 @@ def load(path: Path) -> Seen:
 def store(path: Path, seen: Seen) -> None:
     """Write atomically: a reader sees the old or the new memory. Raises `OSError`."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(seen.to_bytes())
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with whole_file(path, 0o600) as file:
+        file.write(seen.to_bytes())
 
 
 def default_path(environment: "os._Environ[str] | dict[str, str]") -> Path:

@@ -1,13 +1,13 @@
-"""Files that appear whole or not at all."""
+"""What a command writes: a file that appears whole or not at all, or what is there and no file."""
 
 import os
-import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from blindfold._whole_file import whole_file
 from cli.errors import UsageError
 
 PRIVATE = 0o600
@@ -28,18 +28,8 @@ def output_file(path: Path, *, mode: int) -> Iterator[BinaryIO]:
         return
     if path.is_symlink():
         raise UsageError(f"{path} is a symbolic link", hint="Give the path that it points to.")
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(descriptor)
-        temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
+    with whole_file(path, mode) as file:
+        yield file
 
 
 def is_special(path: Path) -> bool:

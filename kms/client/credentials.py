@@ -7,7 +7,6 @@ A credentials directory holds `key.pem` (PKCS#8, mode 0600), `cert.pem` (leaf, t
 import hashlib
 import os
 import re
-import secrets
 import stat
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from blindfold._whole_file import whole_file
 from blindfold.secret import SecretBytes
 from kms.errors import ConfigError, Unauthenticated
 from kms.model.validity import Validity
@@ -234,18 +234,8 @@ def _read_key(path: Path) -> SecretBytes:
 
 
 def _replace(path: Path, content: bytes, mode: int) -> None:
-    """Write a new file beside path, make it durable, and rename it over path."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    with whole_file(path, mode) as file:
+        file.write(content)
     _sync(path.parent)
 
 

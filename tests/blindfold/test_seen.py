@@ -141,7 +141,7 @@ def test_read_only_file_system_is_an_oserror_and_leaves_the_memory(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    monkeypatch.setattr("os.open", refuse)
     with pytest.raises(OSError, match="Read-only"):
         store(path, SEEN.accept(ROOT, material.key(version=2), POLICY))
     assert load(path) == SEEN
