@@ -1,6 +1,7 @@
 """A grpc.aio server over mutual TLS with two methods: what a served call costs at least.
 
-Encrypt does nothing. BatchEncrypt has each plaintext encrypted by AES-GCM, and does nothing else.
+Encrypt does nothing. BatchEncrypt has each plaintext encrypted by AES-GCM, and does nothing else; its answers
+are as long as a KMS's.
 """
 
 import asyncio
@@ -15,17 +16,17 @@ import kms  # noqa: F401
 
 # isort: split
 import grpc
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from blindfold.secret import SecretBytes
 from kms.client.credentials import generate_key_pair, parse_credentials, write_credentials
-from kms.crypto.aead import AeadKey
+from kms.crypto.aead import NONCE_SIZE, TAG_SIZE
+from kms.crypto.ciphertext import OVERHEAD
 from kms.identity.authority import ServerNames, create_intermediate, create_root
 from kms.identity.csr import verify_csr
 from kms.identity.grant import Grant
 from kms.identity.issued import Issuer
 from kms.identity.trust import TrustBundle
-from kms.model.algorithms import ALGORITHMS
-from kms.model.names import OperatorName
+from kms.model.names import KeyVersionName, OperatorName
 from kms.server.app import Limits
 from kms.server.tls import ServerCertificate, main_credentials
 from protos.kms.v1.crypto_batch_pb2 import BatchEncryptRequest, BatchEncryptResponse
@@ -34,6 +35,9 @@ from protos.kms.v1.crypto_pb2 import EncryptRequest, EncryptResponse
 METHOD = "Encrypt"
 BATCH_METHOD = "BatchEncrypt"
 SERVICE = "bench.Empty"
+# What a KMS's answers have besides: the name of the key version, and what a ciphertext begins with.
+NAME = str(KeyVersionName("acme", "system", "bench", 1))
+HEADER = bytes(OVERHEAD - NONCE_SIZE - TAG_SIZE)
 
 
 async def serve(directory: Path) -> None:
@@ -67,13 +71,17 @@ def handlers() -> grpc.GenericRpcHandler:
         request_deserializer=EncryptRequest.FromString,
         response_serializer=EncryptResponse.SerializeToString,
     )
-    key = AeadKey(ALGORITHMS["AES_256_GCM"], SecretBytes(os.urandom(32)))
+    key = AESGCM(os.urandom(32))
 
     async def encrypt(request: BatchEncryptRequest, context: object) -> BatchEncryptResponse:
         response = BatchEncryptResponse()
         for item in request.requests:
-            made = key.raw_encrypt(item.plaintext, item.additional_authenticated_data)
-            response.results.add().response.ciphertext = made.nonce + made.ciphertext + made.tag
+            nonce = os.urandom(NONCE_SIZE)
+            answer = response.results.add().response
+            answer.name = NAME
+            answer.ciphertext = (
+                HEADER + nonce + key.encrypt(nonce, item.plaintext, item.additional_authenticated_data)
+            )
         return response
 
     batch = grpc.unary_unary_rpc_method_handler(

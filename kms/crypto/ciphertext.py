@@ -76,7 +76,7 @@ class _BoundCipher:
 
     def _bound(self, aad: bytes) -> bytes:
         """0x01 || lp(key name) || u32(version) || lp(algorithm) || u32(len(aad)) || aad: injective."""
-        return self._aad_prefix + u32(len(aad)) + aad
+        return self._aad_prefix + len(aad).to_bytes(4, "big") + aad
 
 
 class VersionCipher(_BoundCipher):
@@ -96,7 +96,8 @@ class VersionCipher(_BoundCipher):
     def encrypting(self, count: int) -> Callable[[bytes, bytes], bytes]:
         """`encrypt` for at most so many plaintexts: their nonces are drawn at once."""
         drawn = os.urandom(count * NONCE_SIZE)
-        return self._encrypting_with(drawn[at : at + NONCE_SIZE] for at in range(0, len(drawn), NONCE_SIZE))
+        nonces = [drawn[at : at + NONCE_SIZE] for at in range(0, len(drawn), NONCE_SIZE)]
+        return self._encrypting_with(iter(nonces))
 
     def _encrypt_with(self, plaintext: bytes, aad: bytes, *, nonce: bytes) -> bytes:
         return self._encrypting_with(iter((nonce,)))(plaintext, aad)

@@ -73,13 +73,14 @@ class Operation(Generic[Q, A]):
             except KmsError as error:
                 begun.append(error)
         done = iter(await self.run(call, target, items, batch) if items else ())
+        add, fill = answer.results.add, self.fill
         for request, wanted in zip(requests, begun, strict=True):
             result = wanted if isinstance(wanted, KmsError) else next(done)
-            entry = answer.results.add()
+            entry = add()
             if isinstance(result, KmsError):
                 entry.error.CopyFrom(to_status(result, call.request_id))
                 continue
-            self.fill(entry.response, result, request)
+            fill(entry.response, result, request)
             if wanted:
                 self.checksums.add(entry.response)
         return answer
