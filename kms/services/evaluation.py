@@ -47,7 +47,7 @@ from kms.services.policy_documents import PolicyDocuments, StoredPolicy
 from kms.services.repository import Loaded, Repository
 from kms.services.secret_policies import digest_row
 from kms.services.use_budget import Counter, UseBudget
-from kms.services.worker_round import Round
+from kms.services.worker_round import HUNG_UP, Round
 from kms.storage.interface import Require, WriteConflict
 
 ACTION = "EvaluateBlinded"
@@ -293,7 +293,11 @@ class Evaluation:
             if all(map(self._repository.is_current, rows)) and self._deny_lists.admits(work.call.caller):
                 work.results[index] = _evaluate(evaluator, work.elements[index], key.exponent, index)
 
-        def commit() -> "Future[Receipt]":
+        def commit(is_awaited: bool) -> "Future[Receipt]":
+            if not is_awaited:
+                # No answer leaves, so nothing needs to hold still.
+                known = [HUNG_UP if result is None else result for result in work.results]
+                return self._guard.submit([], work.events(permit.rule, known))
             required = [*(row.require() for row in rows), *permit.still]
             return self._guard.submit(required, work.events(permit.rule, work.ended()))
 

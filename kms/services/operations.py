@@ -29,7 +29,7 @@ from kms.services.key_versions import MAX_INVOCATIONS, ROTATE_AT
 from kms.services.keys import version_row
 from kms.services.repository import Loaded, Repository
 from kms.services.use_budget import Counter, UseBudget
-from kms.services.worker_round import Job, Round
+from kms.services.worker_round import HUNG_UP, Job, Round
 
 T = TypeVar("T")
 
@@ -134,7 +134,12 @@ class Operations:
             plan = await self._planned(call, key, operation, items)
             await self._spend(call, key, operation, plan)
             results, jobs = self._begun(operation, items, act, plan)
-            await self._record(jobs, call, lambda: _event(call, key, operation, plan, _in_order(results)))
+
+            def event() -> AuditEvent:
+                known = [results.get(number, HUNG_UP) for number in range(len(items))]
+                return _event(call, key, operation, plan, known)
+
+            await self._record(jobs, call, event)
         except Exception as error:
             await self._guard.commit([], [refusal_event(call, operation.action, str(key), error)])
             raise
@@ -254,7 +259,7 @@ class Operations:
     async def _record(self, jobs: Sequence[Job], call: Call, event: Callable[[], AuditEvent]) -> None:
         """Have the jobs done, and the event durable."""
         if jobs:
-            receipt = await Round(lambda: self._guard.submit([], [event()])).run(jobs)
+            receipt = await Round(lambda _: self._guard.submit([], [event()])).run(jobs)
             self._guard.acknowledge(call.request_id, receipt)
         else:
             await self._guard.commit([], [event()])

@@ -7,16 +7,21 @@ from concurrent.futures import Executor, Future
 from functools import partial
 from typing import TypeAlias
 
+from kms.errors import Unavailable
 from kms.model.receipt import Receipt
 from kms.services.guard import hand_over
 
-Commit = Callable[[], "Future[Receipt]"]
+# The result, in events, of what was not done any more.
+HUNG_UP = Unavailable("the caller hung up")
+
+# Given whether the caller still waits.
+Commit = Callable[[bool], "Future[Receipt]"]
 # Who does it, and what.
 Job: TypeAlias = tuple[Executor, Callable[[], object]]
 
 
 class Round:
-    """Some jobs, and the commit once they have all ended.
+    """Some jobs, and the commit once they have all ended. Once the caller has hung up, no more are begun.
 
     The commit begins in a worker, so that the event loop is woken once, when all is durable: for a single
     job, going by the loop in between costs as much as the rest of the call.
@@ -27,6 +32,7 @@ class Round:
         self._lock = threading.Lock()
         self._left = 0
         self._error: Exception | None = None
+        self._is_awaited = True
 
     async def run(self, jobs: Sequence[Job]) -> Receipt:
         """Raises what any of the jobs raised, and what the commit ends in."""
@@ -38,11 +44,16 @@ class Round:
             self._finish(end)
         for workers, act in jobs:
             workers.submit(self._work, act, end)
-        return await waiter
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            self._is_awaited = False
+            raise
 
     def _work(self, act: Callable[[], object], end: Callable[["Future[Receipt]"], None]) -> None:
         try:
-            act()
+            if self._is_awaited:
+                act()
         except Exception as error:
             self._error = error
         with self._lock:
@@ -53,10 +64,11 @@ class Round:
 
     def _finish(self, end: Callable[["Future[Receipt]"], None]) -> None:
         done: Future[Receipt] = Future()
+        is_awaited = self._is_awaited
         try:
-            if self._error is not None:
+            if is_awaited and self._error is not None:
                 raise self._error
-            done = self._commit()
+            done = self._commit(is_awaited)
         except Exception as error:
             done.set_exception(error)
         done.add_done_callback(end)

@@ -1,6 +1,7 @@
 """EvaluateBlinded while what it depends on changes, and when its parts fail."""
 
 import asyncio
+import hashlib
 import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
@@ -141,6 +142,28 @@ def test_acknowledged_stop_leaves_no_answer_that_was_allowed_before(
     assert len(paused.made) <= 2, "elements that still waited for a worker are not evaluated"
     events = [event for event in ready.events() if event["action"] == "EvaluateBlinded"]
     assert {(event["decision"] == "ALLOW", event["reason"]) for event in events} == {(False, reason)}
+    assert len(events) == ELEMENTS
+
+
+def test_caller_who_hangs_up_has_no_more_evaluated_and_all_is_recorded(ready: Kms, paused: Paused) -> None:
+    binding, asked = elements(ready)
+
+    async def hang_up() -> None:
+        task = asyncio.create_task(evaluate(ready, binding, asked))
+        assert await asyncio.to_thread(paused.started.wait, 20)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert task.cancelled()
+
+    ready.run(hang_up())
+    paused.go.set()
+    ready.workers.shutdown()
+    assert len(paused.made) <= 2, "elements that still waited for a worker are not evaluated"
+    ready.vault.store.checkpoint().result()
+    events = [event for event in ready.events() if event["action"] == "EvaluateBlinded"]
+    made = {hashlib.sha256(element).hexdigest() for element in paused.made}
+    found = {(event["details"]["element_sha256"] in made, event["reason"]) for event in events}
+    assert found == {(True, "web"), (False, "UNAVAILABLE")}
     assert len(events) == ELEMENTS
 
 
