@@ -101,10 +101,13 @@ class RootKeyRotation:
     async def _begin(self, call: Call) -> Receipt:
         describe = partial(_event, call)
         work = asyncio.to_thread(self.vault.begin_rotation, self.vault.root_of_trust, describe)
-        receipt = await recorded(self.guard, call, ROTATE, work)
+        try:
+            receipt = await recorded(self.guard, call, ROTATE, work)
+        finally:
+            # It may have begun all the same, and not be vouched for outside.
+            self._wanted.set()
         self._failure = None
         self._stepped.clear()
-        self._wanted.set()
         return receipt
 
     async def _step(self) -> None:

@@ -17,6 +17,7 @@ from kms.crypto.root_of_trust.interface import RootKeyRecord, RootOfTrust, Wrong
 from kms.crypto.root_of_trust.keyfile import Keyfile
 from kms.crypto.wrapping import UnwrapFailed
 from kms.errors import RotationUnderWay
+from kms.model.records import RetentionRecord
 from kms.services.keyring import Keyring
 from kms.storage.environment import Limits
 from kms.storage.interface import MISSING, Put
@@ -167,6 +168,31 @@ def test_a_step_without_a_rotation_does_nothing(opened: AuthenticatedStore) -> N
     before = opened.store.last_event()
     opened.step_rotation()
     assert opened.store.last_event() == before
+
+
+@pytest.mark.parametrize("through", [2, 20])
+def test_events_may_be_dropped_amid_a_rotation(place: Place, through: int) -> None:
+    """Those that it has still to move, some or all."""
+    with place.opened() as opened:
+        opened.store.commit([], [an_event()] * 20).result(20)
+        opened.begin_rotation(place.keyfile, told("RotateRootKey"))
+        while opened.rotation().row:
+            opened.step_rotation()
+        opened.step_rotation()
+        last = opened.store.events(through - 1, 1)[0]
+        assert opened.rotation().event > 2
+        dropped = RetentionRecord(last.sequence, last.chain_hash)
+        put = Put(dropped.KIND, dropped.NAME, dropped.to_bytes(), MISSING)
+        opened.store.commit([put], [an_event()]).result(20)
+        opened.step_rotation()
+        assert opened.store.drop_events().result(20) == through
+    with place.opened() as opened:
+        while opened.store.rekeying() is not None:
+            opened.step_rotation()
+        assert opened.store.events(0, 1)[0].sequence == through + 1
+    with place.opened() as opened:
+        assert all_keys_open(opened)
+        assert len(opened.store.events()) == opened.store.last_event() - through
 
 
 def test_the_root_of_trust_is_exchanged_amid_a_rotation(place: Place) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from services.conftest import ADMIN, OPERATOR, Kms
@@ -22,6 +23,13 @@ async def with_steps(rotation: RootKeyRotation, act: Coroutine[None, None, None]
         running.cancel()
         with suppress(asyncio.CancelledError):
             await running
+
+
+async def ended(kms: Kms) -> None:
+    """Wait for it."""
+    async with asyncio.timeout(20):
+        while kms.vault.store.rekeying() is not None:
+            await asyncio.sleep(0.01)
 
 
 def run(kms: Kms, act: Callable[[RootKeyRotation], Coroutine[None, None, None]]) -> None:
@@ -60,9 +68,7 @@ def test_what_a_crash_interrupted_is_taken_up_by_itself(kms: Kms) -> None:
     kms.vault.begin_rotation(kms.vault.root_of_trust, lambda details: event)
 
     async def act(rotation: RootKeyRotation) -> None:
-        async with asyncio.timeout(20):
-            while kms.vault.store.rekeying() is not None:
-                await asyncio.sleep(0.01)
+        await ended(kms)
 
     run(kms, act)
     assert kms.vault.root.all_keys.previous is None
@@ -104,13 +110,32 @@ def test_a_step_that_fails_is_told_and_tried_again(
             async for _ in rotation.rotate(kms.call(OPERATOR)):
                 pass
         assert (await rotation.progress(kms.call(OPERATOR))).problem == "UNAVAILABLE"
-        async with asyncio.timeout(20):
-            while kms.vault.store.rekeying() is not None:
-                await asyncio.sleep(0.01)
+        await ended(kms)
 
     with caplog.at_level(logging.ERROR):
         run(kms, act)
     assert "the disk is full" in caplog.text
+
+
+def test_a_beginning_that_is_committed_and_not_vouched_for_goes_on(
+    kms: Kms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoint file cannot be written: the caller hears of it, and the rotation is under way."""
+    begin = kms.vault.begin_rotation
+
+    def unvouched(*arguments: Any) -> None:
+        begin(*arguments)
+        raise Unavailable("the checkpoint file cannot be written")
+
+    monkeypatch.setattr(kms.vault, "begin_rotation", unvouched)
+
+    async def act(rotation: RootKeyRotation) -> None:
+        await asyncio.sleep(0.1)
+        with pytest.raises(Unavailable, match="checkpoint file"):
+            await anext(rotation.rotate(kms.call(OPERATOR)))
+        await ended(kms)
+
+    run(kms, act)
 
 
 def test_who_hangs_up_leaves_a_rotation_that_comes_to_its_end(kms: Kms) -> None:
