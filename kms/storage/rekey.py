@@ -7,7 +7,7 @@ written meanwhile; new events are under the new ones.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
@@ -15,13 +15,12 @@ from kms.errors import StoreTampered
 from kms.model.audit_event import AuditEvent
 from kms.model.receipt import Receipt
 from kms.storage import events, unit
-from kms.storage.authentication import Previous, StoreKeys, event_mac, verify_row
+from kms.storage.authentication import Previous, StoreKeys, event_mac
 from kms.storage.environment import Limits
-from kms.storage.index import Draft, Known, Published
+from kms.storage.index import Draft, Published
 from kms.storage.interface import Change, Row
 from kms.storage.unit import EventRecord, NewId, Unit
 
-_READ = "SELECT counter, body, mac FROM rows WHERE kind = ? AND name = ?"
 _WRITE = (
     "UPDATE rows SET counter = ?, body = ?, mac = ?, written = max(written, ?) WHERE kind = ? AND name = ?"
 )
@@ -79,7 +78,7 @@ def step(
         left = _move_events(connection, published, store_id, limits.step_events, previous)
         draft.keys = replace(published.keys, previous=left)
     else:
-        rows = list(_page(connection, published, limits.step_rows, previous.row))
+        rows = list(_page(connection, draft, published.index.behind(*previous.row), limits.step_rows))
         end = (rows[-1].kind, rows[-1].name) if rows else previous.row
         is_last = next(published.index.behind(*end), None) is None
         moved = replace(previous, row=None if is_last else end)
@@ -93,25 +92,16 @@ def _conclude(connection: sqlite3.Connection, draft: Draft, besides: Besides, ne
 
 
 def _page(
-    connection: sqlite3.Connection, published: Published, limit: int, after: tuple[str, str]
+    connection: sqlite3.Connection, draft: Draft, places: Iterable[tuple[str, str]], limit: int
 ) -> Iterator[Row]:
-    """The next rows, verified: at most `limit`, and no more once they are large."""
+    """The rows there, verified: at most `limit`, and no more once they are large."""
     size = 0
-    for count, (kind, name) in enumerate(published.index.behind(*after), 1):
-        row = _read(connection, published, kind, name)
+    for count, (kind, name) in enumerate(places, 1):
+        row = unit.known_row(connection, draft, kind, name)
         size += len(row.body)
         yield row
         if count == limit or size > _STEP_BYTES:
             return
-
-
-def _read(connection: sqlite3.Connection, published: Published, kind: str, name: str) -> Row:
-    record = connection.execute(_READ, (kind, name)).fetchone()
-    if record is not None:
-        row, mac = verify_row(published.keys, kind, name, record)
-        if published.index.get(kind, name) == Known(row.counter, mac):
-            return row
-    raise StoreTampered(f"the row {kind} {name} is not the one last written")
 
 
 def _move_rows(

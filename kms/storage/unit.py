@@ -135,15 +135,19 @@ def _check_canonical(events: Sequence[AuditEvent]) -> None:
 
 def _read(connection: sqlite3.Connection, draft: Draft, change: Change) -> Row | None:
     """The row that a change replaces: its element must leave the accumulator, so it must be the right one."""
-    known = draft.get(change.kind, change.name)
-    if known is None or isinstance(change, Require):
+    if isinstance(change, Require) or draft.get(change.kind, change.name) is None:
         return None
-    record = connection.execute(_READ, (change.kind, change.name)).fetchone()
+    return known_row(connection, draft, change.kind, change.name)
+
+
+def known_row(connection: sqlite3.Connection, draft: Draft, kind: str, name: str) -> Row:
+    """The row, if it is the one last written. Raises `StoreTampered`."""
+    record = connection.execute(_READ, (kind, name)).fetchone()
     if record is not None:
-        row, mac = verify_row(draft.keys, change.kind, change.name, record)
-        if known == Known(row.counter, mac):
+        row, mac = verify_row(draft.keys, kind, name, record)
+        if draft.get(kind, name) == Known(row.counter, mac):
             return row
-    raise StoreTampered(f"the row {change.kind} {change.name} is not the one last written")
+    raise StoreTampered(f"the row {kind} {name} is not the one last written")
 
 
 def _write(
