@@ -193,6 +193,16 @@ class AlreadyExists(KmsError):
     reason = "ALREADY_EXISTS"
 
 
+class LaterEventsUnknown(WrongState):
+    """A store went on after its backup, and nobody tells what was destroyed since."""
+
+    reason = "LATER_EVENTS_UNKNOWN"
+    hint = (
+        "Give the audit trail of the platform and of every tenant with --trail; or say --without-trail, if "
+        "nobody has them: what was destroyed since is then there again."
+    )
+
+
 class BackupInvalid(KmsError):
     """Not a backup that a KMS made under its root of trust, or one that was changed or cut off since."""
 

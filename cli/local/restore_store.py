@@ -13,7 +13,7 @@ from cli.options import FILE, json_option
 from cli.output import warn, write_fields, write_json
 from cli.progress import Progress
 from kms.main.configuration import Configuration
-from kms.main.restoring import RestoredStore
+from kms.main.restoring import Later, RestoredStore
 from kms.main.restoring import restore_store as restore
 from kms.main.root_material import Material
 
@@ -24,6 +24,7 @@ Example:
   kms restore-store --data /var/lib/kms monday.backup
   kms restore-store --data /var/lib/kms monday.backup tuesday.backup wednesday.backup \\
       --at 2026-03-03T12:00:00Z
+  kms restore-store --data /var/lib/kms monday.backup --trail platform.jsonl --trail acme.jsonl
   kms restore-store --data /var/lib/kms monday.backup tuesday.backup --verify-only"""
 )
 @data_option
@@ -35,12 +36,40 @@ Example:
     help="Restore the last backup that was taken at this time or before, RFC 3339; else the last one.",
 )
 @click.option(
+    "--trail",
+    "trails",
+    type=FILE,
+    multiple=True,
+    help="An audit trail that was exported after the backup: what it says was destroyed is destroyed again; "
+    "may be repeated, for the trail of the platform and of each tenant.",
+)
+@click.option(
+    "--checkpoint",
+    "checkpoints",
+    type=FILE,
+    multiple=True,
+    help="A checkpoint that was kept elsewhere: the trails must tell of all events up to it.",
+)
+@click.option(
+    "--without-trail",
+    is_flag=True,
+    help="Restore although later events are unknown: what they destroyed is there again.",
+)
+@click.option(
     "--verify-only", is_flag=True, help="Build and verify the store, and leave nothing; one may be there."
 )
 @material_options
 @json_option
 def restore_store(
-    data: Path, files: tuple[Path, ...], at: str | None, verify_only: bool, material: Material, as_json: bool
+    data: Path,
+    files: tuple[Path, ...],
+    at: str | None,
+    trails: tuple[Path, ...],
+    checkpoints: tuple[Path, ...],
+    without_trail: bool,
+    verify_only: bool,
+    material: Material,
+    as_json: bool,
 ) -> None:
     """Restore a whole store from backups, where no server runs.
 
@@ -48,13 +77,22 @@ def restore_store(
     directory has `kms.toml` and, where the root of trust is a keyfile, `root.key`, and no store: nothing is
     restored over another one. Until everything is verified as `kms verify-store` does, nothing is where a
     server would find it; a restore that was interrupted is begun anew.
+
+    Where the checkpoint file shows that the store went on after the backup, the audit trails since are
+    needed, exported by `kms audit export` as an operator and as each tenant.
     """
     configuration = Configuration.load(data.resolve())
     limit = None if at is None else datetime.fromisoformat(at)
     progress = Progress(None, text=lambda count: f"{count} rows and events")
     try:
         restored = restore(
-            configuration, files, material, progress.advance, at=limit, verify_only=verify_only
+            configuration,
+            files,
+            material,
+            progress.advance,
+            at=limit,
+            later=Later(trails, checkpoints, without_trail),
+            verify_only=verify_only,
         )
     finally:
         progress.close()
@@ -72,6 +110,8 @@ def _show(restored: RestoredStore, *, verify_only: bool, as_json: bool) -> None:
         "keys": restored.keys,
         "key_versions": restored.key_versions,
         "rotated_keys": restored.rotated,
+        "destroyed_again": restored.destroyed,
+        "unknown_events": restored.unknown,
         "device_versions": dict(restored.devices),
     }
     if as_json:
@@ -88,6 +128,8 @@ def _warnings(restored: RestoredStore) -> Iterator[str]:
         f"what was revoked, denied, disabled or retired after {restored.header.time} is as it was then; "
         "repeat what still holds, revocations first"
     )
+    if restored.unknown:
+        yield f"{restored.unknown} later events are unknown: what they destroyed is there again, destroy it"
     yield "generate new Blindfold keys: half of what each version may evaluate counts as done"
     for serial, count in restored.devices.items():
         yield f"{count} versions work only where the device {serial} is"

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
@@ -23,26 +23,32 @@ from kms.audit.rotation import store_keys
 from kms.crypto.device.device import Device
 from kms.crypto.key_hierarchy import KeyHierarchy, RootKeys
 from kms.crypto.root_of_trust.interface import RootKeyRecord, RootOfTrust
-from kms.errors import BackupInvalid, ConfigError, WrongState
+from kms.errors import BackupInvalid, ConfigError, LaterEventsUnknown, StoreTampered, WrongState
 from kms.main.configuration import STORE, Configuration
 from kms.main.device import device_of
 from kms.main.initialising import local_event
 from kms.main.parts import assemble
 from kms.main.root_material import Material, root_of_trust
+from kms.main.verifying import read_trails
 from kms.model.backup_header import StoreBackupHeader
+from kms.model.chain import Checkpoint, Malformed
 from kms.model.finding import Finding
-from kms.model.names import TenantName
+from kms.model.names import KeyName, TenantName
 from kms.model.records import KeyRecord, KeyVersionRecord
+from kms.services.agenda import Agenda
 from kms.services.backup_chain import BackupChain, digest_of, read_chain
 from kms.services.backup_check import Facts
 from kms.services.backup_keys import keys_in, recorded
+from kms.services.replay import Replay
 from kms.services.store_check import StoreCheck
 from kms.services.store_restores import StoreRestores
+from kms.services.tombstones import Place, Tombstones
 from kms.storage.checkpoint_file import CheckpointFile
 from kms.storage.inspection import Authentication, inspecting
 from kms.storage.sqlite import LockedStore, Settings
 
 ACTION = "Kms.RestoreStore"
+REPLAY = "Kms.ReplayDestructions"
 # In the server's directory, which never serves from it.
 WORKPLACE = "restoring"
 
@@ -50,9 +56,26 @@ Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Later:
+    """What was kept of the time after the backup: exports of the audit chain, which tell what was destroyed
+    since, and checkpoints, which tell how far the chain had come.
+
+    Unless `without_trail`, all events up to those checkpoints must be told of.
+    """
+
+    trails: Sequence[Path] = ()
+    checkpoints: Sequence[Path] = ()
+    without_trail: bool = False
+
+
+NOTHING_LATER = Later()
+
+
+@dataclass(frozen=True, slots=True)
 class RestoredStore:
     """What was restored, or could be. `rotated` keys have a new primary version; `devices` says how many
-    versions are in which device, by its serial number."""
+    versions are in which device, by its serial number. So many tenants, versions and Blindfold keys were
+    `destroyed` again, and so many later events are `unknown`."""
 
     header: StoreBackupHeader
     backups: int
@@ -60,6 +83,8 @@ class RestoredStore:
     keys: int
     key_versions: int
     rotated: int
+    destroyed: int
+    unknown: int
     devices: Mapping[str, int]
 
 
@@ -70,14 +95,16 @@ def restore_store(
     advance: Advance,
     *,
     at: datetime | None = None,
+    later: Later = NOTHING_LATER,
     verify_only: bool = False,
 ) -> RestoredStore:
     """Build the store of the last backup, in a directory that has none; with `verify_only`, leave nothing.
 
     `files` are a full backup and those that follow it; those after `at` are not read. `advance` hears of
     rows, which are looked at several times. Until the whole is verified nothing is where a server looks for
-    it; then the checkpoint file is replaced, and the store moved. Raises `ConfigError`, `BackupInvalid`,
-    `WrongState` for another trust domain, `OSError`, and what the root of trust raises.
+    it; then the checkpoint file is replaced, and the store moved. The one that is there counts among those
+    of `later`. Raises `ConfigError`, `BackupInvalid`, `WrongState` for another trust domain,
+    `LaterEventsUnknown`, `ChainBroken`, `OSError`, and what the root of trust raises.
     """
     backups = read_chain(files, at)
     if not verify_only:
@@ -89,7 +116,10 @@ def restore_store(
     with device_of(configuration) as device, _workplace(configuration.directory) as place:
         provider = root_of_trust(configuration, recorded(backups.last), material, device)
         keys = keys_in(backups.last, partial(_keys, provider))
-        work = _Restoration(place, backups, provider, keys, device, advance)
+        outside = configuration.checkpoint_file
+        if not verify_only and outside.exists():
+            later = replace(later, checkpoints=[*later.checkpoints, outside])
+        work = _Restoration(place, backups, provider, keys, device, later, advance)
         restored = work.run(datetime.now(UTC))
         if not verify_only:
             _publish(configuration, place)
@@ -146,14 +176,17 @@ class _Restoration:
     provider: RootOfTrust
     keys: KeyHierarchy
     device: Device | None
+    later: Later
     advance: Advance
     facts: dict[TenantName, Facts] = field(default_factory=dict)
 
     def run(self, now: datetime) -> RestoredStore:
         self._build(now)
+        tombstones, unknown = self._look_ahead()
+        destroyed, headless = self._destroy_again(tombstones.places(), unknown, now)
         self._verify()
         facts = dict(self.facts)
-        rotated = self._count_unknown_uses(now)
+        rotated = self._count_unknown_uses(headless, now)
         self._verify()
         return RestoredStore(
             header=self.backups.last,
@@ -162,6 +195,8 @@ class _Restoration:
             keys=_count(facts.values(), KeyRecord.KIND),
             key_versions=_count(facts.values(), KeyVersionRecord.KIND),
             rotated=rotated,
+            destroyed=destroyed,
+            unknown=unknown,
             devices=_devices(facts.values()),
         )
 
@@ -197,6 +232,39 @@ class _Restoration:
         record = recorded(self.backups.last)
         return UnlockedKeys(record, root, store_keys(self.keys), audit_key_of(locked, root))
 
+    def _look_ahead(self) -> tuple[Tombstones, int]:
+        """What was destroyed after the backup, and how many of the events since nobody tells of."""
+        with inspecting(self.place / STORE, CheckpointFile(_outside(self.place))) as store:
+            keys = self._unlocked(store)
+            auth = Authentication(keys.record.store_id, keys.store, keys.signer)
+            has_event = partial(store.has_event, auth)
+            told = read_trails(self.later.trails, keys.signer.public_key, has_event)
+            through = 0
+            for path in self.later.checkpoints:
+                checkpoint = _kept(path, auth)
+                if not has_event(checkpoint.sequence, checkpoint.chain_hash):
+                    through = max(through, checkpoint.sequence)
+        unknown = told.unknown(self.backups.last.sequence, through)
+        if unknown and not self.later.without_trail:
+            raise LaterEventsUnknown(
+                f"the store went on after this backup, and {unknown} of the events since are unknown"
+            )
+        return told.destroyed(), unknown
+
+    def _destroy_again(
+        self, places: Sequence[Place], unknown: int, now: datetime
+    ) -> tuple[int, frozenset[KeyName]]:
+        """How many were there, and the keys whose primary version is gone now."""
+        if not places and not unknown:
+            return 0, frozenset()
+        with self._opened() as vault, ThreadPoolExecutor(1) as workers:
+            parts = assemble(vault, workers, device=self.device)
+            replay = Replay(parts.guard, parts.repository, Agenda(parts.repository), parts.tenant_destruction)
+            destroyed = asyncio.run(replay.destroy(places, now))
+            details = {"told": str(len(places)), "destroyed": str(destroyed), "unknown_events": str(unknown)}
+            vault.store.commit([], [local_event(REPLAY, now, details)]).result()
+        return destroyed, frozenset(replay.headless)
+
     def _details(self) -> dict[str, str]:
         last = self.backups.last
         return {
@@ -229,8 +297,8 @@ class _Restoration:
         with closing(authenticated(store, self._settings, self.provider, keys)) as vault:
             yield vault
 
-    def _count_unknown_uses(self, now: datetime) -> int:
-        """How many keys were rotated for it."""
+    def _count_unknown_uses(self, headless: Collection[KeyName], now: datetime) -> int:
+        """How many keys were rotated for it, and because they have no primary version."""
         with self._opened() as vault, ThreadPoolExecutor(1) as workers:
             parts = assemble(vault, workers, device=self.device)
             restores = StoreRestores(parts.guard, vault.store, parts.upkeep)
@@ -239,9 +307,24 @@ class _Restoration:
                 for tenant, facts in self.facts.items():
                     await restores.spend(tenant, facts, now)
                 rotating = chain.from_iterable(facts.rotating for facts in self.facts.values())
-                return await restores.rotate(rotating, now)
+                return await restores.rotate({*rotating, *headless}, now)
 
             return asyncio.run(spend())
+
+
+def _kept(path: Path, auth: Authentication) -> Checkpoint:
+    """A checkpoint of this store. Raises `ConfigError`."""
+    try:
+        signed = CheckpointFile(path).read()
+        if signed is not None and signed.checkpoint.store_id == auth.store_id:
+            auth.signer.verify(signed.checkpoint.signed_bytes(), signed.signature)
+            return signed.checkpoint
+        problem = "is of another store"
+    except Malformed as error:
+        problem = f"is damaged: {error}"
+    except StoreTampered:
+        problem = "is signed by another key"
+    raise ConfigError(f"the checkpoint in {path} {problem}; move it away if nobody needs it")
 
 
 def _refuse(finding: Finding) -> None:

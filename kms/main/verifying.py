@@ -15,7 +15,7 @@ from kms.main.device_presence import DevicePresence, Presence
 from kms.main.root_material import Material, root_of_trust
 from kms.model.finding import Finding
 from kms.services.store_check import StoreCheck
-from kms.services.tombstones import destroyed_since
+from kms.services.tombstones import LaterEvents
 from kms.storage.checkpoint_file import CheckpointFile
 from kms.storage.inspection import Authentication, Inspected, Sizes, inspecting
 
@@ -67,9 +67,9 @@ def verify_store(
         presence.look()
         for finding in presence.missing(check.placed):
             report(finding)
-        for trail in trails:
-            for finding in _destroyed_since(store, authentication, trail, keys.signer.public_key):
-                report(finding)
+        later = read_trails(trails, keys.signer.public_key, partial(store.has_event, authentication))
+        for finding in later.destroyed().broken(partial(store.row, authentication)):
+            report(finding)
         return Verified(store.live, sizes, presence.of(check.placed), tuple(findings), faults)
 
 
@@ -83,11 +83,14 @@ def _inspected(
         yield store, presence
 
 
-def _destroyed_since(
-    store: Inspected, auth: Authentication, trail: Path, public_key: bytes
-) -> Iterator[Finding]:
-    with trail.open(encoding="utf-8", errors="surrogateescape") as lines:
-        verify(lines, public_key)
-    with trail.open(encoding="utf-8") as lines:
-        destroyed = destroyed_since(lines, partial(store.has_event, auth))
-    yield from destroyed.broken(partial(store.row, auth))
+def read_trails(
+    trails: Sequence[Path], public_key: bytes, is_known: Callable[[int, bytes], bool]
+) -> LaterEvents:
+    """Exports of the audit chain, each verified before it is believed. Raises `ChainBroken`, `OSError`."""
+    later = LaterEvents(is_known)
+    for trail in trails:
+        with trail.open(encoding="utf-8", errors="surrogateescape") as lines:
+            verify(lines, public_key)
+        with trail.open(encoding="utf-8") as lines:
+            later.read(lines)
+    return later

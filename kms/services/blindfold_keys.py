@@ -196,14 +196,7 @@ class BlindfoldKeys:
         for row in self._repository.all(BlindfoldKeyRecord):
             record = row.record
             if record.state == VersionState.DESTROY_SCHEDULED and record.destroy_time <= now:  # type: ignore[operator]
-                destroyed = replace(
-                    record,
-                    state=next_state(VersionState.DESTROY_SCHEDULED, Verb.EXPIRE).value,
-                    wrapped_key=b"",
-                    destroy_time=None,
-                    destroy_event_time=now,
-                )
-                yield name_of(row.name), replace(row.put(destroyed), destroys=True)
+                yield name_of(row.name), destroyed(row, now)
 
     def _row(self, name: BlindfoldKeyName) -> Loaded[BlindfoldKeyRecord]:
         return found(self._repository.load(BlindfoldKeyRecord, key_row(name)), str(name))
@@ -218,6 +211,18 @@ class BlindfoldKeys:
     def _last_used(self, name: BlindfoldKeyName) -> datetime | None:
         counts = self._repository.all(UseRecord, f"{key_row(name)}/")
         return max((count.record.last_used for count in counts), default=None)
+
+
+def destroyed(row: Loaded[BlindfoldKeyRecord], now: datetime) -> Put:
+    """The write that overwrites a version's bytes for good."""
+    record = replace(
+        row.record,
+        state=VersionState.DESTROYED.value,
+        wrapped_key=b"",
+        destroy_time=None,
+        destroy_event_time=now,
+    )
+    return replace(row.put(record), destroys=True)
 
 
 def key_row(name: BlindfoldKeyName) -> str:

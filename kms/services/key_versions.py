@@ -16,7 +16,7 @@ from kms.services.guard import Action, Guard
 from kms.services.keys import version_row
 from kms.services.repository import Loaded, Repository, found, page
 from kms.services.use_budget import UseBudget
-from kms.storage.interface import Change
+from kms.storage.interface import Change, Put
 
 Changes = list[Change]
 
@@ -140,15 +140,7 @@ class KeyVersions:
         row = self._repository.load(KeyVersionRecord, due.record.target)
         changes: Changes = [due.delete()]
         if row is not None and row.record.state == VersionState.DESTROY_SCHEDULED:
-            record = replace(
-                row.record,
-                state=next_state(VersionState.DESTROY_SCHEDULED, Verb.EXPIRE).value,
-                wrapped_key=b"",
-                handle="",
-                destroy_time=None,
-                destroy_event_time=now,
-            )
-            changes.append(replace(row.put(record), destroys=True))
+            changes.append(destroyed(row, now))
         return changes
 
     def _load(self, name: KeyVersionName) -> tuple[Loaded[KeyRecord], Loaded[KeyVersionRecord]]:
@@ -184,6 +176,19 @@ def _check_not_begun(record: KeyVersionRecord, verb: Verb, now: datetime) -> Non
     """Raise `WrongState` where a device may have destroyed the key already, and the store not said so yet."""
     if verb is Verb.CANCEL_DESTROY and record.handle and record.destroy_time and record.destroy_time <= now:
         raise WrongState("the destruction of the key in its device has begun", state=record.state)
+
+
+def destroyed(row: Loaded[KeyVersionRecord], now: datetime) -> Put:
+    """The write that overwrites a version's bytes for good."""
+    record = replace(
+        row.record,
+        state=VersionState.DESTROYED.value,
+        wrapped_key=b"",
+        handle="",
+        destroy_time=None,
+        destroy_event_time=now,
+    )
+    return replace(row.put(record), destroys=True)
 
 
 def name_of(row: str) -> KeyVersionName:

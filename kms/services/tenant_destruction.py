@@ -21,7 +21,7 @@ from kms.model.chain import timestamp
 from kms.model.device_handle import DeviceHandle
 from kms.model.names import OperatorName, TenantName
 from kms.model.records import DueRecord, KeyVersionRecord, RemnantRecord, TenantRecord
-from kms.model.tenant_lifecycle import TenantState, TenantVerb, next_tenant_state
+from kms.model.tenant_lifecycle import TenantState
 from kms.services.backup_kinds import KINDS, LEFT_OUT, is_within
 from kms.services.fresh_versions import remnant_row
 from kms.services.guard import ALLOW, Guard
@@ -63,11 +63,23 @@ class TenantDestruction:
                 _log.error("the destruction of %s failed: %s", name, error)
         return gone
 
+    async def destroy(self, name: TenantName, now: datetime) -> bool:
+        """Destroy at once, whatever the state, a tenant that was destroyed before it was restored.
+
+        False if nothing of it is there.
+        """
+        loaded = self.repository.load(TenantRecord, str(name))
+        if loaded is None or loaded.record.erase_time is not None:
+            return False
+        if self.store.get(TENANT_KEY, str(name)) is not None:
+            await self._destroy_key(name, loaded, now)
+        await self._erase(name, self.repository.require(TenantRecord, str(name)), now)
+        return True
+
     async def _destroy_key(self, name: TenantName, tenant: Loaded[TenantRecord], now: datetime) -> None:
-        state = next_tenant_state(TenantState(tenant.record.state), TenantVerb.EXPIRE)
         record = replace(
             tenant.record,
-            state=state.value,
+            state=TenantState.DESTROYED.value,
             destroy_time=None,
             destroy_event_time=now,
             labels={},

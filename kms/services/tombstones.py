@@ -41,7 +41,8 @@ _DESTRUCTIONS: Mapping[str, Callable[[Mapping[str, Any]], Place]] = MappingProxy
     }
 )
 # Canonical bodies begin with the action, so that all others need not be parsed.
-_BEGINNINGS = tuple(f'{{"action":"{action}"'.encode() for action in (*_DESTRUCTIONS, RESTORE.name))
+_ACTIONS = (*_DESTRUCTIONS, RESTORE.name)
+_BEGINNINGS = tuple(f'{{"action":"{action}"'.encode() for action in _ACTIONS)
 _RECORDS = MappingProxyType({record.KIND: record for record in (KeyVersionRecord, BlindfoldKeyRecord)})
 
 
@@ -65,6 +66,10 @@ class Tombstones:
             tenant = f"tenants/{event['details']['tenant']}"
             self._places = {place for place in self._places if f"{place[1]}/".find(f"{tenant}/") != 0}
 
+    def places(self) -> list[Place]:
+        """What is destroyed, tenants first, each a kind and the name of a row."""
+        return sorted(self._places, key=lambda place: (place[0] != TENANT_KEY, place))
+
     def broken(self, find: Callable[[str, str], Row | None]) -> Iterator[Finding]:
         """What there is again. `find` gives authentic rows."""
         for kind, name in sorted(self._places):
@@ -74,17 +79,49 @@ class Tombstones:
                 yield Finding(Invariant.TOMBSTONE, f"{kind} {name}", problem)
 
 
-def destroyed_since(lines: Iterable[str], is_known: Callable[[int, bytes], bool]) -> Tombstones:
-    """What a verified export says was destroyed by events that the store does not have.
+class LaterEvents:
+    """What verified exports, of any tenants and in any order, tell of events that a store does not have.
 
     `is_known` says whether the event of that number has that chain hash in the store.
     """
-    found = Tombstones()
-    for line in lines:
-        link = json.loads(line)
-        if "body" in link and not is_known(link["sequence"], bytes.fromhex(link["chain_hash"])):
-            found.note(link["body"])
-    return found
+
+    def __init__(self, is_known: Callable[[int, bytes], bool]) -> None:
+        self._is_known = is_known
+        self._last = 0
+        self._told: set[int] = set()
+        self._changes: dict[int, Mapping[str, Any]] = {}
+
+    def read(self, lines: Iterable[str]) -> None:
+        """An export. What another one tells of an event may be hidden in this."""
+        for line in lines:
+            link = json.loads(line)
+            if "checkpoint" not in link and not self._is_known(
+                link["sequence"], bytes.fromhex(link["chain_hash"])
+            ):
+                self._take(link)
+
+    def _take(self, link: Mapping[str, Any]) -> None:
+        sequence = link["sequence"]
+        self._last = max(self._last, sequence)
+        if "body" in link:
+            self._told.add(sequence)
+            if link["body"]["action"] in _ACTIONS:
+                self._changes[sequence] = link["body"]
+
+    def destroyed(self) -> Tombstones:
+        """What they say was destroyed, and not restored since."""
+        found = Tombstones()
+        for _, body in sorted(self._changes.items()):
+            found.note(body)
+        return found
+
+    def unknown(self, after: int, through: int) -> int:
+        """How many events nobody tells of, where the store ends at `after`.
+
+        Up to and with `through`, or the last one of an export.
+        """
+        begin = min([after, *(sequence - 1 for sequence in self._told)])
+        return max(max(through, self._last) - begin - len(self._told), 0)
 
 
 def _is_destroyed(row: Row) -> bool:
