@@ -201,6 +201,7 @@ secret_access = LazyGroup(
         "update": Entry("cli.online.secret_access:update", "Give an access another content."),
         "delete": Entry("cli.online.secret_access:delete", "Remove an access."),
         "apply": Entry("cli.online.secret_access:apply", "Make accesses what files say."),
+        "addressee": Entry("cli.offline.addressee:addressee", "Print the name to seal a credential with."),
         "schema": Entry("cli.offline.access_schema:schema", "Print the JSON Schema of access files."),
     },
     help="Accesses: how workloads reach vaults, and with which sealed credentials.",

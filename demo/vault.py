@@ -69,7 +69,7 @@ class Shop:
         allowed = self.vault.policy_of({f"{self.mount}/data/db/web": "read"})
         self.tokens.append(self.vault.make_token(allowed))
         sealed = self.world.run(
-            "blindfold", "seal", "--location", "--name", self.vault.address, "--policy", "prod/web-tls",
+            "blindfold", "seal", "--location", "--name", self.vault.addressee, "--policy", "prod/web-tls",
             "--public-key", self.world.path("key.bundle"),
             "--policy-document", self.world.path("policy.bundle"),
             input_=self.tokens[-1].encode(),

@@ -1,8 +1,8 @@
-"""Sealed credentials name the endpoint that they may be sent to.
+"""Sealed credentials name the server that they may be sent to.
 
 Whoever writes an access decides where a workload sends what it opens. A secret that was sealed for something
-else must not go there, so the name inside the sealed file, which is authenticated, is the endpoint. It is
-looked at when an access is written, and verified by whoever opens the credential.
+else must not go there, so the name inside the sealed file, which is authenticated, is the endpoint and what
+proves to be it. It is looked at when an access is written, and verified by whoever opens the credential.
 """
 
 import io
@@ -21,10 +21,10 @@ def check_sealed_credentials(access: SecretManagementAccess, tenant: str) -> Non
     """
     for path, secret in access.credentials.items():
         if isinstance(secret, BlindfoldSecret):
-            _check(secret, tenant, access.endpoint, f"{path}.location")
+            _check(secret, tenant, access.addressee, f"{path}.location")
 
 
-def _check(secret: BlindfoldSecret, tenant: str, endpoint: str, field: str) -> None:
+def _check(secret: BlindfoldSecret, tenant: str, addressee: str, field: str) -> None:
     try:
         header, _, _ = read_header(io.BytesIO(secret.sealed))
     except BlindfoldError as error:
@@ -32,9 +32,9 @@ def _check(secret: BlindfoldSecret, tenant: str, endpoint: str, field: str) -> N
     else:
         if header.lock.tenant != tenant:
             problem = "is sealed for another tenant"
-        elif header.metadata.name != endpoint:
-            problem = f"is not sealed for the endpoint; seal it with --name {endpoint}"
-        elif secret.expect_name not in ("", endpoint):
+        elif header.metadata.name != addressee:
+            problem = f"is not sealed for the endpoint; seal it with --name '{addressee}'"
+        elif secret.expect_name not in ("", addressee):
             problem = "is expected to have another name than the endpoint"
         else:
             return

@@ -6,6 +6,7 @@ the syntax of label selectors (`kms.authz.compile`) and for cycles (`kms.model.a
 are `InvalidField` and `LimitExceeded`, with the exact path of the field.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import TypeAlias
 
 from kms.errors import InvalidField, LimitExceeded
 from kms.model.endpoint_url import EndpointUrl, check_path
+from kms.model.json_form import BYTES
 from kms.model.labels import check_labels
 from kms.model.names import check_id
 from kms.model.policy import MAX_DECRYPT_CACHE_TIMEOUT, MAX_DESCRIPTION_BYTES
@@ -39,7 +41,8 @@ _RESERVED_HEADERS = frozenset(
 _PARAMETER = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._]{0,62}", re.ASCII)
 _SERVER_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
 _BEGIN = "-----BEGIN CERTIFICATE-----"
-_CERTIFICATE = rf"{_BEGIN}\n(?:[A-Za-z0-9+/=]{{1,76}}\n)+-----END CERTIFICATE-----"
+_END = "-----END CERTIFICATE-----"
+_CERTIFICATE = rf"{_BEGIN}\n(?:[A-Za-z0-9+/=]{{1,76}}\n)+{_END}"
 _CERTIFICATES = re.compile(rf"(?:{_CERTIFICATE}\n)*{_CERTIFICATE}\n?", re.ASCII)
 
 
@@ -193,6 +196,19 @@ VaultAuthentication: TypeAlias = (
 RestAuthentication: TypeAlias = BasicAuthentication | HeaderAuthentication | QueryAuthentication
 Authentication: TypeAlias = VaultAuthentication | RestAuthentication
 
+
+def addressee(endpoint: str, tls: AccessTls) -> str:
+    """Who gets a credential, as its name inside the sealed file says it (docs/external-secrets.md).
+
+    The endpoint, and behind a # what else proves to be it: `ca-sha256`, SHA-256 of all `ca_pem` in DER one
+    behind the other, and `server-name`.
+    """
+    digest = hashlib.sha256(b"".join(certificates(tls.ca_pem))).hexdigest() if tls.ca_pem else ""
+    said = {"ca-sha256": digest, "server-name": tls.server_name}
+    proof = "&".join(f"{name}={value}" for name, value in said.items() if value)
+    return f"{endpoint}#{proof}" if proof else endpoint
+
+
 # Which field of an authentication is the credential.
 _CREDENTIAL_FIELDS: Mapping[type, str] = MappingProxyType(
     {
@@ -285,6 +301,11 @@ class SecretManagementAccess:
         return EndpointUrl.parse(self.endpoint, "endpoint")
 
     @property
+    def addressee(self) -> str:
+        """Whom a sealed credential is for: `addressee` of the module."""
+        return addressee(self.endpoint, self.tls)
+
+    @property
     def is_rest(self) -> bool:
         """Whether it is a plain REST server, and no vault."""
         return isinstance(self.authentication, RestAuthentication)
@@ -334,11 +355,17 @@ class SecretManagementAccess:
                 raise InvalidField(path, "is in clear; seal it (blindfold seal --location), or set the flag")
 
 
+def certificates(pem: str) -> list[bytes]:
+    """Each in DER. Raises `InvalidField` for base64 that two readers might read in two ways, too."""
+    texts = [text.partition(_END)[0].replace("\n", "") for text in pem.split(_BEGIN)[1:]]
+    return [BYTES.decode(text) for text in texts]
+
+
 def _check_certificates(pem: str) -> None:
     check_text(pem, MAX_PEM_BYTES)
     if pem and not _CERTIFICATES.fullmatch(pem):
         raise InvalidField("", "must be certificates in PEM, and nothing else")
-    check_count(pem.split(_BEGIN)[1:], MAX_CERTIFICATES)
+    check_count(certificates(pem), MAX_CERTIFICATES)
 
 
 def _check_word(text: str, field_name: str) -> None:

@@ -32,9 +32,8 @@ class Shop:
         paths = {f"{self.mount}/data/*": "read", f"{self.transit}/decrypt/*": "update"}
         self.tokens.append(self.vault.make_token(self.vault.policy_of(paths)))
         policy = self.house.path / "web-tls.policy"
-        location = self.house.seal(
-            policy, "--location", "--name", self.vault.address, secret=self.tokens[-1].encode()
-        )
+        name = self.house.must("kms", "secret-access", "addressee", *self.authorities(directory))["name"]
+        location = self.house.seal(policy, "--location", "--name", name, secret=self.tokens[-1].encode())
         content = {
             "provider": "corp",
             "where": {"expressions": ["app=web"]},
@@ -53,6 +52,12 @@ class Shop:
         whole = {"kind": "SecretManagementAccess", "name": "prod/vault", "content": content | members}
         path.write_text(json.dumps(whole))
         return path
+
+    def authorities(self, directory: Path) -> list[object]:
+        """The vault's address, and the file of its authorities if it has any."""
+        ca = directory / "vault-ca.pem"
+        ca.write_text(self.vault.ca_pem)
+        return [*(["--ca", ca] if self.vault.ca_pem else []), self.vault.address]
 
     def get(self, path: str, *arguments: object, who: str = "prod-web", **how: Any) -> Ended:
         plain = ["--allow-http"] if self.vault.address.startswith("http:") else []

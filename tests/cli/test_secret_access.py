@@ -1,7 +1,9 @@
 """`kms secret-access`: accesses to vaults, by hand and as files."""
 
+import hashlib
 import json
 import re
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +147,19 @@ def test_schema_lets_the_files_pass_that_are_read(house: House, content: dict[st
         file | {"content": content | {"timeout_seconds": "10"}},
     ):
         assert not validator.is_valid(wrong)
+
+
+def test_addressee_is_the_endpoint_and_the_fingerprint_of_its_authority(house: House) -> None:
+    ca = Path(house.made["admin_credentials"]) / "ca.pem"
+    fingerprint = hashlib.sha256(ssl.PEM_cert_to_DER_cert(ca.read_text())).hexdigest()
+    words = ("secret-access", "addressee", "--ca", ca, "--server-name", "v.test", ENDPOINT)
+    assert house.kms(*words).out.decode() == f"{ENDPOINT}#ca-sha256={fingerprint}&server-name=v.test\n"
+    assert house.must("kms", "secret-access", "addressee", ENDPOINT) == {"name": ENDPOINT}
+
+
+@pytest.mark.parametrize(
+    "wrong", ["http://127.0.0.1:8200", f"{ENDPOINT}/", "vault.corp.example", "HTTPS://x.test"]
+)
+def test_addressee_of_no_endpoint_with_authorities_is_refused(house: House, wrong: str) -> None:
+    ca = Path(house.made["admin_credentials"]) / "ca.pem"
+    assert house.kms("secret-access", "addressee", "--ca", ca, wrong).code == ExitCode.USAGE

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from external.https_site import Site, https_site
+from server.server_harness import Authority
 from vault.workshop import WHERE, clear
 
 from blindfold.envelope import MAC_SIZE, Header, Metadata, PolicyLock
@@ -31,14 +32,15 @@ from kms.model.secret_management_access import (
     Mount,
     SecretManagementAccess,
     TokenAuthentication,
+    addressee,
 )
 from kms.model.secret_type import BlindfoldSecret, SecretType, VaultSecret
 
 
-def sealed_for(endpoint: str, tenant: str = "acme") -> BlindfoldSecret:
+def sealed_for(addressee: str, tenant: str = "acme") -> BlindfoldSecret:
     """The public part of a credential that was sealed for that endpoint, and nothing behind it."""
     lock = PolicyLock(tenant, 1, Binding.REVISION, bytes(32), bytes(32), b"\x01" * 64)
-    header = Header(lock, Metadata(name=endpoint)).to_bytes()
+    header = Header(lock, Metadata(name=addressee)).to_bytes()
     return BlindfoldSecret(to_location(header + bytes(MAC_SIZE)))
 
 
@@ -62,7 +64,11 @@ class Shop:
     @property
     def sealed(self) -> BlindfoldSecret:
         """A credential for the site."""
-        return sealed_for(self.site.url)
+        return sealed_for(self.addressee)
+
+    @property
+    def addressee(self) -> str:
+        return addressee(self.site.url, AccessTls(self.site.ca_pem))
 
     def add(self, access: str, credential: SecretType, **settings: Any) -> None:
         values = {
@@ -195,14 +201,32 @@ def test_an_access_that_was_changed_is_followed(shop: Shop) -> None:
     [
         ("https://evil.example", "acme", "not sealed for the endpoint"),
         ("", "acme", "not sealed for the endpoint"),
-        ("{site}", "globex", "another tenant"),
+        ("{site}", "acme", "not sealed for the endpoint"),
+        ("{addressee}0", "acme", "not sealed for the endpoint"),
+        ("{addressee}&server-name=other.test", "acme", "not sealed for the endpoint"),
+        ("{addressee}", "globex", "another tenant"),
     ],
 )
 def test_a_credential_is_sent_nowhere_but_where_it_was_sealed_for(
     shop: Shop, endpoint: str, tenant: str, problem: str
 ) -> None:
-    shop.add("one", sealed_for(endpoint.format(site=shop.site.url), tenant))
+    name = endpoint.format(site=shop.site.url, addressee=shop.addressee)
+    shop.add("one", sealed_for(name, tenant))
     with pytest.raises(InvalidField, match=problem):
+        shop.get(at("one", "a"))
+    assert (shop.opened, shop.site.asked) == ([], [])
+
+
+def test_a_credential_is_sent_to_no_server_that_another_authority_certifies(shop: Shop) -> None:
+    shop.add("one", sealed_for(shop.site.url), tls=AccessTls())
+    own, other = shop.site.ca_pem, Authority("an author's").pem.decode()
+    for tls in (AccessTls(other), AccessTls(own + other), AccessTls(own, "x.test"), AccessTls("", "x.test")):
+        for credential in (shop.sealed, sealed_for(shop.site.url)):
+            shop.add("one", credential, tls=tls)
+            with pytest.raises(InvalidField, match="not sealed for the endpoint"):
+                shop.get(at("one", "a"))
+    shop.add("one", shop.sealed, tls=AccessTls())
+    with pytest.raises(InvalidField, match="not sealed for the endpoint"):
         shop.get(at("one", "a"))
     assert (shop.opened, shop.site.asked) == ([], [])
 

@@ -1,6 +1,7 @@
 """Accesses as values: every limit with the path of its field, and one JSON form."""
 
 import base64
+import hashlib
 import json
 
 import jsonschema
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from kms.errors import InvalidField, LimitExceeded
 from kms.model.access_json import access_schema, access_to_json, parse_access
-from kms.model.secret_management_access import Allowances, Engine, Mount
+from kms.model.secret_management_access import AccessTls, Allowances, Engine, Mount, addressee
 
 NAMESPACE = "tenants/acme/namespaces/prod"
 CLEAR = {"type": "clear", "location": "string:///" + base64.b64encode(b"hunter2").decode()}
@@ -23,7 +24,7 @@ ELSEWHERE = {
     "version": 3,
     "encoding": "BASE64",
 }
-PEM = "-----BEGIN CERTIFICATE-----\nMIIB+/=\n-----END CERTIFICATE-----\n"
+PEM = "-----BEGIN CERTIFICATE-----\nMIIB+A==\n-----END CERTIFICATE-----\n"
 AUTHENTICATIONS = [
     {"type": "token", "token": SEALED},
     {"type": "token", "token": ELSEWHERE, "wrapped": True},
@@ -142,6 +143,9 @@ REFUSED = [
     (access(tls={"ca_pem": "no certificate"}), "tls.ca_pem"),
     (access(tls={"ca_pem": "x = 1\n" + PEM}), "tls.ca_pem"),
     (access(tls={"ca_pem": PEM * 17}), "tls.ca_pem"),
+    (access(tls={"ca_pem": PEM.replace("A==", "B==")}), "tls.ca_pem"),
+    (access(tls={"ca_pem": PEM.replace("A==", "A==AAAA")}), "tls.ca_pem"),
+    (access(tls={"ca_pem": PEM.replace("A==", "A")}), "tls.ca_pem"),
     (access(tls={"ca_pem": "x" * 65537}), "tls.ca_pem"),
     (access(tls={"client_certificate_pem": PEM}), "tls.client_key"),
     (access(tls={"client_key": SEALED}), "tls.client_key"),
@@ -277,3 +281,27 @@ def test_an_endpoint_that_is_not_listed_is_refused_where_some_are():
 def test_an_access_does_not_show_a_clear_credential():
     assert "hunter2" not in repr(parse_access(authenticated("app_role")))
     assert CLEAR["location"] not in repr(parse_access(authenticated("app_role")))
+
+
+ONE, TWO = b"\x30\x01\xf8", b"\x30\x01\xf9"
+
+
+def pem_of(der):
+    return f"-----BEGIN CERTIFICATE-----\n{base64.b64encode(der).decode()}\n-----END CERTIFICATE-----\n"
+
+
+@pytest.mark.parametrize(
+    ("tls", "proof"),
+    [
+        (AccessTls(), ""),
+        (AccessTls(pem_of(ONE)), f"#ca-sha256={hashlib.sha256(ONE).hexdigest()}"),
+        (AccessTls(pem_of(ONE) + pem_of(TWO)), f"#ca-sha256={hashlib.sha256(ONE + TWO).hexdigest()}"),
+        (AccessTls("", "vault.internal"), "#server-name=vault.internal"),
+        (
+            AccessTls(pem_of(ONE), "vault.internal"),
+            f"#ca-sha256={hashlib.sha256(ONE).hexdigest()}&server-name=vault.internal",
+        ),
+    ],
+)
+def test_addressee_is_the_endpoint_and_what_proves_to_be_it(tls, proof):
+    assert addressee("https://vault.example:8200", tls) == f"https://vault.example:8200{proof}"

@@ -6,23 +6,27 @@ import pytest
 from server.kms_harness import PROD
 
 from kms.client.errors import CallConflict, CallDenied, CallInvalid, CallNotFound
-from kms.model.secret_management_access import Allowances
+from kms.model.secret_management_access import AccessTls, Allowances, addressee
 
 SERVICE = "SecretManagementAccessService"
 MAIN = f"{PROD}/secretManagementAccesses/main"
 ENDPOINT = "https://vault.corp.example:8200"
-PEM = "-----BEGIN CERTIFICATE-----\nMIIB+/=\n-----END CERTIFICATE-----\n"
+PEM = "-----BEGIN CERTIFICATE-----\nMIIB+A==\n-----END CERTIFICATE-----\n"
 
 
 def call(kms, method, who="author", **request):
     return kms.as_(who).call(SERVICE, method, request)
 
 
+def sealed_for(kms, tls):
+    sealed = base64.b64encode(kms.seal(b"token", name=addressee(ENDPOINT, tls))).decode()
+    return {"blindfold": {"location": f"string:///{sealed}"}}
+
+
 @pytest.fixture(scope="module")
 def credential(kms):
     kms.add_policy()
-    sealed = base64.b64encode(kms.seal(b"token", name=ENDPOINT)).decode()
-    return {"blindfold": {"location": f"string:///{sealed}"}}
+    return sealed_for(kms, AccessTls(PEM))
 
 
 @pytest.fixture
@@ -117,9 +121,9 @@ def test_credential_in_a_vault_goes_there_and_back(kms, main, content):
     call(kms, "DeleteSecretManagementAccess", name=made["name"])
 
 
-def test_empty_choices_are_left_as_they_were_sent(kms, main, content, credential):
+def test_empty_choices_are_left_as_they_were_sent(kms, main, content):
     least = {name: content[name] for name in ("provider", "where", "endpoint", "mounts")}
-    least["authentication"] = {"token": {"token": credential}}
+    least["authentication"] = {"token": {"token": sealed_for(kms, AccessTls())}}
     shown = update(kms, least)["content"]
     assert shown == least | {"timeout": "10s", "max_secret_bytes": 65536}
 

@@ -25,6 +25,7 @@ from kms.model.secret_management_access import (
     Mount,
     SecretManagementAccess,
     TokenAuthentication,
+    addressee,
 )
 from kms.model.secret_type import ClearSecret, SecretType
 
@@ -51,6 +52,11 @@ class Workshop:
     server: StandIn | None
     authority: Authority
     later: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def addressee(self) -> str:
+        """The name that a credential for this server is sealed with."""
+        return addressee(self.address, AccessTls(self.ca_pem))
 
     def call(
         self, method: str, path: str, body: object = None, *, token: str = "", **headers: str

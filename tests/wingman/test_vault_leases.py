@@ -28,7 +28,7 @@ def members(kms: RunningKms, queue: Queue) -> Iterator[dict[str, Any]]:
     plain = shop.address.startswith("http:")
     kms.parts.secret_management_accesses._allowances = Allowances(plain_http=plain)
     token = shop.make_token(shop.policy_of({f"{queue.mount}/creds/*": "read", "sys/leases/revoke": "update"}))
-    sealed = {"blindfold": {"location": to_location(kms.seal(token.encode(), name=shop.address))}}
+    sealed = {"blindfold": {"location": to_location(kms.seal(token.encode(), name=shop.addressee))}}
     content = {
         "provider": "queue",
         "where": {"expressions": ["app=web"]},

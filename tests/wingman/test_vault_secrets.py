@@ -37,7 +37,7 @@ class Shop:
 
     def content(self, **members: Any) -> dict[str, Any]:
         self.token = self.vault.make_token(self.policy)
-        sealed = self.kms.seal(self.token.encode(), name=self.vault.address)
+        sealed = self.kms.seal(self.token.encode(), name=self.vault.addressee)
         token = {"blindfold": {"location": to_location(sealed)}}
         return {
             "provider": "corp",
