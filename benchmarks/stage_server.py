@@ -64,7 +64,7 @@ def serve_anyone() -> None:
     def as_the_first(self: Authentication, call: Any) -> Any:
         if not callers:
             callers.append(authenticate(self, call).caller)
-        return call.made_by(callers[0], call.address)
+        return call._replace(caller=callers[0])
 
     Authentication.__call__ = as_the_first  # type: ignore[method-assign]
     Guard.check = lambda *_: None  # type: ignore[method-assign]

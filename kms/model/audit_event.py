@@ -1,13 +1,12 @@
 """What an audit event says. It never holds a payload, a key, a secret, or a checksum of one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class AuditEvent:
-    """One decided call, or one change.
+class AuditEvent(NamedTuple):
+    """One decided call, or one change. A tuple: each call makes one, and tuples are made quickly.
 
     `action` is the RPC's name, or `Kms.<Verb>` for the server's own acts (init, start, stop, unlock);
     `caller` the SPIFFE id, or "" for the server; `tenant` "" at platform level; `decision` ALLOW, DENY or
@@ -22,4 +21,4 @@ class AuditEvent:
     decision: str
     reason: str = ""
     request_id: str = ""
-    details: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    details: Mapping[str, str] = MappingProxyType({})

@@ -1,16 +1,14 @@
 """Where a call's event stands in the audit chain, for the caller to keep (docs/spec/audit.md, "Receipts")."""
 
 import re
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from kms.model.chain import HASH_SIZE, Malformed
 
 _FORM = re.compile(rf"([1-9][0-9]{{0,15}}):([0-9a-f]{{32}}):([0-9a-f]{{{2 * HASH_SIZE}}})", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """The last event of a unit: its sequence number, its id, and the chain hash there.
 
     Its text is `{sequence}:{event id}:{chain hash}`, the latter two in lower-case hex.

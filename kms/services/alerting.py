@@ -5,7 +5,6 @@ import json
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 
 from kms.audit.alerts import Alert, AlertKind, DenialRate, Detector
 from kms.model.audit_event import AuditEvent
@@ -76,7 +75,7 @@ class Alerting:
             change = create(event.resource, KeyUsersRecord(_user(event.caller)))
         else:
             change = loaded.put(KeyUsersRecord(loaded.record.users + _user(event.caller)))
-        noted = replace(event, action="Kms.FirstUse", decision=ALLOW, reason="", details={})
+        noted = event._replace(action="Kms.FirstUse", decision=ALLOW, reason="", details={})
         try:
             await self._guard.commit([change], [noted])
         except WriteConflict:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from kms.errors import KmsError
 from kms.model.audit_event import AuditEvent
@@ -15,8 +15,7 @@ from kms.storage.interface import Changes
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One authenticated call: who, under which id, when (UTC)."""
 
     caller: Caller

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any
@@ -127,9 +127,9 @@ class _Work:
         event = refusal_event(self.call, ACTION, str(self.key), error)
         known = self.named
         if isinstance(error, LimitExceeded):
-            return [replace(event, details={**event.details, "elements": str(len(self.elements))})]
+            return [event._replace(details={**event.details, "elements": str(len(self.elements))})]
         return [
-            replace(event, details={**event.details, **known, "element_sha256": _digest(element)})
+            event._replace(details={**event.details, **known, "element_sha256": _digest(element)})
             for element in self.elements
         ]
 

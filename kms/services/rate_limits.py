@@ -9,6 +9,7 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from itertools import count
 from types import MappingProxyType
+from typing import NamedTuple
 
 from kms.errors import RateLimited, TooManyUnits
 from kms.model.caller import Caller
@@ -29,8 +30,7 @@ ADDRESSES = 4096
 Bucket = tuple[TokenBuckets, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Requester:
+class Requester(NamedTuple):
     """Who calls: the caller, None at enrolment, the IP address, and what was sent beside the request."""
 
     caller: Caller | None

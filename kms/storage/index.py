@@ -6,7 +6,7 @@ The index is what makes a row that was removed, or replaced by an older valid on
 import threading
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import NamedTuple
 
@@ -21,8 +21,7 @@ class Known(NamedTuple):
     mac: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """The end of the chain, and the accumulator over the `rows` live rows at that point."""
 
     sequence: int
@@ -139,11 +138,11 @@ class Draft:
 
     def _count(self, row: Row, step: int) -> None:
         accumulator = self.head.accumulator ^ row_element(self.keys, row)
-        self.head = replace(self.head, accumulator=accumulator, rows=self.head.rows + step)
+        self.head = self.head._replace(accumulator=accumulator, rows=self.head.rows + step)
         self.changed = True
 
     def advance(self, sequence: int, chain_hash: bytes) -> None:
-        self.head = replace(self.head, sequence=sequence, chain_hash=chain_hash)
+        self.head = self.head._replace(sequence=sequence, chain_hash=chain_hash)
 
     def publish(self, published: Published) -> None:
         """Make it the state of the last commit; the caller holds `published.lock`."""

@@ -4,7 +4,7 @@
 """
 
 import sqlite3
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -159,7 +159,7 @@ def _verify_chain(
             digest, taken_at = carried, event.sequence
     if digest != state_digest(keys, counted.accumulator, counted.rows, taken_at):
         raise StoreTampered(f"the rows are not those of the newest state digest, at event {taken_at}")
-    return replace(counted, sequence=through, chain_hash=chain_hash)
+    return counted._replace(sequence=through, chain_hash=chain_hash)
 
 
 def _carried_digest(body: bytes) -> bytes | None:

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -157,7 +157,7 @@ class LockedStore:
         """Go on behind that end of the chain, with that event, and sign that the rows are what they are."""
         with translated():
             index, counted = load_rows(self._connection, keys)
-        head = replace(counted, sequence=end.sequence, chain_hash=end.chain_hash)
+        head = counted._replace(sequence=end.sequence, chain_hash=end.chain_hash)
         published = Published(keys, index, head)
         return self._start(settings, store_id, published, signer, [Unit([], [event]), Snapshot()])
 

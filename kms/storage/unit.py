@@ -54,11 +54,11 @@ class Unit:
 
     @property
     def writes(self) -> bool:
-        return any(not isinstance(change, Require) for change in self.changes)
+        return bool(self.changes) and any(not isinstance(change, Require) for change in self.changes)
 
     @property
     def erases(self) -> bool:
-        return any(
+        return bool(self.changes) and any(
             isinstance(change, Delete) or (isinstance(change, Put) and change.destroys)
             for change in self.changes
         )

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,7 +46,7 @@ def an_event() -> AuditEvent:
 
 
 def told(action: str) -> Describe:
-    return lambda details: replace(an_event(), action=action, caller=CALLER, details=details)
+    return lambda details: an_event()._replace(action=action, caller=CALLER, details=details)
 
 
 def passphrase(text: bytes) -> Passphrase:

@@ -184,6 +184,6 @@ def test_unbelieved_headers_are_counted_for_the_audit():
         [("x-client-cert", "x")],
         [("x-forwarded-client-cert", "x")],
     ):
-        call_ = Call("/a/b", "id", datetime.now(UTC), "127.0.0.1", metadata=metadata)
+        call_ = Call("/a/b", "id", datetime.now(UTC), "127.0.0.1", [], metadata=metadata)
         assert layer(call_) is call_
     assert counted == [("", "127.0.0.1", "FORWARDED_HEADER_IGNORED")] * 3

@@ -216,7 +216,7 @@ def test_a_batch_is_charged_for_each_item(method, items, units):
     request = getattr(crypto_batch_pb2, f"{method}Request")()
     for _ in range(items):
         request.requests.add()
-    call = Call(f"/kms.v1.CryptoService/{method}", "r", NOW, "", request=request)
+    call = Call(f"/kms.v1.CryptoService/{method}", "r", NOW, "", [], request=request)
     RateLimit(limiter)(call)
     assert [asked[2:] for asked in limiter.asked] == [(OperationClass.USE, units)]
 
@@ -297,7 +297,7 @@ def test_a_stream_is_closed_when_its_client_leaves(serve, credentials):
 )
 def test_a_call_over_anything_but_tls_1_3_is_unauthenticated(properties):
     with pytest.raises(Unauthenticated):
-        require_tls_1_3(Call("/a/b", "r", NOW, "", properties))
+        require_tls_1_3(Call("/a/b", "r", NOW, "", [], properties))
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ class Authentication:
     def __call__(self, call: Call) -> Call:
         """Raises `Unauthenticated`."""
         certificate = peer_certificate(call)
-        return call.made_by(self._authenticate(certificate, call.address, call.time), call.address)
+        return call._replace(caller=self._authenticate(certificate, call.address, call.time))
 
 
 def peer_certificate(call: Call) -> bytes:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn, TypeAlias
 
@@ -168,20 +168,18 @@ class CallPath:
     ) -> AsyncGenerator[Message]:
         async for raw in incoming:
             request = _parse(raw, parse)
-            self._admit(replace(call, time=self._now(), request=request))
+            self._admit(call._replace(time=self._now(), request=request))
             yield request
 
     def _identify(self, context: ServicerContext) -> str:
-        identifier = request_id(context.invocation_metadata() or (), self._new_request_id)
-        context.set_trailing_metadata(trailers(identifier))
-        return identifier
+        return request_id(context.invocation_metadata() or (), self._new_request_id)
 
     def _call(
         self, method: str, identifier: str, context: ServicerContext, request: Message | None = None
     ) -> Call:
         address, transport = peer_address(context.peer()), context.auth_context()
         metadata = tuple(context.invocation_metadata() or ())
-        return Call(method, identifier, self._now(), address, transport, metadata, request)
+        return Call(method, identifier, self._now(), address, [], transport, metadata, request)
 
     def _admitted(
         self,
@@ -208,7 +206,7 @@ class CallPath:
         user, held = "", 0.0
         if isinstance(error, _COUNTED):
             call, user = current_call(), _user()
-            enter(replace(call, request=None))
+            enter(call._replace(request=None))
             caller = call.caller.spiffe_id if call.caller is not None else ""
             self._count_refused(caller, call.address, error.reason)
             held = self._late.delay(user, size)

@@ -51,7 +51,7 @@ class Forwarding:
         caller = self._authenticate(certificate, address, call.time)
         if caller.tenant is None or caller.spiffe_id in self._rules.identities:
             raise Unauthenticated("operators and proxies connect themselves")
-        return call.made_by(replace(caller, via=proxy.spiffe_id), address)
+        return call._replace(address=address, caller=replace(caller, via=proxy.spiffe_id))
 
     def _comes_from_a_proxy(self, address: str) -> bool:
         return bool(address) and is_within(ip_address(address), self._rules.addresses)
