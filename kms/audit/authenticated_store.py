@@ -85,7 +85,7 @@ class AuthenticatedStore:
         """Protect the same root key by another provider, or by new material of the same one.
 
         `changes` are written with it. Raises what `old.unlock` and `new.protect` raise. The old material
-        opens older copies of the store still; `rotate_root_key` ends that for what is written later.
+        opens older copies of the store still; a rotation ends that for what is written later.
         """
         with self._changing_root:
             row = self._record()
@@ -94,10 +94,14 @@ class AuthenticatedStore:
                 body = new.protect(root_key, record.store_id).to_bytes()
             event = describe({"from": old.provider, "to": new.provider})
             change = Put(ROOT_KEY, NAME, body, row.counter, destroys=True)
-            receipt = self.store.commit([change, *changes], [event]).result()
-            self.root = replace(self.root, requirement=Require(ROOT_KEY, NAME, row.counter + 1))
-            self._provider = new
-            return receipt
+            work = self.store.commit([change, *changes], [event])
+            try:
+                return work.result()
+            finally:
+                # It may be committed, and not yet be vouched for outside.
+                if self._record().counter != row.counter:
+                    self.root = replace(self.root, requirement=Require(ROOT_KEY, NAME, row.counter + 1))
+                    self._provider = new
 
     def begin_rotation(self, provider: RootOfTrust, describe: Describe) -> Receipt:
         """Draw a new root key, which is in force then. `step_rotation` moves what is under the one before.
@@ -126,7 +130,6 @@ class AuthenticatedStore:
             try:
                 return work.result()
             finally:
-                # It may be committed, and not yet be vouched for outside.
                 if self.store.rekeying() is not None:
                     self.root = Root(RootKeys(new, keys), Require(ROOT_KEY, NAME, row.counter + 1))
                     self._provider = provider

@@ -1,6 +1,6 @@
 """A rotation of the root key in steps: interrupted anywhere it goes on; both root keys serve meanwhile."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from kms.crypto.key_hierarchy import AUDIT_KEY, ROOT_WRAPPED, TENANT_KEY, KeyHie
 from kms.crypto.root_of_trust.interface import RootKeyRecord, RootOfTrust, WrongRootMaterial
 from kms.crypto.root_of_trust.keyfile import Keyfile
 from kms.crypto.wrapping import UnwrapFailed
-from kms.errors import RotationUnderWay
+from kms.errors import RotationUnderWay, Unavailable
 from kms.model.records import RetentionRecord
 from kms.services.keyring import Keyring
 from kms.storage.environment import Limits
@@ -208,6 +208,34 @@ def test_the_root_of_trust_is_exchanged_amid_a_rotation(place: Place) -> None:
         assert all_keys_open(opened)
         while opened.store.rekeying() is not None:
             opened.step_rotation()
+        assert all_keys_open(opened)
+
+
+@pytest.mark.parametrize("change", ["exchange", "begin", "last step"])
+def test_a_change_that_is_committed_and_not_vouched_for_outside_is_in_force(
+    place: Place, tmp_path: Path, change: str
+) -> None:
+    """The checkpoint file cannot be replaced: the caller is told so, and what is wrapped next opens."""
+    new = passphrase(b"correct horse battery")
+    acts: dict[str, Callable[[AuthenticatedStore], object]] = {
+        "exchange": lambda opened: opened.exchange_provider(place.keyfile, new, told("ChangeRootOfTrust")),
+        "begin": lambda opened: opened.begin_rotation(place.keyfile, told("RotateRootKey")),
+        "last step": lambda opened: opened.step_rotation(),
+    }
+    with place.opened() as opened:
+        if change == "last step":
+            opened.begin_rotation(place.keyfile, told("RotateRootKey"))
+            while opened.rotation().row or opened.rotation().event > SMALL.step_events:
+                opened.step_rotation()
+        (tmp_path / "checkpoint.new").mkdir()
+        with pytest.raises(Unavailable, match="checkpoint"):
+            acts[change](opened)
+        (tmp_path / "checkpoint.new").rmdir()
+        assert opened.provider == opened.recorded_keys()[1].provider
+        opened.store.commit(Keyring(opened).new_tenant("late"), [an_event()]).result(20)
+        assert all_keys_open(opened)
+        assert (opened.root.all_keys.previous is None) == (change != "begin")
+    with place.opened(new if change == "exchange" else None) as opened:
         assert all_keys_open(opened)
 
 
