@@ -5,10 +5,19 @@ not, and a call's time counts from when it was due: a server that stops for a mo
 """
 
 import asyncio
+import math
+import os
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import kms  # noqa: F401
+
+# isort: split
+import grpc
 
 from benchmarks.encryption import PLAIN
 from benchmarks.figure import Figure, at_most, shown
@@ -26,7 +35,7 @@ def measure() -> list[Figure]:
     """Takes about a minute. Milliseconds; the best of some rounds."""
     with tempfile.TemporaryDirectory() as directory:
         prepared = prepare(Path(directory))
-        with serving(prepared, cpus={0}) as running:
+        with serving(prepared, cpus={0}) as running, elsewhere():
             full = max(asyncio.run(full_rate(running, prepared)) for _ in range(ROUNDS))
             rounds = [asyncio.run(times(running, prepared, full / 2)) for _ in range(ROUNDS)]
     tails = [(statistics.quantiles(found, n=100)[98], statistics.median(found)) for found in rounds]
@@ -37,6 +46,17 @@ def measure() -> list[Figure]:
         shown("Encrypt 256 B at half that rate, 99th percentile", 1e3 * p99, "ms", 1e3 * median),
         at_most("... as a multiple of the median", p99 / median, "", TIMES_MEDIAN),
     ]
+
+
+@contextmanager
+def elsewhere() -> Iterator[None]:
+    """This process on the other processors, if there are any."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, before - {0} or before)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def load(running: Running, prepared: Prepared) -> Load:
@@ -64,8 +84,17 @@ async def times(running: Running, prepared: Prepared, rate: float) -> list[float
         start = time.perf_counter()
 
         async def one(due: float) -> float:
-            await asyncio.sleep(due - time.perf_counter())
-            await call()
+            try:
+                await call()
+            except grpc.aio.AioRpcError:
+                # More were on their way than a connection takes.
+                return math.inf
             return time.perf_counter() - due
 
-        return await asyncio.gather(*[one(start + number / rate) for number in range(int(SECONDS * rate))])
+        calls = []
+        for due in (start + number / rate for number in range(int(SECONDS * rate))):
+            # Not by a longer sleep: the loop's timers count whole milliseconds.
+            while time.perf_counter() < due:
+                await asyncio.sleep(0)
+            calls.append(asyncio.create_task(one(due)))
+        return await asyncio.gather(*calls)
