@@ -38,6 +38,20 @@ def measure() -> list[Figure]:
 
 def resident(pid: int) -> float:
     """MiB of a process."""
+    return _status(pid, "VmRSS:")
+
+
+def peak(pid: int) -> float:
+    """The most MiB that a process had, since `forget_peak`."""
+    return _status(pid, "VmHWM:")
+
+
+def forget_peak(pid: int) -> None:
+    """proc(5), clear_refs."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def _status(pid: int, field: str) -> float:
     status = Path(f"/proc/{pid}/status").read_text()
-    [kilobytes] = [line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")]
+    [kilobytes] = [line.split()[1] for line in status.splitlines() if line.startswith(field)]
     return int(kilobytes) / 1024

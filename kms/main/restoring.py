@@ -1,8 +1,6 @@
 """`kms restore-store`: a store built anew from backups, verified, and only then where a server finds it."""
 
 import asyncio
-import os
-import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -24,12 +22,13 @@ from kms.crypto.device.device import Device
 from kms.crypto.key_hierarchy import KeyHierarchy, RootKeys
 from kms.crypto.root_of_trust.interface import RootKeyRecord, RootOfTrust
 from kms.errors import BackupInvalid, ConfigError, LaterEventsUnknown, StoreTampered, WrongState
-from kms.main.configuration import STORE, Configuration
+from kms.main.configuration import Configuration
 from kms.main.device import device_of
 from kms.main.initialising import local_event
 from kms.main.parts import assemble
 from kms.main.root_material import Material, root_of_trust
 from kms.main.verifying import read_trails
+from kms.main.workplace import Workplace
 from kms.model.backup_header import StoreBackupHeader
 from kms.model.chain import Checkpoint, Malformed
 from kms.model.finding import Finding
@@ -49,8 +48,6 @@ from kms.storage.sqlite import LockedStore, Settings
 
 ACTION = "Kms.RestoreStore"
 REPLAY = "Kms.ReplayDestructions"
-# In the server's directory, which never serves from it.
-WORKPLACE = "restoring"
 
 Advance = Callable[[int], None]
 
@@ -107,13 +104,12 @@ def restore_store(
     `LaterEventsUnknown`, `ChainBroken`, `OSError`, and what the root of trust raises.
     """
     backups = read_chain(files, at)
-    if not verify_only:
-        _check_free(configuration)
     if backups.last.trust_domain != configuration.trust_domain:
         raise WrongState(
             f"the backup is of the trust domain {backups.last.trust_domain}, not {configuration.trust_domain}"
         )
-    with device_of(configuration) as device, _workplace(configuration.directory) as place:
+    workplace = Workplace.verifying if verify_only else Workplace.restoring
+    with device_of(configuration) as device, workplace(configuration) as place:
         provider = root_of_trust(configuration, recorded(backups.last), material, device)
         keys = keys_in(backups.last, partial(_keys, provider))
         outside = configuration.checkpoint_file
@@ -122,7 +118,7 @@ def restore_store(
         work = _Restoration(place, backups, provider, keys, device, later, advance)
         restored = work.run(datetime.now(UTC))
         if not verify_only:
-            _publish(configuration, place)
+            place.publish(configuration)
         return restored
 
 
@@ -131,47 +127,11 @@ def _keys(provider: RootOfTrust, record: RootKeyRecord) -> KeyHierarchy:
         return KeyHierarchy.derive(root_key)
 
 
-def _check_free(configuration: Configuration) -> None:
-    store = configuration.store_path
-    if any(store.with_name(store.name + suffix).exists() for suffix in ("", "-wal")):
-        raise ConfigError(f"there is a store at {store}; nothing is restored over another one")
-
-
-@contextmanager
-def _workplace(directory: Path) -> Iterator[Path]:
-    """An empty directory, gone at the end. What an interrupted restore left of it is removed before."""
-    place = directory / WORKPLACE
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(mode=0o700)
-    try:
-        yield place
-    finally:
-        shutil.rmtree(place)
-
-
-def _publish(configuration: Configuration, place: Path) -> None:
-    """The checkpoint first: a crash in between leaves a checkpoint without a store, and nothing to serve."""
-    signed = CheckpointFile(_outside(place)).read()
-    if signed is None:
-        raise ConfigError("the restored store wrote no checkpoint")
-    CheckpointFile(configuration.checkpoint_file).write(signed)
-    (place / STORE).rename(configuration.store_path)
-    directory = os.open(configuration.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
-def _outside(place: Path) -> Path:
-    return place / "checkpoint"
-
-
 @dataclass(frozen=True, slots=True)
 class _Restoration:
     """In a directory of its own, with the keys of the last backup."""
 
-    place: Path
+    place: Workplace
     backups: BackupChain
     provider: RootOfTrust
     keys: KeyHierarchy
@@ -202,11 +162,11 @@ class _Restoration:
 
     @property
     def _settings(self) -> Settings:
-        return Settings(CheckpointFile(_outside(self.place)))
+        return Settings(self.place.outside)
 
     def _build(self, now: datetime) -> None:
         last = self.backups.last
-        locked = LockedStore.create(self.place / STORE)
+        locked = LockedStore.create(self.place.store)
         try:
             rebuilding = locked.rebuild(last.store_id, store_keys(self.keys))
             for backup in self.backups.open(self.keys):
@@ -234,7 +194,7 @@ class _Restoration:
 
     def _look_ahead(self) -> tuple[Tombstones, int]:
         """What was destroyed after the backup, and how many of the events since nobody tells of."""
-        with inspecting(self.place / STORE, CheckpointFile(_outside(self.place))) as store:
+        with inspecting(self.place.store, self.place.outside) as store:
             keys = self._unlocked(store)
             auth = Authentication(keys.record.store_id, keys.store, keys.signer)
             has_event = partial(store.has_event, auth)
@@ -277,7 +237,7 @@ class _Restoration:
     def _verify(self) -> None:
         """All that `kms verify-store` looks at; what the tenants' rows are. Raises `BackupInvalid`."""
         self.facts.clear()
-        with inspecting(self.place / STORE, CheckpointFile(_outside(self.place))) as store:
+        with inspecting(self.place.store, self.place.outside) as store:
             keys = self._unlocked(store)
             authentication = Authentication(keys.record.store_id, keys.store, keys.signer)
             learn = self.facts.__setitem__
@@ -285,7 +245,7 @@ class _Restoration:
 
     @contextmanager
     def _opened(self) -> Iterator[AuthenticatedStore]:
-        locked = LockedStore.open(self.place / STORE)
+        locked = LockedStore.open(self.place.store)
         try:
             keys = self._unlocked(locked)
             store = locked.unlock(
