@@ -3,9 +3,9 @@
 A root computed by the Chinese remainder theorem with one half wrong lets anyone who knows the element factor
 n. So nothing leaves before all of these hold, over the very values that were used:
 
-1. p*q == n, and p*t * q*t == n*t*t for the fresh random prime t of 3;
+1. p*q == n, and the modulus of each half is its prime times a fresh random prime of its own;
 2. e'*d' == 1 modulo (p-1)(q-1), and the exponent of each half is d' modulo p-1, and q-1;
-3. each half, computed modulo p*t and q*t (Shamir's trick), is modulo t what a small power modulo t gives;
+3. each half is modulo its fresh prime what a small power gives (Shamir's trick), and not below that prime;
 4. the recombined root equals each half modulo its prime.
 """
 
@@ -94,8 +94,11 @@ class Evaluator:
             prepared = self._prepared(exponent)
             # Unreduced: `%` would take a time that depends on the product, `secret_power` reduces silently.
             blinded = element * prepared.factor
-            check_prime = _primitives.random_prime(CHECK_PRIME_BITS)
-            root = crt_root(key, self._coefficient, blinded, exponent, prepared.root_exponent, check_prime)
+            check_primes = (
+                _primitives.random_prime(CHECK_PRIME_BITS),
+                _primitives.random_prime(CHECK_PRIME_BITS),
+            )
+            root = crt_root(key, self._coefficient, blinded, exponent, prepared.root_exponent, check_primes)
             answer = int(root * prepared.unblind % key.n).to_bytes(element_size(key.n), "big")
         except (EvaluationFault, ArithmeticError, ValueError):
             answer = None
@@ -189,38 +192,59 @@ def inverse_of_exponent(exponent: int, order: Integer) -> Integer:
     return (1 + (exponent - _primitives.secret_inverse(order, exponent)) * order) // exponent
 
 
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Half:
+    """A root modulo one of the primes, and what it was computed with: value = base^exponent mod modulus.
+
+    The modulus is the prime times `check_prime`, a fresh one that no other half has.
+    """
+
+    check_prime: Integer
+    modulus: Integer
+    exponent: Integer
+    value: Integer
+
+    @classmethod
+    def take(cls, prime: Integer, check_prime: Integer, base: Integer, root_exponent: Integer) -> Self:
+        modulus, exponent = prime * check_prime, reduced(root_exponent, prime - 1)
+        return cls(check_prime, modulus, exponent, _primitives.secret_power(base, exponent, modulus))
+
+    def checks(
+        self, prime: Integer, base: Integer, root_exponent: Integer, root: Integer
+    ) -> tuple[bool, ...]:
+        """Conditions 3 to 7 of the specification. A value below t was computed modulo t, or has become 0."""
+        t, value = self.check_prime, self.value
+        return (
+            self.modulus == prime * t,
+            (root_exponent - self.exponent) % (prime - 1) == 0,
+            value >= t,
+            value % t == _primitives.secret_power(base, self.exponent % (t - 1), t),
+            (root - value) % prime == 0,
+        )
+
+
 def crt_root(
     key: PrivateKey,
     coefficient: Integer,
     base: Integer,
     exponent: int,
     root_exponent: Integer,
-    check_prime: Integer,
+    check_primes: tuple[Integer, Integer],
 ) -> Integer:
     """base^root_exponent mod n, checked. `coefficient` is q^-1 mod p; base need not be reduced.
 
-    `check_prime` is the fresh t. Raises `EvaluationFault`, or an arithmetic error of a corrupted operand.
+    `check_primes` are fresh. Raises `EvaluationFault`, or an arithmetic error of a corrupted operand.
     """
-    t = check_prime
-    modulus_p, modulus_q = key.p * t, key.q * t
-    exponent_p, exponent_q = reduced(root_exponent, key.p - 1), reduced(root_exponent, key.q - 1)
-    half_p = _primitives.secret_power(base, exponent_p, modulus_p)
-    half_q = _primitives.secret_power(base, exponent_q, modulus_q)
-    root = recombined(half_p, half_q, key, coefficient)
+    half_p = Half.take(key.p, check_primes[0], base, root_exponent)
+    half_q = Half.take(key.q, check_primes[1], base, root_exponent)
+    root = recombined(half_p.value, half_q.value, key, coefficient)
     # Last, and over the same variables: what was corrupted at any time before and stayed so is seen here.
-    # Halves that are right modulo t say nothing of the primes inside their exponents and moduli, hence the
-    # second, fourth and fifth line. p-1 and q-1 are not kept for them: what became another divisor of
-    # e'*d'-1, such as half of p-1, would pass.
+    # p-1 and q-1 are computed anew: what became another divisor of e'*d'-1, such as half of p-1, would pass.
     held = (
         key.p * key.q == key.n,
-        modulus_p * modulus_q == key.n * t * t,
         exponent * root_exponent % ((key.p - 1) * (key.q - 1)) == 1,
-        (root_exponent - exponent_p) % (key.p - 1) == 0,
-        (root_exponent - exponent_q) % (key.q - 1) == 0,
-        half_p % t == _primitives.secret_power(base, exponent_p % (t - 1), t),
-        half_q % t == _primitives.secret_power(base, exponent_q % (t - 1), t),
-        (root - half_p) % key.p == 0,
-        (root - half_q) % key.q == 0,
+        *half_p.checks(key.p, base, root_exponent, root),
+        *half_q.checks(key.q, base, root_exponent, root),
     )
     if not all(held):
         raise EvaluationFault
