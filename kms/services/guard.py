@@ -179,23 +179,32 @@ class Guard:
         """Wait until changes and events are durable. Raises `WriteConflict`, `Unavailable`."""
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[Receipt] = loop.create_future()
-        self.submit(changes, events).add_done_callback(partial(hand_over, waiter, loop))
+        self._submit(changes, events, partial(hand_over, waiter, loop))
         receipt = await waiter
         self.acknowledge(events[-1].request_id, receipt)
         return receipt
 
     def submit(self, changes: Changes, events: Sequence[AuditEvent]) -> "Future[Receipt]":
         """As `commit`, from any thread. What it raises is the future's outcome."""
+        return self._submit(changes, events, lambda done: None)
+
+    def _submit(
+        self, changes: Changes, events: Sequence[AuditEvent], hear: Callable[["Future[Receipt]"], None]
+    ) -> "Future[Receipt]":
+        """`hear` is told the outcome. By one callback, since each takes some microseconds of every call."""
+
+        def end(done: "Future[Receipt]") -> None:
+            try:
+                self._forget_what(changes)
+                if done.exception() is None:
+                    self._observe(events)
+            finally:
+                hear(done)
+
         self._forget_what(changes)
         done = self._store.commit(changes, events)
-        if changes:
-            done.add_done_callback(lambda _: self._forget_what(changes))
-        done.add_done_callback(partial(self._observe_durable, events))
+        done.add_done_callback(end)
         return done
-
-    def _observe_durable(self, events: Sequence[AuditEvent], done: "Future[Receipt]") -> None:
-        if done.exception() is None:
-            self._observe(events)
 
     def _forget_what(self, changes: Changes) -> None:
         if isinstance(changes, Creations):
