@@ -185,6 +185,11 @@ def secrets_of(key: PrivateKey, evaluator: Evaluator) -> Iterator[bytes]:
         yield from map(number, (prepared.root_exponent, prepared.factor, prepared.unblind))
 
 
+def numbers_in(values: tuple[Any, ...]) -> Iterator[Any]:
+    for value in values:
+        yield from value if isinstance(value, tuple) else (value,)
+
+
 EVALUATIONS: dict[str, Callable[[Evaluator], object]] = {
     "an element out of range": lambda it: it.evaluate(bytes(64), EXPONENT),
     "an element of another size": lambda it: it.evaluate(ELEMENT[1:], EXPONENT),
@@ -216,11 +221,11 @@ def test_no_frame_of_a_failed_evaluation_holds_a_secret(
 
     def recorded(key: PrivateKey, *values: Any) -> Any:
         root = real(key, *values)
-        used.extend((*values, root))
+        used.extend((*numbers_in(values), root))
         return root
 
     def fail(*values: Any) -> None:
-        used.extend(values[1:])
+        used.extend(numbers_in(values[1:]))
         raise kind
 
     monkeypatch.setattr(evaluation, "crt_root", recorded)
