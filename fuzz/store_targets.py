@@ -19,13 +19,23 @@ from kms.identity.grant import Grant
 from kms.identity.join_tokens import JoinTokenRecord, create_join_token
 from kms.identity.revocation import DenyList
 from kms.identity.spiffe import SpiffeId
-from kms.model.backup_header import BackupHeader
-from kms.model.backup_rows import read_rows
+from kms.model.backup_header import BackupHeader, read_header
+from kms.model.backup_rows import BackupRow, read_rows
 from kms.model.identity_authorities import AuthoritiesRecord, AuthorityEntry, AuthorityState, RootEntry
 from kms.model.names import IdentityName
+from kms.model.store_rows import (
+    CHECKPOINT,
+    DELETION,
+    EVENT,
+    deleted,
+    deletion,
+    in_order,
+    number_of,
+    numbered,
+)
 from kms.services.prefix_sets import PrefixSetSettings
 
-CONTAINER = "container.json"
+CONTAINER, STORES = "container.json", "stores.json"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WEB = IdentityName("acme", "prod", "web")
 
@@ -48,11 +58,23 @@ def reprint_backup(data: bytes) -> bytes:
 
 def reprint_header(data: bytes) -> bytes:
     source = io.BytesIO(data)
-    return BackupHeader.read(source).to_bytes() + source.read()
+    return read_header(source).to_bytes() + source.read()
 
 
 def reprint_rows(data: bytes) -> bytes:
     return b"".join(row.to_bytes() for row in read_rows(io.BytesIO(data)))
+
+
+def reprint_store_rows(data: bytes) -> bytes:
+    """What is taken apart is put together to the same."""
+    rows = [_remade(row) for row in in_order(read_rows(io.BytesIO(data)))]
+    return b"".join(row.to_bytes() for row in rows)
+
+
+def _remade(row: BackupRow) -> BackupRow:
+    if row.kind in (EVENT, CHECKPOINT):
+        return numbered(row.kind, number_of(row), row.body)
+    return deletion(*deleted(row)) if row.kind == DELETION else row
 
 
 def reprint_prefixes(data: bytes) -> bytes:
@@ -68,18 +90,23 @@ def backup_seeds() -> list[bytes]:
     return [bytes.fromhex(test["backup"]) for test in vectors(CONTAINER, "backup")]
 
 
+def header_seeds() -> list[bytes]:
+    stores = [bytes.fromhex(data) for test in vectors(STORES, "backup") for data in test["backups"]]
+    return backup_seeds() + stores
+
+
 def row_seeds() -> list[bytes]:
-    rows = vectors(CONTAINER, "backup")[0]["rows"]
-    parts = [(row["kind"].encode(), row["name"].encode(), bytes.fromhex(row["body"])) for row in rows]
-    sizes = (2, 2, 4)
-    return [
-        b"".join(
-            len(part).to_bytes(size, "big") + part
-            for row in parts[:count]
-            for size, part in zip(sizes, row, strict=True)
-        )
-        for count in range(1, len(parts) + 1)
-    ]
+    parts = _rows(vectors(CONTAINER, "backup")[0]["rows"])
+    return [b"".join(parts[:count]) for count in range(1, len(parts) + 1)]
+
+
+def store_row_seeds() -> list[bytes]:
+    valid = [test["rows"] for test in vectors(STORES, "backup") if test["result"] == "valid"]
+    return [b"".join(_rows(rows)) for backups in valid for rows in backups]
+
+
+def _rows(listed: list[dict[str, str]]) -> list[bytes]:
+    return [BackupRow(row["kind"], row["name"], bytes.fromhex(row["body"])).to_bytes() for row in listed]
 
 
 def deny_list_seeds() -> list[bytes]:
@@ -126,8 +153,9 @@ STORE_TARGETS = MappingProxyType(
         ),
         "share": Target(accept_share, lambda: shared_root()[1], (InvalidField, WrongShare)),
         "backup": Target(reprint_backup, backup_seeds, BackupInvalid),
-        "backup_header": Target(reprint_header, backup_seeds, BackupInvalid),
+        "backup_header": Target(reprint_header, header_seeds, BackupInvalid),
         "backup_rows": Target(reprint_rows, row_seeds, BackupInvalid),
+        "store_backup_rows": Target(reprint_store_rows, store_row_seeds, BackupInvalid),
         "deny_list": Target(
             lambda data: DenyList.from_bytes(data).to_bytes(), deny_list_seeds, StoreTampered
         ),

@@ -10,6 +10,7 @@ from testvectors import (
     blindfold_sealing,
     identity_vectors,
     kms_vectors,
+    store_backup_vectors,
 )
 from testvectors.vectorfile import VectorFile
 
@@ -30,6 +31,7 @@ def generate() -> dict[Path, str]:
     """The text of every file."""
     files = {ROOT / "blindfold" / name: make().text() for name, make in BLINDFOLD.items()}
     files |= {ROOT / "backup" / name: file.text() for name, file in backup_vectors.generate().items()}
+    files |= {ROOT / "backup" / name: file.text() for name, file in store_backup_vectors.generate().items()}
     files |= {ROOT / "kms" / name: file.text() for name, file in kms_vectors.generate().items()}
     return files | {ROOT.parent / name: text for name, text in identity_vectors.generate().items()}
 

@@ -26,8 +26,10 @@ def deletion(kind: str, name: str) -> BackupRow:
 
 
 def deleted(row: BackupRow) -> tuple[str, str]:
-    """Kind and name of what was deleted."""
+    """Kind and name of what was deleted. Raises `BackupInvalid`."""
     kind, _, name = row.name.partition("/")
+    if not kind or not name or row.body:
+        raise BackupInvalid("a deletion does not say what of")
     return kind, name
 
 

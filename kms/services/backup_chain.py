@@ -91,24 +91,29 @@ class OpenBackup:
     header: StoreBackupHeader
     key: BackupKey
 
+    def rows(self) -> Iterator[BackupRow]:
+        """All of them, in order. Raises `BackupInvalid`, `OSError`; what it gave before is not to be used."""
+        count = 0
+        with self.path.open("rb") as file:
+            if StoreBackupHeader.read(file) != self.header:
+                raise BackupInvalid("its file has changed")
+            rows = read_rows(PieceSource(self.key.decrypt(self.header, file)))
+            for row in store_rows.in_order(rows):
+                count += 1
+                yield row
+        if count != self.header.rows:
+            raise BackupInvalid(f"it does not hold {self.header.rows} rows")
+
     def fill(self, rebuilding: Rebuilding, advance: Callable[[int], None]) -> BackupRow:
         """Put in all that it has; what it says that the rows are together, as `digest_of` tells.
 
-        `advance` hears of rows. Raises `BackupInvalid`, `Unavailable`, `OSError`.
+        `advance` hears of rows. Raises as `rows`, and `Unavailable`.
         """
-        count, row = 0, BackupRow("", "", b"")
-        with self.path.open("rb") as file:
-            header = StoreBackupHeader.read(file)
-            if header != self.header:
-                raise BackupInvalid("its file has changed")
-            with rebuilding.moment(header.sequence, header.chain_hash):
-                rows = read_rows(PieceSource(self.key.decrypt(header, file)))
-                for row in store_rows.in_order(rows):
-                    _PUT.get(row.kind, _put_row)(rebuilding, row)
-                    count += 1
-                    advance(1)
-        if count != header.rows:
-            raise BackupInvalid(f"it does not hold {header.rows} rows")
+        row = BackupRow("", "", b"")
+        with rebuilding.moment(self.header.sequence, self.header.chain_hash):
+            for row in self.rows():
+                _PUT.get(row.kind, _put_row)(rebuilding, row)
+                advance(1)
         return row
 
 
