@@ -3,6 +3,7 @@
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 
 
@@ -20,7 +21,6 @@ def of_program(arguments: Sequence[str]) -> float:
 
 
 def of_process(pid: int) -> float:
-    """Of a process that runs, all its threads together."""
-    with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
-        fields = file.read().rpartition(b")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100
+    """Of a process that runs, all its threads together. Its files in /proc tell no more than hundredths."""
+    # Its clock, as clock_getcpuclockid(3) names it on Linux.
+    return time.clock_gettime(~pid << 3 | 2)

@@ -11,8 +11,8 @@ from server.test_call_path import Blindfold, failure_of
 
 from kms.client.channel import open_channel
 from kms.client.errors import CallInvalid
-from kms.server.interceptors.call_path import MAX_FIELDS
-from kms.server.wire import has_more_fields
+from kms.server.interceptors.call_path import MAX_FIELDS, PARSED_FIRST
+from kms.server.wire import count_fields, has_more_fields
 from protos.kms.v1.crypto_batch_pb2 import BatchEncryptRequest
 from protos.kms.v1.crypto_pb2 import EncryptRequest
 
@@ -33,6 +33,7 @@ def test_items_and_fields_are_counted_exactly(plaintexts: list[bytes], named: bo
     count = len(items) + named
     assert not has_more_fields(raw, count)
     assert count == 0 or has_more_fields(raw, count - 1)
+    assert count_fields(BatchEncryptRequest.FromString(raw)) == count
 
 
 @pytest.mark.parametrize("field", UNKNOWN)
@@ -53,9 +54,10 @@ def test_megabytes_of_next_to_nothing_are_not_parsed(serve: Any, credentials: Pa
     with open_channel(server.target, credentials) as channel:
         evaluate = channel.unary_unary("/kms.v1.BlindfoldService/EvaluateBlinded")
         assert evaluate(empty_element * MAX_FIELDS, timeout=10) == b""
-        failure = failure_of(evaluate, empty_element * (MAX_FIELDS + 1))
-    assert isinstance(failure, CallInvalid)
-    assert "fields or items" in str(failure)
+        for count in (MAX_FIELDS + 1, PARSED_FIRST, 1 << 20):
+            failure = failure_of(evaluate, empty_element * count)
+            assert isinstance(failure, CallInvalid)
+            assert "fields or items" in str(failure)
 
 
 def test_compressed_messages_are_refused_before_they_are_megabytes(serve: Any, credentials: Path) -> None:

@@ -18,7 +18,7 @@ from kms.server.interceptors.request_id import request_id
 from kms.server.interceptors.trailers import trailers
 from kms.server.late_refusals import LateRefusals
 from kms.server.open_calls import CallsAtOnce
-from kms.server.wire import has_more_fields
+from kms.server.wire import count_fields, has_more_fields
 from kms.services.rate_limits import Requester
 
 # A context tells its code as a number, or as the code.
@@ -27,6 +27,8 @@ _CODES = {key: code.name for code in grpc.StatusCode for key in (code, code.valu
 MAX_REQUEST = 4 * 2**20
 # Of fields at the outermost level, where batches have their items: twice as many as there may be.
 MAX_FIELDS = 2048
+# Up to so many bytes a message is parsed in less time than its fields are counted in.
+PARSED_FIRST = 32 * 2**10
 
 # The stubs know the handlers of the synchronous server only.
 Handler: TypeAlias = Any
@@ -242,8 +244,15 @@ def _requester() -> Requester:
 def _parse(raw: bytes, parse: Callable[[bytes], Message]) -> Message:
     if len(raw) > MAX_REQUEST:
         raise LimitExceeded("request", f"has {len(raw)} bytes, at most {MAX_REQUEST} are allowed")
-    if len(raw) > MAX_FIELDS and has_more_fields(raw, MAX_FIELDS):
-        raise LimitExceeded("request", f"has more than {MAX_FIELDS} fields or items")
+    counted_first = len(raw) > PARSED_FIRST
+    if not counted_first or not has_more_fields(raw, MAX_FIELDS):
+        request = _parsed(raw, parse)
+        if counted_first or len(raw) <= MAX_FIELDS or count_fields(request) <= MAX_FIELDS:
+            return request
+    raise LimitExceeded("request", f"has more than {MAX_FIELDS} fields or items")
+
+
+def _parsed(raw: bytes, parse: Callable[[bytes], Message]) -> Message:
     try:
         return parse(raw)
     except DecodeError:
