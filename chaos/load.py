@@ -37,6 +37,8 @@ class StillRotating(Exception):
 # The calls that end so were not acknowledged, whatever became of them.
 UNKNOWN = (CallUnavailable, CallTimedOut, CallConflict, CallExhausted, StillRotating)
 PAUSE_WHEN_REFUSED = 0.05
+# Every so many servers rotate the root key, which takes the longer the more there is; the next one ends it.
+ROOTS_EVERY, FIRST = 4, 2
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ class Load:
         steps = (
             *[(self.encrypt, 0.0, None)] * ENCRYPTERS,
             (self.rotate, 0.05, None),
-            (self.rotate_root, 0.2, self.house.operator),
+            *[(self.rotate_root, 0.5, self.house.operator)] * (self.house.starts % ROOTS_EVERY == FIRST),
             (self.destroy, 0.05, None),
             (self.import_, 0.05, None),
             (self.change_policy, 0.05, None),
