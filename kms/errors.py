@@ -198,8 +198,8 @@ class LaterEventsUnknown(WrongState):
 
     reason = "LATER_EVENTS_UNKNOWN"
     hint = (
-        "Give the audit trail of the platform and of every tenant with --trail; or say --without-trail, if "
-        "nobody has them: what was destroyed since is then there again."
+        "Give the audit trail of the platform and of each tenant with --trail. What nobody tells of is taken "
+        "with --accept-unknown-events: what it destroyed is then there again."
     )
 
 

@@ -51,7 +51,8 @@ Example:
     help="A checkpoint that was kept elsewhere: the trails must tell of all events up to it.",
 )
 @click.option(
-    "--without-trail",
+    "--accept-unknown-events",
+    "accept_unknown",
     is_flag=True,
     help="Restore although later events are unknown: what they destroyed is there again.",
 )
@@ -66,7 +67,7 @@ def restore_store(
     at: str | None,
     trails: tuple[Path, ...],
     checkpoints: tuple[Path, ...],
-    without_trail: bool,
+    accept_unknown: bool,
     verify_only: bool,
     material: Material,
     as_json: bool,
@@ -91,7 +92,7 @@ def restore_store(
             material,
             progress.advance,
             at=limit,
-            later=Later(trails, checkpoints, without_trail),
+            later=Later(trails, checkpoints, accept_unknown),
             verify_only=verify_only,
         )
     finally:

@@ -57,12 +57,12 @@ class Later:
     """What was kept of the time after the backup: exports of the audit chain, which tell what was destroyed
     since, and checkpoints, which tell how far the chain had come.
 
-    Unless `without_trail`, all events up to those checkpoints must be told of.
+    Unless `accept_unknown`, they must tell of all events up to those checkpoints.
     """
 
     trails: Sequence[Path] = ()
     checkpoints: Sequence[Path] = ()
-    without_trail: bool = False
+    accept_unknown: bool = False
 
 
 NOTHING_LATER = Later()
@@ -205,7 +205,7 @@ class _Restoration:
                 if not has_event(checkpoint.sequence, checkpoint.chain_hash):
                     through = max(through, checkpoint.sequence)
         unknown = told.unknown(self.backups.last.sequence, through)
-        if unknown and not self.later.without_trail:
+        if unknown and not self.later.accept_unknown:
             raise LaterEventsUnknown(
                 f"the store went on after this backup, and {unknown} of the events since are unknown"
             )

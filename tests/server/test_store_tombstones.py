@@ -144,7 +144,7 @@ def test_checkpoint_that_was_kept_elsewhere_asks_for_them_too(aftermath, place):
 
 def test_whoever_has_no_trail_says_so_and_the_chain_tells(aftermath, place):
     keep_checkpoint(aftermath, place)
-    restored = restore_in(place, aftermath.backup, later=Later(without_trail=True))
+    restored = restore_in(place, aftermath.backup, later=Later(accept_unknown=True))
     assert restored.destroyed == 0
     assert restored.unknown > 10
     with serving(place) as second:
