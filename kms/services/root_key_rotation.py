@@ -76,15 +76,15 @@ class RootKeyRotation:
         Raises `Denied`, `RotationUnderWay`, and any `KmsError` that keeps a step from being taken now.
         """
         await self.guard.authorise(call, ROTATE, None)
-        receipt = await asyncio.shield(self._begin(call))
-        self.guard.acknowledge(call.request_id, receipt)
+        told = await asyncio.shield(self._begin(call))
         total = 0
-        while (told := self._progress()) is not None:
+        while told is not None:
             total = told.total
             yield told
             if self._failure is not None:
                 raise self._failure
             await self._step()
+            told = self._progress()
         yield RotationProgress(total, total, done=True)
 
     async def progress(self, call: Call) -> RotationProgress:
@@ -98,17 +98,18 @@ class RootKeyRotation:
 
         return await self.guard.perform(call, GET, None, act)
 
-    async def _begin(self, call: Call) -> Receipt:
+    async def _begin(self, call: Call) -> RotationProgress | None:
+        """How far it is at its beginning."""
         describe = partial(_event, call)
         work = asyncio.to_thread(self.vault.begin_rotation, self.vault.root_of_trust, describe)
         try:
-            receipt = await recorded(self.guard, call, ROTATE, work)
+            self.guard.acknowledge(call.request_id, await recorded(self.guard, call, ROTATE, work))
+            self._failure = None
+            self._stepped.clear()
+            return self._progress()
         finally:
             # It may have begun all the same, and not be vouched for outside.
             self._wanted.set()
-        self._failure = None
-        self._stepped.clear()
-        return receipt
 
     async def _step(self) -> None:
         """Wait until something may have happened."""

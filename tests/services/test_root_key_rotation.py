@@ -52,6 +52,7 @@ def test_progress_is_told_and_key_versions_stay_as_they_are(kms: Kms) -> None:
             await rotation.progress(kms.call(OPERATOR))
 
     run(kms, act)
+    assert (told[0].count, told[0].total) == (0, told[-1].total)
     assert told[-1].done
     assert not any(item.done for item in told[:-1])
     assert all(item.count <= item.total for item in told)
