@@ -20,7 +20,7 @@ from wingman.abandonable import abandonable
 from wingman.condition import Condition
 from wingman.configuration import Configuration, Enrolment
 from wingman.errors import NotReady
-from wingman.pauses import growing
+from wingman.pauses import growing, reported
 
 LOOK_EVERY = 5.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
@@ -82,15 +82,15 @@ class IdentityKeeper:
             retrying = tenacity.AsyncRetrying(
                 retry=tenacity.retry_if_exception_type((KmsError, CallFailed, OSError)),
                 wait=growing(FIRST_PAUSE, LONGEST_PAUSE),
-                before_sleep=_report,
+                before_sleep=reported("look after the identity"),
                 sleep=self._sleep,
             )
             async for attempt in retrying:
                 with attempt:
-                    await self._look()
+                    await self.look()
             await self._sleep(LOOK_EVERY)
 
-    async def _look(self) -> None:
+    async def look(self) -> None:
         """One look at the directory; what is missing or ends soon is asked for.
 
         Raises `CallFailed`, `KmsError`, `OSError`.
@@ -193,10 +193,3 @@ def _read_token(name: str) -> SecretBytes:
     if not token or not token.isascii():
         raise ConfigError(f"{name} holds no token")
     return SecretBytes(token)
-
-
-def _report(state: tenacity.RetryCallState) -> None:
-    """Without the texts of errors that were not foreseen."""
-    error = state.outcome.exception() if state.outcome else None
-    words = error.message if isinstance(error, KmsError | CallFailed) else type(error).__name__
-    _log.warning("attempt %d to look after the identity failed: %s", state.attempt_number, words)

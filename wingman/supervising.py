@@ -6,6 +6,7 @@ import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import tenacity
@@ -15,8 +16,9 @@ from kms.client.open_files import allow_open_files
 from kms.errors import ConfigError
 from kms.model.secret_type import SecretType
 from wingman.configuration import Configuration
+from wingman.errors import FileNotWritten
 from wingman.http.listening import OPEN_FILES
-from wingman.pauses import growing
+from wingman.pauses import growing, reported
 from wingman.secret_source import nobody_there
 from wingman.serving import Served, Wingman, serve_as
 
@@ -30,31 +32,48 @@ PASSED_ON = (*ENDING, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGW
 async def write_once(configuration: Configuration) -> None:
     """Write all files, and be done; readers are not told. While nobody is there it is tried again.
 
-    Raises `ConfigError` where there is nothing to write, and as `FileKeeper.refresh`.
+    Raises `ConfigError` where there is nothing to write, as `FileKeeper.refresh`, and as enrolment.
     """
     if configuration.files is None:
         raise ConfigError("the configuration has no files to write")
     wingman = Wingman(replace(configuration, files=replace(configuration.files, on_change=None)))
+    await patiently("become an identity", lambda: _identified(wingman, configuration.directory))
     connected = asyncio.create_task(wingman.stay_connected())
     try:
         if wingman.files is not None:
-            await patiently(wingman.files.refresh)
+            await patiently("write the files", wingman.files.refresh)
     finally:
         connected.cancel()
         await asyncio.gather(connected, return_exceptions=True)
         await wingman.close()
 
 
-async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
+async def _identified(wingman: Wingman, directory: Path) -> None:
+    try:
+        await wingman.identity.look()
+    except OSError as error:
+        problem = error.strerror or type(error).__name__
+    else:
+        return
+    raise ConfigError(f"{directory}: {problem}")
+
+
+async def patiently(what: str, ask: Callable[[], Awaitable[T]]) -> T:
     """What `ask` gives, asked again and again while nobody is there. Raises what else it raises."""
     retrying = tenacity.AsyncRetrying(
-        retry=tenacity.retry_if_exception(lambda error: isinstance(error, Exception) and nobody_there(error)),
+        retry=tenacity.retry_if_exception(_passes),
         wait=growing(FIRST_PAUSE, LONGEST_PAUSE),
+        before_sleep=reported(what),
     )
     async for attempt in retrying:
         with attempt:
             answer = await ask()
     return answer
+
+
+def _passes(error: BaseException) -> bool:
+    """Whether others have to do something about it, who are likely to. A disk that is full stays so."""
+    return isinstance(error, Exception) and nobody_there(error) and not isinstance(error, FileNotWritten)
 
 
 class Supervisor:
@@ -115,7 +134,7 @@ class Supervisor:
         return status if status >= 0 else 128 - status
 
     async def _secret(self, reference: SecretType) -> SecretBytes:
-        opened = await patiently(lambda: self._wingman.source.get(reference))
+        opened = await patiently("open a secret", lambda: self._wingman.source.get(reference))
         return opened.secret
 
     async def _spawn(

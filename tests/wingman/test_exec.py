@@ -14,7 +14,9 @@ from server.kms_harness import RunningKms
 from sidecar import wait_until
 
 from blindfold.forms import to_location
+from blindfold.secret import SecretBytes
 from cli.exit_codes import ExitCode
+from kms.model.join_token import ID_SIZE, SECRET_SIZE, JoinToken
 
 SECRET = b"correct horse battery staple"
 WINGMAN = Path(sys.executable).parent / "wingman"
@@ -195,6 +197,37 @@ def test_once_ends_with_a_secret_of_another_name(kms: RunningKms, desk: Desk) ->
     done = desk.run("serve", "--once")
     assert (done.returncode, b"is named '', expected 'db'" in done.stderr) == (ExitCode.MISMATCH, True)
     assert not any((desk.directory / "files").iterdir())
+
+
+def test_once_ends_where_its_files_cannot_be_written(desk: Desk) -> None:
+    files = desk.directory / "files"
+    (files / "password").mkdir(parents=True, mode=0o700)
+    files.chmod(0o700)
+    desk.members["files"] = {"directory": str(files), "secrets": ["password"]}
+    done = desk.run("serve", "--once")
+    assert done.returncode == ExitCode.UNAVAILABLE
+    assert b"hint: Make room on that file system" in done.stderr
+
+
+def test_once_ends_with_a_token_that_the_kms_refuses(kms: RunningKms, desk: Desk) -> None:
+    root = kms.parts.identity_trust.current().issuer.root_fingerprint
+    token = JoinToken(bytes(ID_SIZE), SecretBytes(bytes(SECRET_SIZE)), root)
+    (desk.directory / "token").write_text(token.reveal())
+    desk.members["enrolment"] = {
+        "server": kms.enrolment_target,
+        "join_token_file": str(desk.directory / "token"),
+    }
+    desk.members["credentials"] = str(desk.directory / "none")
+    desk.members["files"] = {"directory": str(desk.directory / "files"), "secrets": ["password"]}
+    done = desk.run("serve", "--once")
+    assert (done.returncode, b"join token" in done.stderr) == (ExitCode.UNAUTHENTICATED, True)
+
+
+def test_once_ends_where_there_is_no_identity_to_be_had(desk: Desk) -> None:
+    desk.members["credentials"] = str(desk.directory / "none")
+    desk.members["files"] = {"directory": str(desk.directory / "files"), "secrets": ["password"]}
+    done = desk.run("serve", "--once")
+    assert (done.returncode, b"enrol first" in done.stderr) == (ExitCode.FAILED, True)
 
 
 def test_once_has_nothing_to_do_without_files(desk: Desk) -> None:

@@ -185,6 +185,11 @@ def test_huge_body_is_refused_by_its_length_and_by_itself(
     assert [answer.split(b" ", 2)[1] for answer in (told, chunked)] == [b"413", b"413"]
 
 
+@pytest.mark.parametrize(("size", "status"), [(15 << 10, 200), (17 << 10, 400)])
+def test_headers_are_bounded_also_where_they_come_at_once(sidecar: Sidecar, size: int, status: int) -> None:
+    assert sidecar.get("/status", x_long="x" * size).status == status
+
+
 def test_slow_body_is_refused(sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "BODY_SECONDS", 0.05)
     answer = raw(sidecar, b"POST /secret/unseal HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n{")
@@ -195,7 +200,9 @@ def test_type_that_is_no_json_is_refused(sidecar: Sidecar) -> None:
     assert sidecar.post("/secret/unseal", b"<a/>", content_type="application/xml").status == 415
 
 
-@pytest.mark.parametrize("path", ["/", "/secret/../status", "/creds/pki/server/..%2f..%2fkey", "//status"])
+@pytest.mark.parametrize(
+    "path", ["/", "/secret/../status", "/creds/pki/server/..%2f..%2fkey", "//status", "/status/"]
+)
 def test_other_paths_are_not_found(sidecar: Sidecar, path: str) -> None:
     assert sidecar.get(path).status == 404
 
@@ -203,6 +210,7 @@ def test_other_paths_are_not_found(sidecar: Sidecar, path: str) -> None:
 def test_other_methods_are_refused(sidecar: Sidecar) -> None:
     answer = sidecar.get("/secret/unseal")
     assert (answer.status, answer.headers["allow"]) == (405, "POST")
+    assert answer.text == "the page has another method: POST\n"
 
 
 def test_socket_of_a_dead_one_is_replaced_and_of_a_living_one_is_not(kms: RunningKms, tmp_path: Path) -> None:

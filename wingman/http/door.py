@@ -14,11 +14,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wingman.http.answers import Failure, refusal
 
+# Those that come slowly have no more before they are read.
+HEADER_BYTES = 16 << 10
+
 _LOOPBACK = re.compile(rb"(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
 _REFUSED: Mapping[str, Failure] = MappingProxyType(
     {
         "host": Failure(403, "FOREIGN_HOST", "the Host header must be localhost, 127.0.0.1 or [::1]"),
         "origin": Failure(403, "ORIGIN", "requests of web pages are refused"),
+        "size": Failure(400, "HEADERS_TOO_LARGE", "the headers have more than 16 KiB"),
     }
 )
 
@@ -39,6 +43,8 @@ class Door:
 
     def _problem(self, headers: list[tuple[bytes, bytes]]) -> str:
         """A key of `_REFUSED`, or "". Every Host counts, though HTTP allows but one."""
+        if sum(len(name) + len(value) for name, value in headers) > HEADER_BYTES:
+            return "size"
         names = {name for name, _ in headers}
         if b"origin" in names or any(
             name == b"sec-fetch-site" and value != b"none" for name, value in headers

@@ -131,12 +131,18 @@ async def _failed(request: Request, error: Exception) -> Response:
 
 async def _no_page(request: Request, error: Exception) -> Response:
     """Of the router: there is no such path, or not for this method."""
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    response = answers.refusal(request, Failure(status, "NO_SUCH_PAGE", "there is no such page"))
-    response.headers.update(getattr(error, "headers", None) or {})
+    headers: Mapping[str, str] = getattr(error, "headers", None) or {}
+    failure = Failure(404, "NO_SUCH_PAGE", "there is no such page")
+    if methods := headers.get("Allow"):
+        failure = Failure(405, "OTHER_METHOD", f"the page has another method: {methods}")
+    response = answers.refusal(request, failure)
+    response.headers.update(headers)
     return response
 
 
 def application(routes: list[Route]) -> Starlette:
     foreseen = dict.fromkeys((BadBody, CallFailed, KmsError, BlindfoldError, Exception), _failed)
-    return Starlette(routes=routes, exception_handlers={HTTPException: _no_page, **foreseen})
+    made = Starlette(routes=routes, exception_handlers={HTTPException: _no_page, **foreseen})
+    # It would send whoever asks for a path with a slash at its end to the host of his header.
+    made.router.redirect_slashes = False
+    return made
