@@ -78,9 +78,11 @@ def turn(prepared: Prepared, directory: Path) -> list[float]:
 
 
 @contextmanager
-def empty(directory: Path) -> Iterator[Running]:
+def empty(directory: Path, cpus: set[int] | None = None) -> Iterator[Running]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.empty_server", str(directory)], stdout=subprocess.PIPE
+        [sys.executable, "-m", "benchmarks.empty_server", str(directory)],
+        stdout=subprocess.PIPE,
+        preexec_fn=(lambda: os.sched_setaffinity(0, cpus)) if cpus else None,
     )
     try:
         assert process.stdout is not None  # noqa: S101

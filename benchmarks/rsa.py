@@ -10,7 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figure import Figure, at_least
+from benchmarks.empty_server import SERVICE
+from benchmarks.encryption import empty, unary_rate
+from benchmarks.figure import Figure, at_least, shown
 from benchmarks.load import Load
 from benchmarks.server import Prepared, Running, add_key, opened, prepare, serving
 from kms.crypto.key_handle import expect, generate, load
@@ -32,7 +34,10 @@ SIGN, OAEP = "RSA_PSS_3072_SHA256", "RSA_OAEP_3072_SHA256"
 def measure() -> list[Figure]:
     """Operations for each second of processor time. Takes about a minute."""
     with tempfile.TemporaryDirectory() as directory:
-        prepared = prepare(Path(directory))
+        path = Path(directory)
+        with empty(path / "empty", {0}) as nothing:
+            call = max(unary_rate(nothing, path / "empty", SERVICE) for _ in range(ROUNDS))
+        prepared = prepare(path)
         with opened(prepared.configuration) as parts:
             signer = str(asyncio.run(add_key(parts, "signer", Purpose.ASYMMETRIC_SIGN, SIGN)))
             reader = str(asyncio.run(add_key(parts, "reader", Purpose.ASYMMETRIC_DECRYPT, OAEP)))
@@ -56,11 +61,18 @@ def measure() -> list[Figure]:
     return [
         at_least(f"RSA-PSS 3072 signatures, batch of {BATCH}", signed_batch, bare_sign, "1/s", BATCH_SHARE),
         at_least("RSA-PSS 3072 signatures, unary", signed, bare_sign, "1/s", UNARY_SHARE),
+        shown("... beside an operation and an empty call", signed, "1/s", both(bare_sign, call)),
         at_least(
             f"RSA-OAEP 3072 decryptions, batch of {BATCH}", opened_batch, bare_decrypt, "1/s", BATCH_SHARE
         ),
         at_least("RSA-OAEP 3072 decryptions, unary", opened_, bare_decrypt, "1/s", UNARY_SHARE),
+        shown("... beside an operation and an empty call", opened_, "1/s", both(bare_decrypt, call)),
     ]
+
+
+def both(operations: float, calls: float) -> float:
+    """The rate of calls that do nothing but one operation, from the rates of each."""
+    return 1 / (1 / operations + 1 / calls)
 
 
 def bare_operations() -> tuple[Callable[[], object], Callable[[], object]]:
