@@ -5,7 +5,7 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -218,27 +218,19 @@ async def _run(
     await _record(parts, "Kms.Start", {"root_of_trust": unlocked.vault.provider})
     ports = await app.start()
     _spare_the_collector()
-    background = asyncio.create_task(
-        _in_background(
-            tell_strays(parts, device), scheduler.run(), watch.run(), parts.root_key_rotation.run()
-        )
-    )
-    stopping, ending = asyncio.create_task(stop.wait()), asyncio.create_task(locking.wait())
+    background = asyncio.create_task(_in_background(parts, device, scheduler, watch))
     try:
         status.ready = True
         await app.set_serving(True)
         ports = replace(ports, monitoring=await watch.start())
         _log.info("serving on port %d, enrolling on port %d", ports.main, ports.enrolment)
         on_ready(ports)
-        awaited: set[asyncio.Task[Any]] = {background, stopping, ending}
-        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+        await _first_of(background, stop, locking)
     finally:
         status.ready = False
         _log.info("stopping; calls in flight have %g s to end", STOP_GRACE)
         await app.stop(STOP_GRACE)
-        for task in (background, stopping, ending):
-            task.cancel()
-        await asyncio.gather(stopping, ending, return_exceptions=True)
+        background.cancel()
         await _end(background)
         await parts.refusals.flush(timestamp(utc_now()))
         await watch.stop()
@@ -246,8 +238,22 @@ async def _run(
     return Ending.LOCKED if locking.is_set() and not stop.is_set() else Ending.STOPPED
 
 
-async def _in_background(*work: Coroutine[None, None, None]) -> None:
-    await asyncio.gather(*work)
+async def _in_background(parts: Parts, device: Device | None, scheduler: Scheduler, watch: Watch) -> None:
+    await asyncio.gather(
+        tell_strays(parts, device), scheduler.run(), watch.run(), parts.root_key_rotation.run()
+    )
+
+
+async def _first_of(background: "asyncio.Task[None]", *told: asyncio.Event) -> None:
+    """Until the background ends, or something is told."""
+    waiting = [asyncio.create_task(event.wait()) for event in told]
+    try:
+        awaited: set[asyncio.Task[Any]] = {background, *waiting}
+        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
 
 
 def _spare_the_collector() -> None:
