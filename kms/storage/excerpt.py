@@ -1,11 +1,11 @@
 """Many rows as they stood at one moment, read while others write.
 
 SQLite keeps the moment for as long as a read transaction is open, and empties no WAL meanwhile. So there is
-one excerpt at a time, an erasure waits for it, and whoever reads it writes it aside at the speed of a disk.
+one excerpt at a time, and who asked for an erasure waits for it; whoever reads it writes it aside at the
+speed of a disk.
 """
 
 import sqlite3
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from kms.storage.index import Index, Known, Published
 from kms.storage.interface import Excerpt, Row
 from kms.storage.moment import StoreMoment
 from kms.storage.opening import CheckpointSigner
+from kms.storage.turns import Turns
 
 # What follows `/` in the order of names, so that a range ends before it.
 _AFTER_SLASH = "0"
@@ -56,19 +57,19 @@ class _Moment:
 
 
 class Excerpts:
-    """Takes them. `lock` is held while there is one."""
+    """Takes them, one in each of `turns`."""
 
     def __init__(self, path: Path, published: Published, store_id: bytes, signer: CheckpointSigner) -> None:
         self._path = path
         self._published = published
         self._store_id = store_id
         self._signer = signer
-        self.lock = threading.Lock()
+        self.turns = Turns()
 
     @contextmanager
     def all(self) -> Iterator[StoreMoment]:
         """See `Store.moment`."""
-        with self.lock, closing(connect(self._path, read_only=True)) as connection:
+        with self.turns.reading(), closing(connect(self._path, read_only=True)) as connection:
             with self._published.lock:
                 _pin(connection)
                 head, keys = self._published.head, self._published.keys
@@ -77,7 +78,7 @@ class Excerpts:
     @contextmanager
     def take(self, kinds: Sequence[str], scope: str) -> Iterator[Excerpt]:
         """See `Store.excerpt`."""
-        with self.lock, closing(connect(self._path, read_only=True)) as connection:
+        with self.turns.reading(), closing(connect(self._path, read_only=True)) as connection:
             # Nobody commits while this is held, so that the file and what is known agree.
             with self._published.lock:
                 _pin(connection)

@@ -199,8 +199,8 @@ class Store(Protocol):
     def excerpt(self, kinds: Sequence[str], scope: str) -> AbstractContextManager[Excerpt]:
         """All rows of these kinds that are named scope, or by a name below it, as they are at one moment.
 
-        They come in the order of `kinds`, then of names, verified. Deletions and destructions wait until the
-        context ends, so it is not to be held for anybody. Raises `StoreTampered`, `Unavailable`.
+        They come in the order of `kinds`, then of names, verified. Deletions and destructions are answered
+        when the context ends, so it is not to be held for anybody. Raises `StoreTampered`, `Unavailable`.
         """
         ...
 

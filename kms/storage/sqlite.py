@@ -179,7 +179,7 @@ class LockedStore:
             Checkpointer(store_id, signer, settings.outside, settings.environment, settings.limits),
             settings.environment,
             settings.limits,
-            (excerpts.lock, reader.lock),
+            (excerpts.turns, reader.lock),
             settings.deliver,
         )
         try:

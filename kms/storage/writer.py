@@ -23,6 +23,7 @@ from kms.storage.connection import as_kms_error, error_name
 from kms.storage.environment import Environment, Limits
 from kms.storage.index import Draft, Published
 from kms.storage.intake import Intake
+from kms.storage.turns import Turns
 from kms.storage.unit import Bulk, EventRecord, Unit
 
 _EVENTS = "INSERT INTO events (sequence, body, chain_hash, mac) VALUES "
@@ -32,6 +33,10 @@ _CHECKPOINT = "INSERT OR REPLACE INTO checkpoints (sequence, line) VALUES (?, ?)
 # After these a COMMIT has certainly not happened. After any other failure, a failed fsync above all, what is
 # on the disk is unknown, and a later fsync that succeeds says nothing about the earlier writes.
 _SURELY_NOT_COMMITTED = frozenset({"SQLITE_FULL", "SQLITE_BUSY", "SQLITE_READONLY", "SQLITE_IOERR_WRITE"})
+
+# Of erasures that wait for a reader, in seconds.
+_LOOK_AGAIN = 0.05
+_LATER = Unavailable("deleted bytes stay until a backup has been read")
 
 Deliver = Callable[[Callable[[], None]], object]
 Outcome = tuple["Future[Any]", Any]
@@ -58,7 +63,8 @@ Item = Unit | Bulk | rekey.Begin | rekey.Step | Snapshot | Drop
 class Writer:
     """Owns a connection and the right to change `published`.
 
-    `erasing` are held by whoever reads, so that no reader keeps the WAL from being truncated.
+    `erasing` are had by whoever reads, so that no reader keeps the WAL from being truncated. What promises
+    that bytes are gone is answered after that, and nothing else waits for it.
     """
 
     def __init__(
@@ -69,7 +75,7 @@ class Writer:
         checkpointer: Checkpointer,
         environment: Environment,
         limits: Limits,
-        erasing: tuple[threading.Lock, threading.Lock],
+        erasing: tuple[Turns, threading.Lock],
         deliver: Deliver,
     ) -> None:
         self._connection = connection
@@ -78,13 +84,15 @@ class Writer:
         self._checkpointer = checkpointer
         self._new_id = RandomIds(environment.random_bytes)
         self._limits = limits
-        self._excerpting, self._reading = erasing
+        self._turns, self._reading = erasing
         self._deliver = deliver
         self._intake: Intake[Item] = Intake(limits.queue, limits.gather)
         self._refusal = ""
         # A crash may have come between a commit and its erasure.
         self._erasure_owed = True
         self._committing = False
+        self._postponed = False
+        self._held: list[Outcome] = []
         self._thread = threading.Thread(target=self._run, name="kms-store-writer", daemon=True)
 
     def perform(self, item: Item) -> None:
@@ -110,14 +118,41 @@ class Writer:
         self._connection.close()
 
     def _run(self) -> None:
-        while (group := self._intake.take(self._limits.group, self._checkpointer.seconds_left())) is not None:
+        while (group := self._intake.take(self._limits.group, self._patience())) is not None:
+            self._release(wait=False)
             running = [item for item in group if item.future.set_running_or_notify_cancel()]
             for kind, items in groupby(running, type):
                 for batch in _batches(kind, list(items)):
                     self._resolve(self._attempt(batch))
             if self._checkpointer.seconds_left() == 0.0:
                 self._attempt([Snapshot()])
+        self._release(wait=True)
         self._attempt([Snapshot()])
+
+    def _patience(self) -> float | None:
+        """How many seconds there is nothing to do unless somebody asks."""
+        due = self._checkpointer.seconds_left()
+        if not (self._postponed or self._held):
+            return due
+        return _LOOK_AGAIN if due is None else min(due, _LOOK_AGAIN)
+
+    def _release(self, *, wait: bool) -> None:
+        """Erase what had to wait for a reader, and answer those who asked for it."""
+        if not (self._postponed or self._held):
+            return
+        failure = self._erase(wait=wait)
+        if failure is not _LATER:
+            held, self._held = self._held, []
+            self._resolve([(future, _outcome(result, failure)) for future, result in held])
+
+    def _promised(self, outcomes: list[tuple["Future[Any]", Any, KmsError | None]]) -> list[Outcome]:
+        """Those that can be answered, of outcomes and what became of their erasures; the others are held."""
+        self._held += [(future, result) for future, result, unerased in outcomes if unerased is _LATER]
+        return [
+            (future, _outcome(result, unerased))
+            for future, result, unerased in outcomes
+            if unerased is not _LATER
+        ]
 
     def _attempt(self, items: list[Any]) -> list[Outcome]:
         """Do a batch; whatever happens, the thread lives and every future gets an outcome."""
@@ -162,10 +197,12 @@ class Writer:
         self._commit(draft, records, checkpoint=draft.changed)
         self._erasure_owed |= any(item.erases for item in units)
         unerased, unsettled = self._erase(), self._bring_outside()
-        return [
-            (item.future, _outcome(result, item.writes and unsettled, item.erases and unerased))
-            for item, result in zip(units, results, strict=True)
-        ]
+        return self._promised(
+            [
+                (item.future, _outcome(result, item.writes and unsettled), unerased if item.erases else None)
+                for item, result in zip(units, results, strict=True)
+            ]
+        )
 
     def _commit_bulk(self, requests: list[Bulk]) -> list[Outcome]:
         (request,) = requests
@@ -193,7 +230,7 @@ class Writer:
         self._erasure_owed = True
         # What the keys before protected goes with the last step.
         unerased = self._erase() if draft.keys.previous is None else None
-        return [(request.future, _outcome(receipt, unerased, self._bring_outside()))]
+        return self._promised([(request.future, _outcome(receipt, self._bring_outside()), unerased)])
 
     def _commit_snapshot(self, requests: list[Snapshot]) -> list[Outcome]:
         (request,) = requests
@@ -211,7 +248,7 @@ class Writer:
         dropped = events.drop(self._connection, floor.sequence, request.limit)
         self._commit(Draft(self._published), [], checkpoint=False)
         self._erasure_owed |= dropped > 0
-        return [(request.future, _outcome(dropped, self._erase()))]
+        return self._promised([(request.future, dropped, self._erase())])
 
     def _commit(self, draft: Draft, records: list[EventRecord], *, checkpoint: bool) -> None:
         self._insert(records)
@@ -234,13 +271,20 @@ class Writer:
             values = ", ".join(["(?, ?, ?, ?)"] * len(rows))
             self._connection.execute(_EVENTS + values, list(chain.from_iterable(rows)))
 
-    def _erase(self) -> KmsError | None:
-        """Overwrite what deleted rows left: with secure_delete in the file, and by an empty WAL."""
+    def _erase(self, *, wait: bool = False) -> KmsError | None:
+        """Overwrite what deleted rows left: with secure_delete in the file, and by an empty WAL.
+
+        `_LATER` while somebody reads the past, unless it waits.
+        """
         if not self._erasure_owed:
             return None
         try:
-            with self._excerpting, self._reading:
-                busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            with self._turns.erasing(wait=wait) as mine:
+                self._postponed = not mine
+                if not mine:
+                    return _LATER
+                with self._reading:
+                    busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.Error as error:
             return as_kms_error(error)
         self._erasure_owed = bool(busy)

@@ -20,6 +20,7 @@ from kms.storage.interface import (
     Store,
     WriteConflict,
 )
+from kms.storage.sqlite import SqliteStore
 
 ACME = "tenants/acme"
 # How often creations are read before they are written, and then.
@@ -71,6 +72,66 @@ def test_deletion_waits_for_an_excerpt_and_is_done_after_it(store: Store) -> Non
         assert not deleted.done()
     deleted.result(timeout=20)
     assert store.get("x", f"{ACME}/a") is None
+
+
+def test_nobody_else_waits_for_a_deletion_that_waits_for_an_excerpt(store: Store) -> None:
+    with store.excerpt(["x"], ACME):
+        deleted = store.commit([Delete("x", f"{ACME}/a", 1)], [an_event()])
+        written = write(store, Put("x", "new", b"", MISSING))
+        both = store.commit([Put("x", "newer", b"", MISSING)], [an_event()]).result(timeout=20)
+        assert store.get("x", f"{ACME}/a") is None
+        assert store.checkpoint().result(timeout=20).checkpoint.sequence == both.sequence
+        assert not deleted.done()
+    assert deleted.result(timeout=20).sequence < written.sequence
+
+
+def test_deletion_comes_before_the_next_excerpt(store: Store, workshop: Workshop) -> None:
+    with store.excerpt(["x"], ACME):
+        deleted = store.commit([Delete("x", f"{ACME}/a", 1)], [an_event()])
+        write(store, Put("x", "new", b"", MISSING))
+    with store.excerpt(["x"], ACME):
+        deleted.result(timeout=20)
+
+
+def test_erasure_that_nobody_waits_for_lets_the_next_excerpt_in(store: Store) -> None:
+    with store.excerpt(["x"], ACME):
+        deleted = store.commit([Delete("x", f"{ACME}/a", 1)], [an_event()])
+        assert store.checkpoint().result(timeout=20)
+    deleted.result(timeout=20)
+    for _ in range(3):
+        with store.excerpt(["x"], ACME) as excerpt:
+            assert len(list(excerpt.rows)) == 2
+
+
+def test_deletions_among_excerpts_are_all_answered(store: Store) -> None:
+    for number in range(40):
+        write(store, Put("x", f"{ACME}/n{number}", b"", MISSING))
+    ended = threading.Event()
+
+    def read() -> None:
+        while not ended.is_set():
+            with store.excerpt(["x"], ACME) as excerpt:
+                list(excerpt.rows)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    deleted = [store.commit([Delete("x", f"{ACME}/n{number}", 1)], [an_event()]) for number in range(40)]
+    try:
+        for future in deleted:
+            future.result(timeout=20)
+    finally:
+        ended.set()
+        thread.join(20)
+
+
+def test_store_that_closes_answers_who_waits_for_an_excerpt(store: SqliteStore) -> None:
+    with store.excerpt(["x"], ACME):
+        deleted = store.commit([Delete("x", f"{ACME}/a", 1)], [an_event()])
+        closing = threading.Thread(target=store.close)
+        closing.start()
+        assert not deleted.done()
+    closing.join(20)
+    assert deleted.result(timeout=0)
 
 
 def test_excerpts_are_taken_one_after_the_other(store: Store) -> None:
