@@ -29,8 +29,9 @@ _EVENT = (
     b'{"action":%b,"caller":%b,"decision":%b,"details":%b,"event_id":%b,"reason":%b,"request_id":%b,'
     b'"resource":%b,"sequence":%d,%b"tenant":%b,"time":%b}'
 )
-# Texts of events that are kept printed.
+# Texts of events that are kept printed, and the characters of the longest: callers have a part in them.
 REMEMBERED = 4096
+REMEMBERED_LENGTH = 256
 
 
 class Malformed(Exception):
@@ -71,7 +72,7 @@ def event_body(event: AuditEvent, *, sequence: int, event_id: str, state_digest:
         _repeated_text(event.action),
         _repeated_text(event.caller),
         _repeated_text(event.decision),
-        _details(tuple(event.details.items())),
+        _details(event.details),
         _canonical(event_id),
         _repeated_text(event.reason),
         _canonical(event.request_id),
@@ -83,14 +84,24 @@ def event_body(event: AuditEvent, *, sequence: int, event_id: str, state_digest:
     )
 
 
-@lru_cache(REMEMBERED)
 def _repeated_text(value: str) -> bytes:
     """As `_canonical`, for what many events have in common: to print it once makes an event cost a third."""
+    return _canonical(value) if len(value) > REMEMBERED_LENGTH else _remembered_text(value)
+
+
+@lru_cache(REMEMBERED)
+def _remembered_text(value: str) -> bytes:
     return _canonical(value)
 
 
+def _details(details: Mapping[str, str]) -> bytes:
+    if max(map(len, details.values()), default=0) > REMEMBERED_LENGTH:
+        return _canonical(dict(details))
+    return _remembered_details(tuple(details.items()))
+
+
 @lru_cache(REMEMBERED)
-def _details(items: tuple[tuple[str, str], ...]) -> bytes:
+def _remembered_details(items: tuple[tuple[str, str], ...]) -> bytes:
     return _canonical(dict(items))
 
 

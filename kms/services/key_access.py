@@ -5,15 +5,16 @@ from typing import TypeAlias
 
 from kms.model.caller import Caller
 from kms.model.names import KeyName
-from kms.model.records import KeyRecord
 from kms.services.key_handles import KeyUse
 from kms.services.key_policies import KeyRules
 from kms.services.loaded_keys import LoadedKeys
 from kms.services.repository import Repository
 from kms.services.use_budget import Counter
 
-# Of (caller, key, operation): each takes some hundred bytes besides what is kept elsewhere too.
+# Of (caller, key, operation): each takes some hundred bytes for itself and for each version.
 MAX_ACCESSES = 20_000
+# Versions of each: a key may have any number of them.
+MAX_SERVED = 8
 
 _Key: TypeAlias = tuple[str, str, KeyName, object]
 
@@ -32,16 +33,26 @@ class KeyAccess:
     """What one caller may do with one key by one operation, by the rows of the store's `revision`.
 
     The caller's role permits the operation. `allowed_by` are the names of the rules by which policies allow
-    it for whatever additional authenticated data and at all times, "" where that is not known; `served` are
-    versions by number, 0 for the primary, and by whether COMPROMISED ones are known to be.
+    it for whatever additional authenticated data and at all times; "" where that is not known, and then
+    `rules` are to be asked. What is kept has none: they take much more, and have a limit of their own.
+    `served` are some versions by number, 0 for the primary, and by whether COMPROMISED ones are known to be.
     """
 
     revision: int
     caller: Caller
-    record: KeyRecord
-    rules: KeyRules
+    rules: KeyRules | None
     allowed_by: str = ""
     served: dict[tuple[int, bool], Served] = field(default_factory=dict)
+
+    def settle(self, allowed_by: str) -> None:
+        """These rules allow it for whatever data and at all times."""
+        self.allowed_by, self.rules = allowed_by, None
+
+    def note(self, wanted: tuple[int, bool], served: Served) -> None:
+        """The version that serves who wants that one."""
+        if len(self.served) >= MAX_SERVED:
+            self.served.clear()
+        self.served[wanted] = served
 
 
 class KeyAccesses:
@@ -64,7 +75,7 @@ class KeyAccesses:
 
     def keep(self, access: KeyAccess, key: KeyName, operation: object, begun: int) -> None:
         """Keep one that depends on rows alone; any other is left out."""
-        if access.allowed_by:
+        if access.rules is None:
             caller = access.caller
             self._kept.keep((caller.spiffe_id, caller.address, key, operation), access, begun)
 

@@ -148,6 +148,9 @@ class Operations:
     def _authorised(self, call: Call, key: KeyName, operation: Operation) -> KeyRecord:
         """The key, for a caller whose role permits the operation, and whose purpose it is."""
         self._guard.check(call, operation.permission, key)
+        return self._key(key)
+
+    def _key(self, key: KeyName) -> KeyRecord:
         loaded = self._repository.load(KeyRecord, str(key))
         if loaded is None:
             raise Denied("UNKNOWN_KEY")
@@ -162,7 +165,7 @@ class Operations:
         record = self._authorised(call, key, operation)
 
         def plan_by(rules: KeyRules) -> _Plan:
-            access = KeyAccess(revision, call.caller, record, rules)
+            access = KeyAccess(revision, call.caller, rules)
             plan = self._plan(call, key, access, operation, items)
             self._accesses.keep(access, key, operation, begun)
             return plan
@@ -179,8 +182,8 @@ class Operations:
         decided: str | KmsError = ""
         asked: defaultdict[tuple[int, bool], list[int]] = defaultdict(list)
         for number, item in enumerate(items):
-            if not decided or access.rules.depends_on_aad:
-                decided = access.allowed_by or _decide(access, call, operation, item.aad)
+            if not decided or (access.rules is not None and access.rules.depends_on_aad):
+                decided = _decide(access, call, operation, item.aad)
                 if isinstance(decided, str):
                     plan.rules.append(decided)
             if isinstance(decided, KmsError):
@@ -203,8 +206,8 @@ class Operations:
     def _serving(
         self, key: KeyName, access: KeyAccess, operation: Operation, wanted: tuple[int, bool]
     ) -> Served:
-        """The version that serves such items, noted in the access. Raises `WrongState`."""
-        (version, allow_compromised), record = wanted, access.record
+        """The version that serves such items, noted in the access. Raises `WrongState`, `Denied`."""
+        (version, allow_compromised), record = wanted, self._key(key)
         if record.purpose not in operation.purposes:
             raise WrongState(
                 f"{key} is for {record.purpose}, which does not {operation.action}{operation.unless}"
@@ -223,7 +226,8 @@ class Operations:
         limit = MAX_INVOCATIONS if operation.draws_nonce else UNLIMITED
         counter = Counter(version_row(key, number), key.tenant, str(name), limit)
         use = self._handles.get(name, record.uid, row.record, begun)
-        access.served[wanted] = served = Served(use, state, counter)
+        served = Served(use, state, counter)
+        access.note(wanted, served)
         return served
 
     async def _spend(self, call: Call, key: KeyName, operation: Operation, plan: _Plan) -> None:
@@ -287,12 +291,14 @@ def _event(
 def _decide(access: KeyAccess, call: Call, operation: Operation, aad: bytes) -> str | KmsError:
     """The rules that allow it, noted in the access if they do for any item and at any time; or why not."""
     rules = access.rules
+    if rules is None:
+        return access.allowed_by
     try:
         allowed_by = rules.require(call.caller, operation.name, aad, call.time)
     except Denied as error:
         return error
     if not rules.depends_on_aad and not rules.depends_on_time:
-        access.allowed_by = allowed_by
+        access.settle(allowed_by)
     return allowed_by
 
 

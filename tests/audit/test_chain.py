@@ -1,6 +1,7 @@
 """The chain's arithmetic: fixed values, strict parsing."""
 
 import hashlib
+import weakref
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -49,6 +50,21 @@ def test_a_body_is_canonical_json_with_every_field() -> None:
         b'"tenant":"acme","time":"2026-01-02T03:04:05.000000Z"}'
     )
     assert state_digest_of(body) == b"\x01" * 32
+
+
+class Text(str):
+    """A text of which is seen when nothing holds it any more."""
+
+
+def test_a_long_text_of_an_event_is_printed_and_not_kept() -> None:
+    """A batch names hundreds of rules: thousands of such texts would be a gigabyte."""
+    reason, versions = (Text(word * 10_000) for word in ("rule | ", "17 "))
+    gone = [weakref.ref(reason), weakref.ref(versions)]
+    event = EVENT._replace(reason=reason, details={"versions": versions})
+    printed = parse_object(event_body(event, sequence=1, event_id="e", state_digest=None))
+    assert (printed["reason"], printed["details"]) == (reason, {"versions": versions})
+    del event, reason, versions
+    assert [text() for text in gone] == [None, None]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What a caller may do with a key is found out once, and anew when anything has changed that it hangs on."""
 
+import gc
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -7,15 +8,17 @@ from typing import Any
 
 import pytest
 from services.conftest import ACME, AUTHOR, KEY_ADMIN, OPERATOR, PROD, Kms
-from services.test_cryptography import NAME, POLICY, USER, add_key, change, one
+from services.test_cryptography import NAME, POLICY, USER, add_key, change, one, rotate
 
+from kms.authz.compile import CompiledPolicy
 from kms.errors import Denied, KmsError, WrongState
 from kms.model.lifecycle import Verb
 from kms.model.names import KmsPolicyName, PrefixSetName
 from kms.model.tenant_lifecycle import TenantVerb
+from kms.services import key_access
 from kms.services.cryptography import Plain, Sealed
 from kms.services.guard import Guard
-from kms.services.key_access import KeyAccesses
+from kms.services.key_access import KeyAccess, KeyAccesses
 from kms.services.prefix_sets import PrefixSetSettings
 
 ITEM = Plain(b"secret")
@@ -159,3 +162,33 @@ def test_a_stopped_version_is_not_kept(used: Kms, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(KeyAccesses, "forget", forget_and_look)
     change(used, Verb.DISABLE)
     assert kept == [0, 0]
+
+
+def living(kind: type[Any]) -> list[Any]:
+    gc.collect()
+    return [item for item in gc.get_objects() if type(item) is kind]
+
+
+def test_what_is_kept_holds_no_policy(kms: Kms, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A policy takes megabytes, and a caller has any number of addresses: its own limit must hold for it."""
+    before = len(living(CompiledPolicy))
+    kms.parts.cryptography._operations._policies._contents._policies._limit = 0
+    kms.run(kms.parts.kms_policies.create(kms.call(AUTHOR), POLICY, rule(), ""))
+    add_key(kms)
+    for number in range(5):
+        one(kms, "encrypt", ITEM, replace(USER, address=f"192.0.2.{number}"))
+    assert len(living(KeyAccess)) >= 3
+    assert len(living(CompiledPolicy)) <= before
+
+
+def test_of_many_versions_of_a_key_few_are_kept(used: Kms, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_access, "MAX_SERVED", 2)
+    set_policy(used, rule())
+    sealed = []
+    for _ in range(3):
+        sealed.append(Sealed(one(used, "encrypt", ITEM).data))
+        rotate(used)
+    for _ in range(2):
+        results = used.run(used.parts.cryptography.decrypt(used.call(USER), NAME, sealed))
+        assert [result.data for result in results] == [b"secret"] * 3
+    assert max(len(access.served) for access in living(KeyAccess)) == 2
