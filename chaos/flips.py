@@ -21,7 +21,12 @@ from kms.storage.sqlite import SqliteStore
 FLIPS = 150
 WARM_UP = 1.5
 MANY = 100_000
-TABLES = ("rows", "events", "checkpoints")
+# What the store speaks of. When a row was written is for backups, whose restore finds what is wrong with it.
+KEPT = (
+    "SELECT kind, name, counter, body, mac FROM rows",
+    "SELECT * FROM events",
+    "SELECT * FROM checkpoints",
+)
 
 
 def run(directory: Path, times: int, draw: random.Random) -> Outcome:
@@ -47,11 +52,11 @@ def run(directory: Path, times: int, draw: random.Random) -> Outcome:
 
 
 def contents(house: House) -> Any:
-    """All rows of all tables as SQLite gives them, or None where it gives up."""
+    """All that is kept as SQLite gives it, or None where it gives up."""
     path = house.prepared.configuration.store_path
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
-            return [connection.execute(f"SELECT * FROM {table}").fetchall() for table in TABLES]  # noqa: S608
+            return [connection.execute(query).fetchall() for query in KEPT]
     except (sqlite3.Error, UnicodeDecodeError):
         return None
 

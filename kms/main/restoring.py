@@ -18,7 +18,6 @@ from kms.audit.authenticated_store import (
     authenticated,
 )
 from kms.audit.rotation import store_keys
-from kms.crypto.device.device import Device
 from kms.crypto.key_hierarchy import KeyHierarchy, RootKeys
 from kms.crypto.root_of_trust.interface import RootKeyRecord, RootOfTrust
 from kms.errors import BackupInvalid, ConfigError, LaterEventsUnknown, StoreTampered, WrongState
@@ -115,7 +114,7 @@ def restore_store(
         outside = configuration.checkpoint_file
         if not verify_only and outside.exists():
             later = replace(later, checkpoints=[*later.checkpoints, outside])
-        work = _Restoration(place, backups, provider, keys, device, later, advance)
+        work = _Restoration(place, backups, provider, keys, later, advance)
         restored = work.run(datetime.now(UTC))
         if not verify_only:
             place.publish(configuration)
@@ -135,7 +134,6 @@ class _Restoration:
     backups: BackupChain
     provider: RootOfTrust
     keys: KeyHierarchy
-    device: Device | None
     later: Later
     advance: Advance
     facts: dict[TenantName, Facts] = field(default_factory=dict)
@@ -218,7 +216,7 @@ class _Restoration:
         if not places and not unknown:
             return 0, frozenset()
         with self._opened() as vault, ThreadPoolExecutor(1) as workers:
-            parts = assemble(vault, workers, device=self.device)
+            parts = assemble(vault, workers)
             replay = Replay(parts.guard, parts.repository, Agenda(parts.repository), parts.tenant_destruction)
             destroyed = asyncio.run(replay.destroy(places, now))
             details = {"told": str(len(places)), "destroyed": str(destroyed), "unknown_events": str(unknown)}
@@ -260,7 +258,7 @@ class _Restoration:
     def _count_unknown_uses(self, headless: Collection[KeyName], now: datetime) -> int:
         """How many keys were rotated for it, and because they have no primary version."""
         with self._opened() as vault, ThreadPoolExecutor(1) as workers:
-            parts = assemble(vault, workers, device=self.device)
+            parts = assemble(vault, workers)
             restores = StoreRestores(parts.guard, vault.store, parts.upkeep)
 
             async def spend() -> int:

@@ -67,8 +67,8 @@ class Workplace:
     def publish(self, configuration: Configuration) -> None:
         """Put the store, and its checkpoint, where a server looks for them. Raises `OSError`."""
         signed, outside = self.outside.read(), CheckpointFile(configuration.checkpoint_file)
-        if signed is None:
-            raise ConfigError("the restored store has no checkpoint")
+        if signed is None or self.store.with_name(f"{STORE}-wal").exists():
+            raise ConfigError("the restored store was not closed well; restore it again")
         outside.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         before = outside.read()
         if before is not None:

@@ -11,7 +11,8 @@ from kms.errors import KmsError
 from kms.model.audit_event import AuditEvent
 from kms.model.chain import timestamp
 from kms.model.names import KeyName, TenantName
-from kms.model.records import UseRecord
+from kms.model.records import KeyRecord, UseRecord
+from kms.model.sensitivity import Sensitivity
 from kms.services.backup_check import Facts
 from kms.services.guard import ALLOW, Guard
 from kms.services.spent_uses import SpentUses
@@ -61,13 +62,16 @@ class StoreRestores:
             yield Put(UseRecord.KIND, name, body, MISSING)
 
     async def rotate(self, keys: Iterable[KeyName], now: datetime) -> int:
-        """How many were. One that cannot be, such as a HIGH key without its device, is when it is used."""
+        """How many were. HIGH keys are rotated by the server that has their device, when they are used."""
         waiting, rotated = iter(keys), 0
         while batch := list(islice(waiting, BATCH)):
             rotated += sum(await asyncio.gather(*(self._rotate(name, now) for name in batch)))
         return rotated
 
     async def _rotate(self, name: KeyName, now: datetime) -> bool:
+        key = self.upkeep.repository.load(KeyRecord, str(name))
+        if key is None or key.record.sensitivity == Sensitivity.HIGH.name:
+            return False
         try:
             return await self.upkeep.rotate(name, now, "restore")
         except KmsError as error:
