@@ -251,3 +251,21 @@ def test_backup_from_before_events_were_dropped_is_not_followed(tmp_path):
         assert restore_in(place, full).backups == 1
         with serving(place) as restored:
             assert restored.vault.store.dropped_through() == floor.sequence
+
+
+def test_rows_from_before_it_was_noted_when_they_were_written_are_in_a_full_backup(tmp_path):
+    """A store of the version before: it is brought up to date when it is opened."""
+    with running_kms(tmp_path) as kms:
+        kms.make_key("one")
+    older = sqlite3.connect(tmp_path / "kms" / "store.sqlite", isolation_level=None)
+    older.execute("ALTER TABLE rows DROP COLUMN written")
+    older.execute("DROP TABLE deletions")
+    older.execute("DELETE FROM _sqlite_migrations WHERE name LIKE '0002%'")
+    older.close()
+    with serving(tmp_path) as kms:
+        files = [take_store(kms, tmp_path / "full")]
+        kms.make_key("two")
+        files.append(take_store(kms, tmp_path / "next", since=files[0]))
+        place = another_machine(kms, tmp_path / "other")
+    assert header(files[1]).rows < header(files[0]).rows
+    assert restore_in(place, *files).keys == 2
