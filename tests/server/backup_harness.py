@@ -2,6 +2,7 @@
 
 import base64
 import io
+import tracemalloc
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
@@ -151,3 +152,13 @@ def lose(kms, tenant="acme"):
     """As if the tenant had never been there."""
     kms.commit("Test.Lose", *(Delete(row.kind, row.name, row.counter) for row in rows(kms, tenant).values()))
     assert rows(kms, tenant) == {}
+
+
+def peak(act):
+    """What act allocated at most, on top of what there was. The client's part of it is in files."""
+    tracemalloc.start()
+    try:
+        act()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()

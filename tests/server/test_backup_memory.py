@@ -1,9 +1,7 @@
 """The memory of a backup and of a restore does not grow with what the rows hold."""
 
-import tracemalloc
-
 import pytest
-from server.backup_harness import NAME, lose, rows
+from server.backup_harness import NAME, lose, peak, rows
 from server.kms_harness import ACME, running_kms
 
 from kms.client.backups import backup_tenant, restore_tenant
@@ -22,16 +20,6 @@ def kms(tmp_path):
             record = NamespaceRecord("x" * SIZE, {}, started.now, "")
             started.commit("Test.Large", create(f"{ACME}/namespaces/n{number}", record))
         yield started
-
-
-def peak(act):
-    """What act allocated at most, on top of what there was. The client's part of it is in files."""
-    tracemalloc.start()
-    try:
-        act()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.mark.slow

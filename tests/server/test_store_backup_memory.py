@@ -1,8 +1,7 @@
 """The memory of a backup of the store grows neither with what rows hold nor with how many there are."""
 
-import tracemalloc
-
 import pytest
+from server.backup_harness import peak
 from server.kms_harness import ACME, running_kms
 
 from kms.client.backups import backup_store
@@ -31,16 +30,6 @@ def take(kms, path):
     with path.open("wb") as file:
         for piece in backup_store(kms.as_("operator")):
             file.write(piece)
-
-
-def peak(act):
-    """What act allocated at most, on top of what there was."""
-    tracemalloc.start()
-    try:
-        act()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.mark.slow
