@@ -6,7 +6,7 @@ from collections.abc import Callable
 ID_SIZE = 16
 DRAWN_AT_ONCE = 256
 # The digit of RFC 9562, section 4.1. By hand: `uuid.UUID` takes five times as long, and a call has two ids.
-_VARIANTS = "89ab"
+_VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 class RandomIds:
@@ -18,11 +18,14 @@ class RandomIds:
 
     def __init__(self, random_bytes: Callable[[int], bytes] = os.urandom) -> None:
         self._random_bytes = random_bytes
-        self._drawn = b""
+        self._drawn = ""
+        self._at = 0
 
     def __call__(self) -> str:
-        if not self._drawn:
-            self._drawn = self._random_bytes(ID_SIZE * DRAWN_AT_ONCE)
-        drawn, self._drawn = self._drawn[:ID_SIZE], self._drawn[ID_SIZE:]
-        text = drawn.hex()
-        return f"{text[:12]}4{text[13:16]}{_VARIANTS[drawn[8] >> 4 & 3]}{text[17:]}"
+        if self._at == len(self._drawn):
+            self._drawn, self._at = self._random_bytes(ID_SIZE * DRAWN_AT_ONCE).hex(), 0
+        start = self._at
+        self._at = end = start + 2 * ID_SIZE
+        text = self._drawn
+        variant = _VARIANTS[text[start + 16]]
+        return f"{text[start : start + 12]}4{text[start + 13 : start + 16]}{variant}{text[start + 17 : end]}"

@@ -87,9 +87,9 @@ class CallPath:
         act, parse, to_bytes = handler.unary_unary, handler.request_deserializer, handler.response_serializer
 
         async def serve(raw: bytes, context: ServicerContext) -> bytes:
-            identifier = self._identify(context)
+            identifier, metadata = self._identify(context)
             try:
-                request = self._admitted(method, identifier, context, raw, parse)
+                request = self._admitted(method, identifier, metadata, context, raw, parse)
                 with self._open.one_of(_requester(), method):
                     answer: bytes = to_bytes(await act(request, context))
                 context.set_trailing_metadata(trailers(identifier))
@@ -104,8 +104,9 @@ class CallPath:
 
     def _streaming(self, method: str, handler: Handler) -> Handler:
         async def serve(raw: bytes, context: ServicerContext) -> None:
-            async def answer(identifier: str) -> None:
-                request = self._admitted(method, identifier, context, raw, handler.request_deserializer)
+            async def answer(identifier: str, metadata: Metadata) -> None:
+                parse = handler.request_deserializer
+                request = self._admitted(method, identifier, metadata, context, raw, parse)
                 with self._open.one_of(_requester(), method):
                     await _send(handler.unary_stream(request, context), context)
 
@@ -116,8 +117,8 @@ class CallPath:
 
     def _both_streaming(self, method: str, handler: Handler) -> Handler:
         async def serve(incoming: AsyncIterator[bytes], context: ServicerContext) -> None:
-            async def answer(identifier: str) -> None:
-                call = self._call(method, identifier, context)
+            async def answer(identifier: str, metadata: Metadata) -> None:
+                call = self._call(method, identifier, metadata, context)
                 self._admit(call)
                 messages = self._messages(call, incoming, handler.request_deserializer)
                 with self._open.one_of(_requester(), method):
@@ -151,12 +152,16 @@ class CallPath:
         return observed
 
     async def _stream(
-        self, method: str, context: ServicerContext, answer: Callable[[str], Awaitable[None]], size: int = 0
+        self,
+        method: str,
+        context: ServicerContext,
+        answer: Callable[[str, Metadata], Awaitable[None]],
+        size: int = 0,
     ) -> None:
-        """`answer` is given the request id; `size` is the request's, in bytes."""
-        identifier = self._identify(context)
+        """`answer` is given the request id and the metadata; `size` is the request's, in bytes."""
+        identifier, metadata = self._identify(context)
         try:
-            await answer(identifier)
+            await answer(identifier, metadata)
             context.set_trailing_metadata(trailers(identifier))
             return
         except grpc.aio.AbortError:
@@ -173,27 +178,34 @@ class CallPath:
             self._admit(call._replace(time=self._now(), request=request))
             yield request
 
-    def _identify(self, context: ServicerContext) -> str:
-        return request_id(context.invocation_metadata() or (), self._new_request_id)
+    def _identify(self, context: ServicerContext) -> tuple[str, Metadata]:
+        """The request id, and what the client sent beside the request."""
+        metadata = tuple(context.invocation_metadata() or ())
+        return request_id(metadata, self._new_request_id), metadata
 
     def _call(
-        self, method: str, identifier: str, context: ServicerContext, request: Message | None = None
+        self,
+        method: str,
+        identifier: str,
+        metadata: Metadata,
+        context: ServicerContext,
+        request: Message | None = None,
     ) -> Call:
         address, transport = peer_address(context.peer()), context.auth_context()
-        metadata = tuple(context.invocation_metadata() or ())
         return Call(method, identifier, self._now(), address, [], transport, metadata, request)
 
     def _admitted(
         self,
         method: str,
         identifier: str,
+        metadata: Metadata,
         context: ServicerContext,
         raw: bytes,
         parse: Callable[[bytes], Message],
     ) -> Message:
         """The request. Of one that is refused nothing is kept but `raw`, which grpc holds."""
         request = _parse(raw, parse)
-        self._admit(self._call(method, identifier, context, request))
+        self._admit(self._call(method, identifier, metadata, context, request))
         return request
 
     def _admit(self, call: Call) -> None:
