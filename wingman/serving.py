@@ -121,9 +121,10 @@ class Wingman:
             tasks.create_task(self._sweep())
             tasks.create_task(self.vaults.run())
 
-    async def close(self) -> None:
+    async def close(self, *, revoke: bool = True) -> None:
+        """Unless `revoke`, what vaults lent is left to live its time."""
         await self.source.close()
-        await self.vaults.close()
+        await self.vaults.close(revoke=revoke)
         await self._sealed.close()
         await self.leases.close()
         await self.connection.close()

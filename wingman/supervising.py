@@ -32,6 +32,7 @@ PASSED_ON = (*ENDING, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGW
 async def write_once(configuration: Configuration) -> None:
     """Write all files, and be done; readers are not told. While nobody is there it is tried again.
 
+    What is in the files is to outlive this process: leases of vaults are not revoked once all is written.
     Raises `ConfigError` where there is nothing to write, as `FileKeeper.refresh`, and as enrolment.
     """
     if configuration.files is None:
@@ -39,13 +40,15 @@ async def write_once(configuration: Configuration) -> None:
     wingman = Wingman(replace(configuration, files=replace(configuration.files, on_change=None)))
     await patiently("become an identity", lambda: _identified(wingman, configuration.directory))
     connected = asyncio.create_task(wingman.stay_connected())
+    is_written = False
     try:
         if wingman.files is not None:
             await patiently("write the files", wingman.files.refresh)
+        is_written = True
     finally:
         connected.cancel()
         await asyncio.gather(connected, return_exceptions=True)
-        await wingman.close()
+        await wingman.close(revoke=not is_written)
 
 
 async def _identified(wingman: Wingman, directory: Path) -> None:

@@ -57,10 +57,10 @@ class VaultSecrets:
         await self._is_used.wait()
         await self._used().run()
 
-    async def close(self) -> None:
-        """Revoke leases and tokens, as far as the vaults can be asked."""
+    async def close(self, *, revoke: bool) -> None:
+        """Revoke leases and tokens if wanted, as far as the vaults can be asked."""
         if self._sources is not None:
-            await self._sources.close()
+            await self._sources.close(revoke=revoke)
 
     def _used(self) -> "SecretSources":
         if self._sources is None:

@@ -1,5 +1,6 @@
 """Dynamic secrets through Wingman: a new one is asked for before the old one ends, which serves meanwhile."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 from relay import relay
 from server.kms_harness import PROD, RunningKms
-from sidecar import Sidecar, ready_sidecar, wait_until
+from sidecar import Sidecar, configuration, ready_sidecar, wait_until
 from test_key_lease_renewal import pass_by
 from vault.conftest import vault
 from vault.test_leases import DUE, HOUR, Queue, queue
@@ -15,6 +16,7 @@ from vault.test_leases import DUE, HOUR, Queue, queue
 from blindfold.forms import to_location
 from kms.client.accesses import SERVICE
 from kms.model.secret_management_access import Allowances
+from wingman.supervising import write_once
 
 __all__ = ["pass_by", "queue", "vault"]
 
@@ -87,3 +89,13 @@ def test_file_has_the_new_secret_before_the_old_one_ends(
         first = written.read_text()
         wait_until(lambda: written.read_text() != first)
         assert {first, written.read_text()} <= set(queue.broker.users)
+
+
+def test_secret_that_was_written_once_outlives_the_writer(
+    kms: RunningKms, tmp_path: Path, queue: Queue, members: dict[str, Any]
+) -> None:
+    path = {"type": "vault", "access": ACCESS, "path": f"{queue.mount}/app", "key": "username"}
+    files = {"directory": str(tmp_path / "files"), "secrets": ["user"]}
+    how = configuration(kms, tmp_path, secrets={"user": path}, files=files, **members)
+    asyncio.run(write_once(how))
+    assert (tmp_path / "files" / "user").read_text() in queue.broker.users
