@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from blindfold.secret import SecretBytes
@@ -37,21 +37,38 @@ class StillRotating(Exception):
 # The calls that end so were not acknowledged, whatever became of them.
 UNKNOWN = (CallUnavailable, CallTimedOut, CallConflict, CallExhausted, StillRotating)
 PAUSE_WHEN_REFUSED = 0.05
+IMPORTS = 1000
 # Every so many servers rotate the root key, which takes the longer the more there is; the next one ends it.
 ROOTS_EVERY, FIRST = 4, 2
 
 
+@dataclass
+class ImportKeys:
+    """One at a time, and another when its imports may be used up. For one thread."""
+
+    key: ImportKey | None = None
+    left: int = 0
+
+    def next(self, api: Api) -> ImportKey:
+        """For one import. Raises as `create_import_key`."""
+        if self.key is None or self.left == 0:
+            self.key = create_import_key(api, NamespaceName.parse(NAMESPACE), IMPORTS)
+            self.left = IMPORTS
+        self.left -= 1
+        return self.key
+
+
 @dataclass(frozen=True)
 class Load:
-    """`towards` is an import key with many imports left; who enrols has his key below `directory`.
+    """Who enrols has his key below `directory`.
 
     `refusals` are expected here, besides those that say nothing of the server.
     """
 
     house: House
     ledger: Ledger
-    towards: ImportKey
     directory: Path
+    import_keys: ImportKeys = field(default_factory=ImportKeys)
     refusals: tuple[type[Exception], ...] = ()
 
     def encrypt(self, api: Api) -> None:
@@ -85,8 +102,9 @@ class Load:
         self.ledger.doomed.append(Doomed(version, made["ciphertext"]))
 
     def import_(self, api: Api) -> None:
-        wrapped = Recipient(self.towards.public_key).wrap(SecretBytes(os.urandom(32)))
-        version = import_wrapped(api, KeyName.parse(IMPORTED), self.towards.name, wrapped, make_primary=True)
+        towards = self.import_keys.next(api)
+        wrapped = Recipient(towards.public_key).wrap(SecretBytes(os.urandom(32)))
+        version = import_wrapped(api, KeyName.parse(IMPORTED), towards.name, wrapped, make_primary=True)
         self.ledger.imports.append(str(version))
         made = api.call("CryptoService", "Encrypt", {"name": IMPORTED, "plaintext": PLAINTEXT})
         with self.ledger.lock:
@@ -117,7 +135,7 @@ class Load:
     def running(self) -> Iterator[None]:
         """Until the context ends; what is then in flight ends by itself. The server may be killed inside."""
         steps = (
-            *[(self.encrypt, 0.0, None)] * ENCRYPTERS,
+            *[(self.encrypt, 0.01, None)] * ENCRYPTERS,
             (self.rotate, 0.05, None),
             *[(self.rotate_root, 0.5, self.house.operator)] * (self.house.starts % ROOTS_EVERY == FIRST),
             (self.destroy, 0.05, None),
@@ -163,9 +181,8 @@ class Load:
 def prepare_load(house: House, ledger: Ledger) -> Load:
     """What the steps need, made by a server that runs."""
     with house.calling() as api:
-        parent = NamespaceName.parse(NAMESPACE)
         api.call("KeyService", "CreateKey", {"parent": NAMESPACE, "key_id": "imported", "key": _encrypting()})
-        return Load(house, ledger, create_import_key(api, parent, 1000), house.directory / "enrolled")
+        return Load(house, ledger, house.directory / "enrolled")
 
 
 def _encrypting() -> dict[str, str]:
