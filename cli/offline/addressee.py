@@ -22,7 +22,7 @@ Example:
 @click.argument("endpoint", metavar="ENDPOINT")
 @json_option
 def addressee(ca: str | None, server_name: str, endpoint: str, as_json: bool) -> None:
-    """Print the name that a credential for a vault is sealed with.
+    """Print the name to seal a credential with.
 
     It is what an access with this endpoint and these authorities demands of its sealed credentials: for
     `blindfold seal --name`. Nothing is asked of a server: take the file of the vault's authorities from where
