@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from services.conftest import ACME, AUTHOR, KEY_ADMIN, OPERATOR, PROD, Kms, make_kms
 
 from kms.errors import KmsError
@@ -159,7 +159,10 @@ class DecisionMachine(RuleBasedStateMachine):
         knows=st.booleans(),
         times=st.integers(1, 3),
     )
-    def use(self, name: str, address: str, via: str, operation: str, knows: bool, times: int) -> None:
+    def use_somehow(self, name: str, address: str, via: str, operation: str, knows: bool, times: int) -> None:
+        self._use(name, address, via, operation, knows, times)
+
+    def _use(self, name: str, address: str, via: str, operation: str, knows: bool, times: int) -> None:
         certificate, authenticator = self.certificates[name], self.kms.parts.authenticator
         fresh = self._fresh()
         for _ in range(times):
@@ -175,6 +178,11 @@ class DecisionMachine(RuleBasedStateMachine):
             if operation == "encrypt":
                 made = [result.data for result in kept if isinstance(result, Made)]
                 self.sealed = [*self.sealed, *made][-SEALED:]
+
+    @invariant()
+    def what_was_just_allowed_is_asked_again(self) -> None:
+        for name in self.certificates:
+            self._use(name, "192.0.2.1", "", "encrypt", False, 2)
 
     def _results(self, cryptography: Cryptography, who: Any, operation: str, knows: bool) -> list[Any]:
         items: list[Any] = [Sealed(data, aad, 0, knows) for data in self.sealed for aad in (b"good", b"")]
