@@ -67,11 +67,19 @@ MAC_VERIFY = _operation("MAC_VERIFY", "MacVerify", _MAC, is_new=False)
 GET_PUBLIC_KEY = _operation("GET_PUBLIC_KEY", "GetPublicKey", _OAEP, _PSS, is_new=False)
 
 
+def _type_alone(value: object) -> str:
+    """What holds secrets shows none where it is printed."""
+    return f"<{type(value).__name__}>"
+
+
 class Made(NamedTuple):
     """What an operation made, and the name of the key version that made it."""
 
     name: str
     data: bytes
+
+    def __repr__(self) -> str:
+        return _type_alone(self)
 
 
 class DataKey(NamedTuple):
@@ -80,6 +88,9 @@ class DataKey(NamedTuple):
     name: str
     ciphertext: bytes
     plaintext: bytes
+
+    def __repr__(self) -> str:
+        return _type_alone(self)
 
 
 class Raw(NamedTuple):
@@ -107,6 +118,9 @@ class Plain(NamedTuple):
     aad: bytes = b""
     version: int = 0
     allow_compromised: bool = False
+
+    def __repr__(self) -> str:
+        return _type_alone(self)
 
 
 class Sealed(NamedTuple):
@@ -141,6 +155,9 @@ class Message(NamedTuple):
     proof: bytes = b""
     version: int = 0
     allow_compromised: bool = False
+
+    def __repr__(self) -> str:
+        return _type_alone(self)
 
     @property
     def aad(self) -> bytes:

@@ -25,7 +25,7 @@ from kms.model.algorithms import Purpose
 from kms.model.lifecycle import Verb
 from kms.model.names import KeyName, KeyVersionName, KmsPolicyName
 from kms.services import key_policies, operations
-from kms.services.cryptography import Made, Message, Plain, RawSealed, Sealed
+from kms.services.cryptography import DataKey, Made, Message, Plain, RawSealed, Sealed
 from kms.services.keys import KeySettings
 
 NAME = KeyName("acme", "prod", "orders")
@@ -87,6 +87,13 @@ def test_what_was_encrypted_decrypts_and_the_event_names_rule_and_version(ready:
     assert (event["action"], event["reason"], event["details"]["versions"]) == ("Encrypt", "orders", "1")
     assert b"secret" not in made.data
     assert one(ready, "decrypt", Sealed(made.data, b"context")).data == b"secret"
+
+
+@pytest.mark.parametrize(
+    "held", [Plain(b"secret"), Made("name", b"secret"), DataKey("name", b"", b"secret"), Message(b"secret")]
+)
+def test_what_holds_a_secret_does_not_show_it(held: object) -> None:
+    assert repr([held]) == f"[<{type(held).__name__}>]"
 
 
 def test_ciphertext_is_bound_to_aad_key_and_tenant(ready: Kms) -> None:
