@@ -62,6 +62,9 @@ def test_lease_is_renewed_before_its_end_and_serves_meanwhile(
         way.mend()
         wait_until(lambda: exports(kms, key) == 2)
         pass_by(END - DUE)
+        # What the KMS has given may still be on its way.
+        wait_until(lambda: is_used_here(kms, sidecar, key))
+        assert exports(kms, key) == 2
         way.cut()
         assert encrypt(sidecar, key).status == 200
 
