@@ -38,8 +38,8 @@ class StillRotating(Exception):
 UNKNOWN = (CallUnavailable, CallTimedOut, CallConflict, CallExhausted, StillRotating)
 PAUSE_WHEN_REFUSED = 0.05
 IMPORTS = 1000
-# Every so many servers rotate the root key, which takes the longer the more there is; the next one ends it.
-ROOTS_EVERY, FIRST = 4, 2
+# So many servers apart the root key is rotated. It takes the longer the more there is; the next ones end it.
+ROOTS_EVERY, FIRST = 10, 2
 
 
 @dataclass

@@ -47,7 +47,7 @@ def live_elsewhen(clock: Path, ahead: timedelta) -> None:
     serving.Scheduler = Ahead  # type: ignore[attr-defined]
     scheduler.LOOK_EVERY = LOOK_EVERY
     # So that kills come between the steps of a rotation.
-    serving.Settings = partial(serving.Settings, limits=Limits(step_rows=200, step_events=1000))
+    serving.Settings = partial(serving.Settings, limits=Limits(step_rows=500, step_events=2000))
     root_key_rotation.RETRY_AFTER = LOOK_EVERY
 
 
