@@ -1,8 +1,9 @@
 """The single writer: a thread that commits waiting units in groups, one transaction and one fsync each.
 
 The order of a group: bring outside what is owed, BEGIN, rows, events, checkpoint row, COMMIT and publish,
-erase, checkpoint file, resolve. A crash before COMMIT loses nothing acknowledged; after it the store is
-ahead of the checkpoint file, which the next start accepts.
+erase, checkpoint file, resolve. Of events alone one statement is BEGIN, events and COMMIT. A crash before
+COMMIT loses nothing acknowledged; after it the store is ahead of the checkpoint file, which the next start
+accepts.
 """
 
 import sqlite3
@@ -185,7 +186,8 @@ class Writer:
         draft = Draft(self._published)
         results: list[Receipt | KmsError] = []
         records: list[EventRecord] = []
-        self._connection.execute("BEGIN IMMEDIATE")
+        if not _is_one_statement(units):
+            self._connection.execute("BEGIN IMMEDIATE")
         for item in units:
             try:
                 new, receipt = unit.apply(self._connection, draft, item, self._new_id)
@@ -251,13 +253,18 @@ class Writer:
         return self._promised([(request.future, dropped, self._erase())])
 
     def _commit(self, draft: Draft, records: list[EventRecord], *, checkpoint: bool) -> None:
-        self._insert(records)
+        is_begun = self._connection.in_transaction
+        if is_begun:
+            self._insert(records)
         signed = self._checkpointer.sign(draft.keys, draft.head) if checkpoint else None
         if signed is not None:
             self._connection.execute(_CHECKPOINT, (signed.checkpoint.sequence, signed.to_line()))
         with self._published.lock:
             self._committing = True
-            self._connection.execute("COMMIT")
+            if is_begun:
+                self._connection.execute("COMMIT")
+            else:
+                self._insert(records)
             draft.publish(self._published)
             self._committing = False
         if signed is not None:
@@ -332,6 +339,16 @@ class Writer:
         except RuntimeError:
             # The event loop that was to run it is closed; whoever still waits is a thread.
             resolve()
+
+
+def _is_one_statement(units: list[Unit]) -> bool:
+    """Whether they are events alone, few enough for one statement: that is a transaction by itself.
+
+    Each statement lets other threads in several times, and a busy one wakes this one in vain again and again.
+    """
+    return (
+        not any(item.changes for item in units) and sum(len(item.events) for item in units) <= _ROWS_AT_ONCE
+    )
 
 
 def _batches(kind: type[Item], items: list[Item]) -> list[list[Item]]:

@@ -15,7 +15,7 @@ from store_workshop import KEYS, SIGNER, STORE_ID, Workshop, an_event
 
 from kms.errors import ConfigError, StoreTampered, Unavailable
 from kms.storage import checkpoint_file, writer
-from kms.storage.interface import MISSING, Delete, Put, Row
+from kms.storage.interface import MISSING, Change, Delete, Put, Row
 from kms.storage.sqlite import LockedStore, SqliteStore
 
 HERE = str(Path(__file__).parent)
@@ -220,27 +220,49 @@ def test_after_a_failure_that_surely_wrote_nothing_the_next_unit_succeeds(
     assert workshop.open().get("thing", "a") == Row("thing", "a", 2, b"y")
 
 
-@pytest.mark.parametrize("error", ["SQLITE_IOERR_FSYNC", "SQLITE_IOERR", "SQLITE_IOERR_DIR_FSYNC"])
-def test_after_a_commit_of_unknown_outcome_everything_is_refused_until_the_store_is_reopened(
+# Events alone are a transaction of one statement; with a change of a row there is a COMMIT.
+COMMITS: list[tuple[str, list[Change]]] = [
+    ("INSERT INTO events", []),
+    ("COMMIT", [Put("thing", "a", b"x", 1)]),
+]
+
+
+@pytest.mark.parametrize("error", ["SQLITE_FULL", "SQLITE_IOERR_WRITE"])
+def test_events_alone_that_surely_were_not_written_do_not_stop_the_next_ones(
     workshop: Workshop, error: str
 ) -> None:
     store = workshop.create()
-    stumbling(store).failures["COMMIT"] = error
+    stumbling(store).failures["INSERT INTO events"] = error
+    with pytest.raises(Unavailable, match=error):
+        store.commit([], [an_event()]).result(timeout=20)
+    assert store.commit([], [an_event()]).result(timeout=20).sequence == 2
+
+
+@pytest.mark.parametrize(("statement", "changes"), COMMITS)
+@pytest.mark.parametrize("error", ["SQLITE_IOERR_FSYNC", "SQLITE_IOERR", "SQLITE_IOERR_DIR_FSYNC"])
+def test_after_a_commit_of_unknown_outcome_everything_is_refused_until_the_store_is_reopened(
+    workshop: Workshop, error: str, statement: str, changes: list[Change]
+) -> None:
+    store = workshop.create()
+    stumbling(store).failures[statement] = error
     for _ in range(3):
         with pytest.raises(Unavailable):
-            store.commit([], [an_event()]).result(timeout=20)
+            store.commit(changes, [an_event()]).result(timeout=20)
     assert store.get("thing", "a") is not None
     store.close()
     assert workshop.open().commit([], [an_event()]).result(timeout=20).sequence == 2
 
 
-def test_when_even_the_head_cannot_be_read_again_everything_is_refused(workshop: Workshop) -> None:
+@pytest.mark.parametrize(("statement", "changes"), COMMITS)
+def test_when_even_the_head_cannot_be_read_again_everything_is_refused(
+    workshop: Workshop, statement: str, changes: list[Change]
+) -> None:
     store = workshop.create()
     held = stumbling(store)
-    held.failures = {"COMMIT": "SQLITE_FULL", "SELECT sequence": "SQLITE_IOERR_READ"}
+    held.failures = {statement: "SQLITE_FULL", "SELECT sequence": "SQLITE_IOERR_READ"}
     for _ in range(2):
         with pytest.raises(Unavailable):
-            store.commit([], [an_event()]).result(timeout=20)
+            store.commit(changes, [an_event()]).result(timeout=20)
 
 
 def test_a_fault_of_the_writer_itself_fails_the_unit_and_stops_the_store(
