@@ -17,11 +17,9 @@ from cli.kms import main
 from kms.model.names import KeyName, KeyVersionName
 from kms.server.interceptors.authentication import Authentication
 from kms.server.late_refusals import LateRefusals
-from kms.services import operations
 from kms.services.call import Call
 from kms.services.cryptography import Cryptography, Made, Plain
-from kms.services.guard import Guard
-from kms.services.key_policies import KeyPolicies
+from kms.services.key_access import KeyAccesses
 from kms.services.operations import Operations
 
 STAGES = ("path", "operation")
@@ -67,9 +65,7 @@ def serve_anyone() -> None:
         return call._replace(caller=callers[0])
 
     Authentication.__call__ = as_the_first  # type: ignore[method-assign]
-    Guard.check = lambda *_: None  # type: ignore[method-assign]
-    KeyPolicies.at_hand = first_answer(KeyPolicies.at_hand)  # type: ignore[method-assign]
-    operations._decide = first_answer(operations._decide)
+    KeyAccesses.get = first_answer(KeyAccesses.get)  # type: ignore[method-assign]
 
 
 def leave_out(stage: str) -> None:
