@@ -146,7 +146,7 @@ class Operations:
         return _in_order(results)
 
     def _authorised(self, call: Call, key: KeyName, operation: Operation) -> KeyRecord:
-        """The key, for a caller whose role permits the operation, and whose purpose it is."""
+        """The key, for a caller whose role permits the operation."""
         self._guard.check(call, operation.permission, key)
         return self._key(key)
 

@@ -89,8 +89,9 @@ def test_deletion_comes_before_the_next_excerpt(store: Store, workshop: Workshop
     with store.excerpt(["x"], ACME):
         deleted = store.commit([Delete("x", f"{ACME}/a", 1)], [an_event()])
         write(store, Put("x", "new", b"", MISSING))
-    with store.excerpt(["x"], ACME):
-        deleted.result(timeout=20)
+    with store.excerpt(["x"], ACME) as excerpt:
+        assert deleted.result(timeout=20).sequence
+        assert f"{ACME}/a" not in [row.name for row in excerpt.rows]
 
 
 def test_erasure_that_nobody_waits_for_lets_the_next_excerpt_in(store: Store) -> None:
