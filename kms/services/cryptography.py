@@ -67,30 +67,27 @@ MAC_VERIFY = _operation("MAC_VERIFY", "MacVerify", _MAC, is_new=False)
 GET_PUBLIC_KEY = _operation("GET_PUBLIC_KEY", "GetPublicKey", _OAEP, _PSS, is_new=False)
 
 
-def _type_alone(value: object) -> str:
-    """What holds secrets shows none where it is printed."""
-    return f"<{type(value).__name__}>"
+def _unshown(kind: type[T]) -> type[T]:
+    """For what holds secrets: printed, it is its type alone."""
+    kind.__repr__ = lambda self: f"<{kind.__name__}>"  # type: ignore[method-assign]
+    return kind
 
 
+@_unshown
 class Made(NamedTuple):
     """What an operation made, and the name of the key version that made it."""
 
     name: str
     data: bytes
 
-    def __repr__(self) -> str:
-        return _type_alone(self)
 
-
+@_unshown
 class DataKey(NamedTuple):
     """A fresh key, encrypted; in clear too if it was asked for."""
 
     name: str
     ciphertext: bytes
     plaintext: bytes
-
-    def __repr__(self) -> str:
-        return _type_alone(self)
 
 
 class Raw(NamedTuple):
@@ -108,6 +105,7 @@ class PublicKey(NamedTuple):
     spki: bytes
 
 
+@_unshown
 class Plain(NamedTuple):
     """To encrypt: with AES, `aad` is bound to it; with OAEP it is the label, and `version` may be named.
 
@@ -118,9 +116,6 @@ class Plain(NamedTuple):
     aad: bytes = b""
     version: int = 0
     allow_compromised: bool = False
-
-    def __repr__(self) -> str:
-        return _type_alone(self)
 
 
 class Sealed(NamedTuple):
@@ -144,6 +139,7 @@ class RawSealed(NamedTuple):
     allow_compromised: bool = False
 
 
+@_unshown
 class Message(NamedTuple):
     """To sign, or to make or verify a code or signature of; `is_digest`: `data` is the digest already.
 
@@ -155,9 +151,6 @@ class Message(NamedTuple):
     proof: bytes = b""
     version: int = 0
     allow_compromised: bool = False
-
-    def __repr__(self) -> str:
-        return _type_alone(self)
 
     @property
     def aad(self) -> bytes:
