@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from blindfold.secret import SecretBytes
-from kms.audit.rotation import begun, keys_amid_rotation, moved, step_event, store_keys
+from kms.audit.rotation import PLACE, begun, keys_amid_rotation, moved, step_event, store_keys
 from kms.audit.signing import AuditKey
 from kms.crypto.key_hierarchy import AUDIT_KEY, ROOT_KEY_SIZE, ROOT_WRAPPED, KeyHierarchy, RootKeys
 from kms.crypto.root_of_trust.interface import RootKeyRecord, RootOfTrust
@@ -126,7 +126,7 @@ class AuthenticatedStore:
                 put = Put(ROOT_KEY, NAME, body, row.counter, destroys=True)
                 return [put, Put(rotation.KIND, rotation.NAME, rotation.to_bytes(), MISSING)], [event]
 
-            work = self.store.begin_rekey(store_keys(new), besides)
+            work = self.store.begin_rekey(store_keys(new), PLACE, besides)
             try:
                 return work.result()
             finally:

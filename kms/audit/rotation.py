@@ -12,6 +12,7 @@ from kms.storage.authentication import Previous, StoreKeys
 from kms.storage.interface import Change, Delete, Put
 
 STEP = "Kms.RotateRootKey"
+PLACE = (RotationRecord.KIND, RotationRecord.NAME)
 
 
 def store_keys(keys: KeyHierarchy) -> StoreKeys:
@@ -29,7 +30,7 @@ def keys_amid_rotation(current: KeyHierarchy, body: bytes) -> tuple[RootKeys, St
     rotation = RotationRecord.from_bytes(body)
     before = current.unwrap_previous(rotation.wrapped)
     row = (rotation.row[0], rotation.row[1]) if rotation.row else None
-    previous = Previous(store_keys(before), row, rotation.event)
+    previous = Previous(store_keys(before), row, rotation.event, PLACE)
     return RootKeys(current, before), replace(store_keys(current), previous=previous)
 
 

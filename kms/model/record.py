@@ -26,7 +26,7 @@ _DECODERS: dict[Any, Callable[[Any], Any]] = {
     bytes: unb64url,
     datetime: _time_from,
     datetime | None: lambda text: None if text is None else _time_from(text),
-    tuple[str, ...]: tuple,
+    tuple[str, ...]: lambda value: tuple(map(str, value)),
     Mapping[str, str]: lambda value: MappingProxyType(dict(value)),
 }
 

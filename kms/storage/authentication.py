@@ -42,15 +42,18 @@ class StoreKeys:
 class Previous:
     """The keys before, and where what is still theirs begins: behind a row, and up to an event.
 
-    Rows are in the order of kind and name; None stands behind all of them.
+    Rows are in the order of kind and name; None stands behind all of them. `place` is the row that says this.
+    It is never theirs: who has the keys before could make later events theirs by it.
     """
 
     keys: StoreKeys
     row: tuple[str, str] | None
     event: int
+    place: tuple[str, str]
 
     def is_past_row(self, kind: str, name: str) -> bool:
-        return self.row is None or (kind, name) <= self.row
+        wanted = (kind, name)
+        return self.row is None or wanted <= self.row or wanted == self.place
 
 
 def encode_row(row: Row) -> bytes:

@@ -2,8 +2,8 @@
 
 Rows in the order of kind and name, then events from the newest to the oldest, are verified under the keys
 before and authenticated under the new ones. A step is one transaction and ends where `Previous` says, which
-whoever wants the steps keeps in a row of it. What lies behind is under the keys before, also when it is
-written meanwhile; new events are under the new ones.
+whoever wants the steps keeps in a row of it, itself under the new ones. What else lies behind is under the
+keys before, also when it is written meanwhile; new events are under the new ones.
 """
 
 import sqlite3
@@ -34,9 +34,10 @@ Written = tuple[Draft, list[EventRecord], Receipt]
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """From now on `keys` are the new ones. Nothing is moved yet."""
+    """From now on `keys` are the new ones. Nothing is moved yet; the row `place` is theirs already."""
 
     keys: StoreKeys
+    place: tuple[str, str]
     besides: Besides
     future: "Future[Receipt]" = field(default_factory=Future)
 
@@ -55,7 +56,7 @@ class Step:
 
 def begin(connection: sqlite3.Connection, published: Published, request: Begin, new_id: NewId) -> Written:
     """Write what is besides into the open transaction."""
-    previous = Previous(published.keys, ("", ""), published.head.sequence)
+    previous = Previous(published.keys, ("", ""), published.head.sequence, request.place)
     draft = Draft(published)
     draft.keys = replace(request.keys, previous=previous)
     return _conclude(connection, draft, request.besides, new_id)

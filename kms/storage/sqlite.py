@@ -255,12 +255,13 @@ class SqliteStore:
         self._writer.submit(unit)
         return unit.future
 
-    def begin_rekey(self, keys: StoreKeys, besides: Besides) -> "Future[Receipt]":
+    def begin_rekey(self, keys: StoreKeys, place: tuple[str, str], besides: Besides) -> "Future[Receipt]":
         """Authenticate everything anew under other keys, in steps: `kms.storage.rekey`.
 
-        `besides` is called on the writer's thread. It may not be begun before the last one is done.
+        `besides` is called on the writer's thread, and makes the row `place`, of a kind and a name. It may
+        not be begun before the last one is done.
         """
-        request = rekey.Begin(keys, besides)
+        request = rekey.Begin(keys, place, besides)
         self._writer.submit(request)
         return request.future
 

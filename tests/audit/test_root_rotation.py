@@ -8,6 +8,7 @@ import pytest
 from rotating import rotate
 from test_authenticated_store import ACME, Place, actions, an_event, passphrase, tenant_key, told
 
+from blindfold._encoding import b64url
 from blindfold.secret import SecretBytes
 from kms.audit.authenticated_store import AuthenticatedStore, create_store
 from kms.audit.export import export
@@ -76,6 +77,10 @@ def under(keys: KeyHierarchy, opened: AuthenticatedStore) -> set[str]:
     return found
 
 
+def is_in_files(place: Place, content: bytes) -> bool:
+    return any(content in path.read_bytes() for path in place.path.parent.glob("kms.db*"))
+
+
 def all_keys_open(opened: AuthenticatedStore) -> bool:
     names = [row.name for row in opened.store.scan(TENANT_KEY)]
     keys = [opened.unwrap(TENANT_KEY, name).reveal() for name in names]
@@ -91,6 +96,9 @@ def test_steps_move_what_lies_under_the_root_key_and_the_old_one_is_gone_with_th
     new = opened.root.keys
     assert (under(before, opened), under(new, opened)) == (everything, set())
     wrapped = opened.rotation().wrapped
+    bodies = [row.body for kind in ROOT_WRAPPED for row in opened.store.scan(kind)]
+    assert is_in_files(place, b64url(wrapped).encode())
+    assert all(is_in_files(place, body) for body in bodies)
     moved = 0
     while opened.store.rekeying() is not None:
         assert opened.root.all_keys.previous is not None
@@ -102,8 +110,8 @@ def test_steps_move_what_lies_under_the_root_key_and_the_old_one_is_gone_with_th
         opened.step_rotation()
     assert (under(before, opened), under(new, opened)) == (set(), everything)
     assert opened.root.all_keys.previous is None
-    files = [path.read_bytes() for path in place.path.parent.glob("kms.db*")]
-    assert not any(wrapped in content for content in files)
+    assert not is_in_files(place, b64url(wrapped).encode())
+    assert not any(is_in_files(place, body) for body in bodies)
     assert actions(opened)[-1] == ROTATION
 
 

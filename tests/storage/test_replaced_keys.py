@@ -44,7 +44,7 @@ def placed(counter: int) -> Besides:
 
 
 def begin(store: SqliteStore, keys: StoreKeys) -> None:
-    store.begin_rekey(keys, placed(MISSING)).result(20)
+    store.begin_rekey(keys, PLACE, placed(MISSING)).result(20)
 
 
 def step(store: SqliteStore, rewrite: Callable[[Row], bytes] = lambda row: row.body) -> None:
@@ -66,7 +66,7 @@ def keys_at(workshop: Workshop, old: StoreKeys, new: StoreKeys) -> StoreKeys:
     if not found:
         return new
     row, event = json.loads(found[0][0])
-    return replace(new, previous=Previous(old, None if row is None else (row[0], row[1]), event))
+    return replace(new, previous=Previous(old, None if row is None else (row[0], row[1]), event, PLACE))
 
 
 class RekeyMachine(StoreMachine):
