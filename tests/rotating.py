@@ -7,7 +7,7 @@ from kms.model.receipt import Receipt
 
 def rotate(vault: AuthenticatedStore, describe: Describe, provider: RootOfTrust | None = None) -> Receipt:
     """`provider` None: the present one protects the new root key too."""
-    receipt = vault.begin_rotation(provider or vault.root_of_trust, describe)
+    receipt = vault.begin_rotation(provider, describe)
     while vault.store.rekeying() is not None:
         vault.step_rotation()
     return receipt

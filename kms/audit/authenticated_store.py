@@ -103,15 +103,17 @@ class AuthenticatedStore:
                     self.root = replace(self.root, requirement=Require(ROOT_KEY, NAME, row.counter + 1))
                     self._provider = new
 
-    def begin_rotation(self, provider: RootOfTrust, describe: Describe) -> Receipt:
+    def begin_rotation(self, wanted: RootOfTrust | None, describe: Describe) -> Receipt:
         """Draw a new root key, which is in force then. `step_rotation` moves what is under the one before.
 
-        `provider` becomes the root of trust. It protects the new root key, and that wraps the one before.
+        `wanted` becomes the root of trust; None leaves the one that is in force by then. It protects the new
+        root key, and that wraps the one before.
         Raises `RotationUnderWay`, `UnwrapFailed` for a key that neither opens, and what providers raise.
         """
         with self._changing_root:
             if self.rotation() is not None:
                 raise RotationUnderWay
+            provider = self._provider if wanted is None else wanted
             row, keys = self._record(), self.root.keys
             record = RootKeyRecord.parse(row.body)
             self._check_wrapped()

@@ -85,6 +85,7 @@ class RootKeyRotation:
                 raise self._failure
             await self._step()
             told = self._progress()
+        await self._ended()
         yield RotationProgress(total, total, done=True)
 
     async def progress(self, call: Call) -> RotationProgress:
@@ -101,7 +102,7 @@ class RootKeyRotation:
     async def _begin(self, call: Call) -> RotationProgress | None:
         """How far it is at its beginning."""
         describe = partial(_event, call)
-        work = asyncio.to_thread(self.vault.begin_rotation, self.vault.root_of_trust, describe)
+        work = asyncio.to_thread(self.vault.begin_rotation, None, describe)
         try:
             self.guard.acknowledge(call.request_id, await recorded(self.guard, call, ROTATE, work))
             self._failure = None
@@ -110,6 +111,13 @@ class RootKeyRotation:
         finally:
             # It may have begun all the same, and not be vouched for outside.
             self._wanted.set()
+
+    async def _ended(self) -> None:
+        """Wait until the root key before is gone from the files too. Raises what keeps it there."""
+        while not self._stepped.is_set():
+            await self._step()
+        if self._failure is not None:
+            raise self._failure
 
     async def _step(self) -> None:
         """Wait until something may have happened."""

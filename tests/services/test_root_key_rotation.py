@@ -2,13 +2,18 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 from services.conftest import ADMIN, OPERATOR, Kms
 
+from blindfold.secret import SecretBytes
+from kms.crypto.root_of_trust.interface import RootKeyRecord, RootOfTrust
+from kms.crypto.root_of_trust.keyfile import Keyfile
 from kms.errors import Denied, NotFound, RotationUnderWay, Unavailable
 from kms.services import root_key_rotation
 from kms.services.root_key_rotation import RootKeyRotation, RotationProgress
@@ -116,6 +121,93 @@ def test_a_step_that_fails_is_told_and_tried_again(
     with caplog.at_level(logging.ERROR):
         run(kms, act)
     assert "the disk is full" in caplog.text
+
+
+def test_it_is_not_done_while_a_reader_keeps_the_old_root_key_in_the_files(
+    kms: Kms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(root_key_rotation, "TELL_EVERY", 0.01)
+    told: list[RotationProgress] = []
+
+    async def rotate(rotation: RootKeyRotation) -> None:
+        told.extend([item async for item in rotation.rotate(kms.call(OPERATOR))])
+
+    async def act(rotation: RootKeyRotation) -> None:
+        with kms.vault.store.moment():
+            rotating = asyncio.create_task(rotate(rotation))
+            await asyncio.sleep(0.05)
+            await ended(kms)
+            waited, _ = await asyncio.wait({rotating}, timeout=0.2)
+            assert not waited
+        await rotating
+
+    run(kms, act)
+    assert told[-1].done
+
+
+def test_who_waits_is_told_that_the_old_root_key_is_still_in_the_files(
+    kms: Kms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = kms.vault.step_rotation
+
+    def unerased() -> None:
+        step()
+        if kms.vault.store.rekeying() is None:
+            raise Unavailable("another process reads the store")
+
+    monkeypatch.setattr(kms.vault, "step_rotation", unerased)
+
+    async def act(rotation: RootKeyRotation) -> None:
+        with pytest.raises(Unavailable, match="another process"):
+            async for _ in rotation.rotate(kms.call(OPERATOR)):
+                pass
+
+    run(kms, act)
+
+
+class Waiting:
+    """A root of trust that protects a root key once it may."""
+
+    def __init__(self, inner: RootOfTrust) -> None:
+        self._inner = inner
+        self.provider, self.warning = inner.provider, inner.warning
+        self.asked, self.may = threading.Event(), threading.Event()
+        self.unlock = inner.unlock
+
+    def protect(self, root_key: SecretBytes, store_id: bytes) -> RootKeyRecord:
+        self.asked.set()
+        assert self.may.wait(20)
+        return self._inner.protect(root_key, store_id)
+
+
+def test_a_change_of_the_root_of_trust_just_before_is_not_undone(
+    kms: Kms, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    new = Waiting(Keyfile.create(tmp_path / "another"))
+    event = kms.call(OPERATOR).event("Test.Change", "", "ALLOW")
+    begin, begun = kms.vault.begin_rotation, threading.Event()
+
+    def beginning(*arguments: Any) -> object:
+        begun.set()
+        return begin(*arguments)
+
+    monkeypatch.setattr(kms.vault, "begin_rotation", beginning)
+
+    async def rotate(rotation: RootKeyRotation) -> None:
+        assert [item async for item in rotation.rotate(kms.call(OPERATOR))][-1].done
+
+    async def act(rotation: RootKeyRotation) -> None:
+        old = kms.vault.root_of_trust
+        changing = asyncio.to_thread(kms.vault.exchange_provider, old, new, lambda details: event)
+        both = asyncio.gather(changing, rotate(rotation))
+        await asyncio.to_thread(new.asked.wait, 20)
+        await asyncio.to_thread(begun.wait, 20)
+        new.may.set()
+        await both
+
+    run(kms, act)
+    assert kms.vault.root_of_trust is new
+    new.unlock(kms.vault.recorded_keys()[1]).wipe()
 
 
 def test_a_beginning_that_is_committed_and_not_vouched_for_goes_on(
