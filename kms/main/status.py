@@ -57,4 +57,5 @@ class StatusReport:
             tenant_count=sum(
                 tenant.record.state != TenantState.DESTROYED for tenant in self._repository.all(TenantRecord)
             ),
+            root_key_rotating=store.rekeying() is not None,
         )

@@ -24,7 +24,8 @@ class StoreStatus:
 
 @dataclass(frozen=True, slots=True)
 class ServerStatus:
-    """`version` as in `kms --version`; `root_of_trust` the provider's kind."""
+    """`version` as in `kms --version`; `root_of_trust` the provider's kind;
+    `root_key_rotating` while two root keys are in use."""
 
     version: str
     start_time: datetime
@@ -34,3 +35,4 @@ class ServerStatus:
     grade: Grade
     store: StoreStatus
     tenant_count: int
+    root_key_rotating: bool = False

@@ -45,6 +45,7 @@ STATUS = ServerStatus(
     grade=Grade.DEVELOPMENT,
     store=StoreStatus("sqlite", 1, 17, None),
     tenant_count=2,
+    root_key_rotating=True,
 )
 
 

@@ -60,6 +60,7 @@ def test_status_is_converted_whole(channel):
     assert (status.store.kind, status.store.schema_version, status.store.last_event) == ("sqlite", 1, 17)
     assert not status.store.HasField("checkpoint_time")
     assert status.tenant_count == 2
+    assert status.root_key_rotating
 
 
 def test_a_request_of_the_limit_is_served(channel):

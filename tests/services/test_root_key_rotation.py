@@ -15,6 +15,7 @@ from blindfold.secret import SecretBytes
 from kms.crypto.root_of_trust.interface import RootKeyRecord, RootOfTrust
 from kms.crypto.root_of_trust.keyfile import Keyfile
 from kms.errors import Denied, NotFound, RotationUnderWay, Unavailable
+from kms.main.status import StatusReport
 from kms.services import root_key_rotation
 from kms.services.root_key_rotation import RootKeyRotation, RotationProgress
 
@@ -78,6 +79,19 @@ def test_what_a_crash_interrupted_is_taken_up_by_itself(kms: Kms) -> None:
 
     run(kms, act)
     assert kms.vault.root.all_keys.previous is None
+
+
+def test_the_status_says_whether_one_is_under_way(kms: Kms) -> None:
+    report = StatusReport(kms.parts.guard, kms.vault, kms.parts.repository, kms.now)
+    event = kms.call(OPERATOR).event("Test.Rotate", "", "ALLOW")
+    told = []
+    for act in (lambda: None, lambda: kms.vault.begin_rotation(None, lambda details: event)):
+        act()
+        told.append(kms.run(report(kms.call(OPERATOR))).root_key_rotating)
+    while kms.vault.store.rekeying() is not None:
+        kms.vault.step_rotation()
+    told.append(kms.run(report(kms.call(OPERATOR))).root_key_rotating)
+    assert told == [False, True, False]
 
 
 def test_a_rotation_that_is_under_way_is_shown_and_a_second_one_refused_and_recorded(kms: Kms) -> None:

@@ -43,4 +43,5 @@ def _to_message(status: ServerStatus) -> pb.ServerStatus:
             checkpoint_time=timestamp(status.store.checkpoint_time),
         ),
         tenant_count=status.tenant_count,
+        root_key_rotating=status.root_key_rotating,
     )

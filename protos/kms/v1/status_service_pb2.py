@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"protos/kms/v1/status_service.proto\x12\x06kms.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetStatusRequest\"\xd4\x01\n\x0cServerStatus\x12\x0f\n\x07version\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05ready\x18\x03 \x01(\x08\x12\x0e\n\x06locked\x18\x04 \x01(\x08\x12*\n\rroot_of_trust\x18\x05 \x01(\x0b\x32\x13.kms.v1.RootOfTrust\x12\"\n\x05store\x18\x06 \x01(\x0b\x32\x13.kms.v1.StoreStatus\x12\x14\n\x0ctenant_count\x18\x07 \x01(\x03\"\x92\x01\n\x0bRootOfTrust\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12(\n\x05grade\x18\x02 \x01(\x0e\x32\x19.kms.v1.RootOfTrust.Grade\"K\n\x05Grade\x12\x15\n\x11GRADE_UNSPECIFIED\x10\x00\x12\x15\n\x11GRADE_DEVELOPMENT\x10\x01\x12\x14\n\x10GRADE_PRODUCTION\x10\x02\"|\n\x0bStoreStatus\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x16\n\x0eschema_version\x18\x02 \x01(\x05\x12\x12\n\nlast_event\x18\x03 \x01(\x03\x12\x33\n\x0f\x63heckpoint_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2L\n\rStatusService\x12;\n\tGetStatus\x12\x18.kms.v1.GetStatusRequest\x1a\x14.kms.v1.ServerStatusb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"protos/kms/v1/status_service.proto\x12\x06kms.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetStatusRequest\"\xef\x01\n\x0cServerStatus\x12\x0f\n\x07version\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05ready\x18\x03 \x01(\x08\x12\x0e\n\x06locked\x18\x04 \x01(\x08\x12*\n\rroot_of_trust\x18\x05 \x01(\x0b\x32\x13.kms.v1.RootOfTrust\x12\"\n\x05store\x18\x06 \x01(\x0b\x32\x13.kms.v1.StoreStatus\x12\x14\n\x0ctenant_count\x18\x07 \x01(\x03\x12\x19\n\x11root_key_rotating\x18\x08 \x01(\x08\"\x92\x01\n\x0bRootOfTrust\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12(\n\x05grade\x18\x02 \x01(\x0e\x32\x19.kms.v1.RootOfTrust.Grade\"K\n\x05Grade\x12\x15\n\x11GRADE_UNSPECIFIED\x10\x00\x12\x15\n\x11GRADE_DEVELOPMENT\x10\x01\x12\x14\n\x10GRADE_PRODUCTION\x10\x02\"|\n\x0bStoreStatus\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x16\n\x0eschema_version\x18\x02 \x01(\x05\x12\x12\n\nlast_event\x18\x03 \x01(\x03\x12\x33\n\x0f\x63heckpoint_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2L\n\rStatusService\x12;\n\tGetStatus\x12\x18.kms.v1.GetStatusRequest\x1a\x14.kms.v1.ServerStatusb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,13 +35,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATUSREQUEST']._serialized_start=79
   _globals['_GETSTATUSREQUEST']._serialized_end=97
   _globals['_SERVERSTATUS']._serialized_start=100
-  _globals['_SERVERSTATUS']._serialized_end=312
-  _globals['_ROOTOFTRUST']._serialized_start=315
-  _globals['_ROOTOFTRUST']._serialized_end=461
-  _globals['_ROOTOFTRUST_GRADE']._serialized_start=386
-  _globals['_ROOTOFTRUST_GRADE']._serialized_end=461
-  _globals['_STORESTATUS']._serialized_start=463
-  _globals['_STORESTATUS']._serialized_end=587
-  _globals['_STATUSSERVICE']._serialized_start=589
-  _globals['_STATUSSERVICE']._serialized_end=665
+  _globals['_SERVERSTATUS']._serialized_end=339
+  _globals['_ROOTOFTRUST']._serialized_start=342
+  _globals['_ROOTOFTRUST']._serialized_end=488
+  _globals['_ROOTOFTRUST_GRADE']._serialized_start=413
+  _globals['_ROOTOFTRUST_GRADE']._serialized_end=488
+  _globals['_STORESTATUS']._serialized_start=490
+  _globals['_STORESTATUS']._serialized_end=614
+  _globals['_STATUSSERVICE']._serialized_start=616
+  _globals['_STATUSSERVICE']._serialized_end=692
 # @@protoc_insertion_point(module_scope)

@@ -48,6 +48,7 @@ class ServerStatus(_message.Message):
     ROOT_OF_TRUST_FIELD_NUMBER: _builtins.int
     STORE_FIELD_NUMBER: _builtins.int
     TENANT_COUNT_FIELD_NUMBER: _builtins.int
+    ROOT_KEY_ROTATING_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The version of the software, as in `kms --version`."""
     ready: _builtins.bool
@@ -56,6 +57,8 @@ class ServerStatus(_message.Message):
     """Always false: a locked server does not answer this."""
     tenant_count: _builtins.int
     """Tenants of the platform; nothing that tells one tenant's load."""
+    root_key_rotating: _builtins.bool
+    """Whether a rotation of the root key is under way: RootOfTrustService.GetRootKeyRotation tells how far it is."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When the process began to serve."""
@@ -78,10 +81,11 @@ class ServerStatus(_message.Message):
         root_of_trust: Global___RootOfTrust | None = ...,
         store: Global___StoreStatus | None = ...,
         tenant_count: _builtins.int = ...,
+        root_key_rotating: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["root_of_trust", b"root_of_trust", "start_time", b"start_time", "store", b"store"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["locked", b"locked", "ready", b"ready", "root_of_trust", b"root_of_trust", "start_time", b"start_time", "store", b"store", "tenant_count", b"tenant_count", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["locked", b"locked", "ready", b"ready", "root_key_rotating", b"root_key_rotating", "root_of_trust", b"root_of_trust", "start_time", b"start_time", "store", b"store", "tenant_count", b"tenant_count", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
